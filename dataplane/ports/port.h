@@ -1,0 +1,40 @@
+// What workers know of a port: queues to poll and what the hardware can do. Built at start by
+// ports/, read-only afterwards.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane/tables/types.h"
+#include "dataplane/wire/headers.h"
+
+namespace dr {
+
+enum class PortKind : std::uint8_t { AfXdp, AfPacket, Pcap, Null, Ring, Tap, Pci };
+
+struct Port {
+    std::string name;  // as configured: "up0"
+    PortKind kind{};
+    std::uint16_t ethdev{};  // DPDK port id
+    wire::Mac mac{};
+    std::uint16_t mtu = 1500;  // bytes of IP packet
+    std::uint16_t rx_queues = 1;
+    std::uint16_t tx_queues = 1;
+    // Pcap in replay: receive queue n is polled only once the gate has reached step n + 1.
+    bool gated = false;
+    // The kernel sees this port's other packets by itself (AF_XDP) or through `exception`.
+    bool has_kernel = false;
+    // ethdev of the TAP mirror that takes packets for the kernel; kNoPort: none.
+    std::uint16_t exception = kNoPort;
+    bool rx_checksum_ipv4 = false;  // capability: the NIC marks bad IPv4 header checksums
+    bool tx_checksum_ipv4 = false;
+
+    static constexpr std::uint16_t kNoPort = 0xffff;
+};
+
+// Index in the vector = port number in Target::index() and NextHopRow::port.
+using Ports = std::vector<Port>;
+
+}  // namespace dr

@@ -1,0 +1,246 @@
+// The southbound protocol between drd and dr-dataplane: AF_UNIX SOCK_STREAM, by default
+// /run/dr/dataplane.sock, mode 0660; SO_PEERCRED must be root, the data plane's user, or a member
+// of the socket's group.
+//
+// Every message is a Header and `length` further bytes. Little-endian, naturally aligned structs
+// without padding; addresses are network byte order, IPv4 in the first 4 bytes of 16. Both ends run
+// on one machine and speak exactly one version: HELLO with another is refused.
+//
+//   client                              data plane
+//   Hello                            -> HelloReply (version, uuid, epoch, capacities, rows,
+//   digests) TxnBegin, records…, TxnCommit    -> TxnResult (epoch and rows, or the error and
+//   nothing changed) SyncBegin, transactions…, SyncEnd-> SyncResult (SyncEnd deletes all that was
+//   not upserted since SyncBegin) GetState                         -> State GetCounters ->
+//   CountersReply + one file descriptor (SCM_RIGHTS): counters.h SetDrain -> State Subscribe ->
+//   Event… as they happen AdvanceGate                      -> State     (replay ports only: lets
+//   step n's packets in)
+//
+// One client at a time may provision (the first that sends Hello with kProvisioner); others may
+// read. A message that cannot be understood is answered with Error and the connection is closed;
+// a transaction not committed by then is forgotten. A record that is refused fails its transaction.
+// Flow control: the client sends a transaction of at most kMaxTxnBytes and kMaxTxnRecords, and has
+// at most kMaxOutstanding unanswered ones.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace dr::southbound {
+
+inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kMaxMessage = 64 * 1024;  // bytes after the header
+inline constexpr std::uint32_t kMaxTxnBytes = 16 * 1024 * 1024;
+inline constexpr std::uint32_t kMaxTxnRecords = 65'536;
+inline constexpr std::uint32_t kMaxOutstanding = 4;
+inline constexpr const char* kDefaultSocket = "/run/dr/dataplane.sock";
+
+enum class Type : std::uint16_t {
+    Hello = 1,
+    HelloReply = 2,
+    Error = 3,
+    TxnBegin = 10,
+    TxnCommit = 11,
+    TxnAbort = 12,
+    TxnResult = 13,
+    SyncBegin = 14,
+    SyncEnd = 15,
+    SyncResult = 16,
+    UpsertPool = 20,
+    DeletePool = 21,
+    UpsertPolicy = 22,
+    DeletePolicy = 23,
+    UpsertSubscriber = 24,
+    DeleteSubscriber = 25,
+    GetState = 30,
+    State = 31,
+    GetCounters = 32,
+    CountersReply = 33,
+    SetDrain = 34,
+    Subscribe = 35,
+    Event = 36,
+    AdvanceGate = 37,
+};
+
+struct Header {
+    std::uint32_t length;  // bytes that follow
+    std::uint16_t type;
+    std::uint16_t flags;  // 0
+};
+static_assert(sizeof(Header) == 8);
+
+enum class Table : std::uint8_t {
+    Pools,
+    Policies,
+    Subscribers,
+    Tunnels,
+    Prefixes4,
+    Prefixes6,
+    Maps,
+    Groups4,
+    Groups6,
+    Count
+};
+inline constexpr std::size_t kTables = static_cast<std::size_t>(Table::Count);
+inline constexpr std::array<const char*, kTables> kTableNames{"pools",   "policies",  "subscribers",
+                                                              "tunnels", "prefixes4", "prefixes6",
+                                                              "maps",    "groups4",   "groups6"};
+
+struct Hello {
+    std::uint32_t version;
+    std::uint32_t role;          // kProvisioner or kReader
+    std::array<char, 32> build;  // DR_VERSION, zero-padded
+};
+inline constexpr std::uint32_t kReader = 0;
+inline constexpr std::uint32_t kProvisioner = 1;
+
+// Also the body of HelloReply.
+struct State {
+    std::uint32_t version;
+    std::uint32_t flags;                // bit 0: drain; bit 1: synced at least once since start
+    std::array<std::uint8_t, 16> uuid;  // new at each start of the data plane
+    std::array<char, 32> build;
+    std::uint64_t epoch;  // of the last commit
+    std::array<std::uint32_t, kTables> rows;
+    std::array<std::uint32_t, kTables> capacity;
+    // Sum (mod 2^64) of record_digest() over the installed records of each kind: 0 pools, 1
+    // policies, 2 subscribers.
+    std::array<std::uint64_t, 3> digest;
+    std::array<std::uint64_t, kTables>
+        memory;  // bytes taken by each table; 0 where accounted under another
+};
+inline constexpr std::uint32_t kStateDrain = 1;
+inline constexpr std::uint32_t kStateSynced = 2;
+
+struct TxnBegin {
+    std::uint64_t id;
+};
+struct TxnCommit {
+    std::uint32_t flags;
+    std::uint32_t reserved;
+};
+inline constexpr std::uint32_t kForce = 1;  // TxnCommit, SyncEnd: even if it drops most subscribers
+
+// Status of TxnResult, SyncResult and Error.
+enum class Status : std::uint32_t {
+    Ok = 0,
+    Malformed = 1,     // a length or a field is out of bounds
+    BadReference = 2,  // unknown policy or pool
+    Conflict = 3,      // prefix or tunnel id belongs to another subscriber
+    Full = 4,          // a table's capacity; `text` names it
+    NeedsForce = 5,    // would drop most subscribers (more than half of 10 or more, or all)
+    BadSequence = 6,   // a message that does not fit the state of the conversation
+    BadVersion = 7,
+    NotPermitted = 8,  // the peer's credentials, or another provisioner is connected
+    NotFound = 9,
+};
+
+struct Result {
+    std::uint64_t id;      // of TxnBegin; 0 for SyncResult and Error
+    std::uint32_t status;  // Status
+    std::uint32_t record;  // index within the transaction of the record at fault
+    std::uint64_t epoch;
+    std::array<std::uint32_t, kTables> rows;
+    std::uint32_t reserved;
+    std::array<char, 160> text;  // what was wrong and what would be right; zero-terminated
+};
+
+struct PoolRecord {
+    std::uint32_t id;     // drd's stable id, not 0
+    std::uint8_t family;  // 4 or 6
+    std::uint8_t length;
+    std::uint8_t announce;
+    std::uint8_t reserved;
+    std::array<std::uint8_t, 16> address;
+};
+static_assert(sizeof(PoolRecord) == 24);
+
+// Body of DeletePool, DeletePolicy, DeleteSubscriber. Deleting what is not there is no error.
+struct DeleteRecord {
+    std::uint32_t id;
+    std::uint32_t reserved;
+};
+
+// PolicyRecord, then `lines` LineRecords in order of class, tier, position.
+struct PolicyRecord {
+    std::uint32_t id;
+    std::uint32_t lines;  // at most kMaxClasses * kMaxLines; distinct names at most kMaxLines
+};
+struct LineRecord {
+    std::array<char, 32> name;  // zero-padded, at most 31 bytes
+    std::uint8_t class_number;  // 0-7, ascending without gaps
+    std::uint8_t tier;          // ascending without gaps within the class
+    std::uint8_t weight;        // 1-255
+    std::uint8_t reserved;
+};
+static_assert(sizeof(LineRecord) == 36);
+
+// SubscriberRecord, then its PrefixRecords, then its TunnelRecords.
+struct SubscriberRecord {
+    std::uint32_t id;  // drd's stable id, not 0
+    std::uint32_t policy;
+    std::uint32_t hash_seed;
+    std::uint16_t prefixes;
+    std::uint16_t tunnels;
+};
+static_assert(sizeof(SubscriberRecord) == 16);
+
+struct PrefixRecord {
+    std::uint8_t family;
+    std::uint8_t length;
+    std::uint16_t reserved;
+    std::array<std::uint8_t, 16> address;
+};
+static_assert(sizeof(PrefixRecord) == 20);
+
+struct TunnelRecord {
+    std::uint32_t id;            // the GRE key
+    std::uint8_t encapsulation;  // 1 GRE, 2 GRE-in-UDP
+    std::uint8_t family;         // of local and remote
+    std::uint16_t remote_port;   // GRE-in-UDP: 0 = 4754 with entropy source port; else fixed
+    std::uint16_t mtu;           // largest inner packet
+    std::uint16_t reserved;
+    std::array<std::uint8_t, 16> local;
+    std::array<std::uint8_t, 16> remote;
+    std::array<char, 32> line;
+};
+static_assert(sizeof(TunnelRecord) == 76);
+
+// FNV-1a, 64 bits, of a record's whole body (fixed part and what follows).
+inline std::uint64_t record_digest(const std::uint8_t* body, std::size_t length) {
+    std::uint64_t h = 0xcbf29ce484222325ULL;
+    for (std::size_t i = 0; i < length; ++i) h = (h ^ body[i]) * 0x100000001b3ULL;
+    return h;
+}
+
+struct CountersReply {
+    std::uint64_t bytes;  // size of the memfd
+    std::array<std::uint8_t, 16> uuid;
+};
+
+struct SetDrain {
+    std::uint32_t drain;
+    std::uint32_t reserved;
+};
+struct AdvanceGate {
+    std::uint32_t step;
+    std::uint32_t reserved;
+};
+
+enum class EventKind : std::uint32_t {
+    TunnelUp = 1,
+    TunnelDown = 2,
+    TunnelDegraded = 3,
+    EndpointMoved = 4,
+    Committed = 5,
+    LinkUp = 6,
+    LinkDown = 7
+};
+struct Event {
+    std::uint64_t sequence;
+    std::uint64_t at_ns;  // steady clock of the data plane
+    std::uint32_t kind;   // EventKind
+    std::uint32_t id;     // tunnel id, or port number, or 0
+    std::uint64_t value;  // epoch for Committed
+};
+
+}  // namespace dr::southbound

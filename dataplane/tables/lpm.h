@@ -1,0 +1,87 @@
+// Longest-prefix match with tagged 32-bit results: a multibit trie whose root is indexed by the
+// first 24 bits of the address and whose further levels take 8 bits each. For IPv4 that is the
+// DIR-24-8 shape (Gupta, Lin, McKeown 1998); IPv6 is the same code with more levels.
+//
+// Readers: lookup() and prefetch(), any number of threads that take part in `Qsbr`.
+// Writer: everything else, one thread. A lookup that runs during insert or remove gives the result
+// of before or after; it never follows a freed group, because groups are reused only after a grace
+// period.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "dataplane/tables/qsbr.h"
+#include "dataplane/tables/region.h"
+#include "dataplane/tables/types.h"
+
+namespace dr {
+
+// Address: network byte order. Bytes: 4 or 16.
+template <std::size_t Bytes>
+class Lpm final {
+  public:
+    using Address = std::array<std::uint8_t, Bytes>;
+    static constexpr unsigned kBits = Bytes * 8;
+
+    // groups: capacity in 256-entry groups (1 KiB and, for the writer, 256 B each).
+    // prefixes: capacity in prefixes.
+    static std::unique_ptr<Lpm> create(std::uint32_t groups, std::uint32_t prefixes, Qsbr& qsbr);
+    ~Lpm();
+    Lpm(const Lpm&) = delete;
+    Lpm& operator=(const Lpm&) = delete;
+
+    [[nodiscard]] Target lookup(const std::uint8_t* address) const noexcept {
+        const std::uint32_t root = static_cast<std::uint32_t>(address[0]) << 16 |
+                                   static_cast<std::uint32_t>(address[1]) << 8 | address[2];
+        std::uint32_t entry = root_[root].load(std::memory_order_acquire);
+        for (unsigned byte = 3; (entry & kGroup) != 0; ++byte) {
+            if constexpr (Bytes > 4) {
+                if (byte >= Bytes) break;  // cannot happen; keeps a damaged table from running away
+            }
+            entry =
+                groups_[((entry & ~kGroup) << 8) + address[byte]].load(std::memory_order_acquire);
+            if constexpr (Bytes == 4) break;
+        }
+        return Target::from_raw(entry);
+    }
+    void prefetch(const std::uint8_t* address) const noexcept {
+        const std::uint32_t root = static_cast<std::uint32_t>(address[0]) << 16 |
+                                   static_cast<std::uint32_t>(address[1]) << 8 | address[2];
+        __builtin_prefetch(&root_[root]);
+    }
+
+    enum class Result : std::uint8_t { Ok, NoGroups, NoPrefixes, NotFound };
+    // Adds the prefix or changes its target. length <= kBits, host bits are ignored. On NoGroups
+    // and NoPrefixes nothing has changed. Target kinds must be below 8.
+    Result insert(const Address& prefix, unsigned length, Target target);
+    Result remove(const Address& prefix, unsigned length);
+    // The target of exactly this prefix.
+    [[nodiscard]] bool find(const Address& prefix, unsigned length, Target* target) const;
+    // Gives groups back whose grace period is over. Call it after each batch.
+    void reclaim();
+
+    [[nodiscard]] std::uint32_t size() const;         // prefixes
+    [[nodiscard]] std::uint32_t groups_used() const;  // including those waiting to be reclaimed
+    [[nodiscard]] std::uint32_t groups_capacity() const;
+    [[nodiscard]] std::size_t memory_bytes() const;  // resident when all of it is in use
+
+  private:
+    Lpm() = default;
+    static constexpr std::uint32_t kGroup = 0x80000000U;  // the entry is a group's number
+
+    std::atomic<std::uint32_t>* root_{};
+    std::atomic<std::uint32_t>* groups_{};
+    struct Writer;
+    std::unique_ptr<Writer> writer_;
+};
+
+extern template class Lpm<4>;
+extern template class Lpm<16>;
+using Lpm4 = Lpm<4>;
+using Lpm6 = Lpm<16>;
+
+}  // namespace dr

@@ -1,0 +1,81 @@
+// The writer's view of the two lookup tables: several sources may claim one prefix, the best one
+// is installed. Also owns next hops and says which next hop leads to an address.
+//
+// One thread: the writer. Sources: the table writer (subscribers, pools), port configuration and
+// the netlink mirror (local addresses, neighbours, connected networks, routes).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "dataplane/tables/tables.h"
+
+namespace dr {
+
+// family 4: the address is in the first 4 bytes; the rest is 0. Network byte order.
+struct IpAddress {
+    std::uint8_t family{};  // 4 or 6; 0: none
+    std::array<std::uint8_t, 16> bytes{};
+    friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
+};
+struct IpPrefix {
+    IpAddress address;  // host bits zero
+    std::uint8_t length{};
+    friend constexpr auto operator<=>(const IpPrefix&, const IpPrefix&) = default;
+};
+// Parse "192.0.2.1" and "192.0.2.0/24"; false and nothing written when malformed or host bits are
+// set.
+bool parse_address(const std::string& text, IpAddress* out);
+bool parse_prefix(const std::string& text, IpPrefix* out);
+// As parse_prefix, but keeps host bits: the form of an interface address, "192.0.2.1/24".
+bool parse_interface_address(const std::string& text, IpPrefix* out);
+std::string to_string(const IpAddress& address);
+std::string to_string(const IpPrefix& prefix);
+
+// In order of preference, best first, where several claim the same prefix.
+enum class RouteSource : std::uint8_t { Local, Subscriber, Pool, Neighbour, Route, Connected };
+
+class Rib final {
+  public:
+    explicit Rib(Tables& tables);
+    ~Rib();
+
+    // false: the lookup table is full, nothing changed.
+    bool insert(const IpPrefix& prefix, RouteSource source, Target target);
+    void remove(const IpPrefix& prefix, RouteSource source);
+
+    // The next hop through `port` to `gateway` (a neighbour's address); made when it is new,
+    // unresolved. References are counted; index 0: the table is full.
+    NextHopIndex acquire_next_hop(std::uint16_t port, const IpAddress& gateway);
+    void release_next_hop(NextHopIndex next_hop);
+    // What is known of a neighbour. Publishes a new row for each next hop that has it as gateway.
+    void set_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac);
+    void clear_neighbour(std::uint16_t port, const IpAddress& address);
+    // Own MAC and MTU of a port, used in all of its next hops.
+    void set_port(std::uint16_t port, const wire::Mac& mac, std::uint16_t mtu);
+
+    // The next hop that leads to this address by the current tables, looking only at neighbours,
+    // connected networks and routes. For a connected address without neighbour entry one is made,
+    // unresolved. {0}: no route.
+    NextHopIndex resolve(const IpAddress& address);
+    // Grows with each change that may alter a result of resolve().
+    [[nodiscard]] std::uint64_t generation() const;
+    // Gateways still unresolved, for the netlink mirror to ask about; calls back with port and
+    // address.
+    template <typename F>
+    void for_each_unresolved(F&& callback) const {
+        visit_unresolved(
+            [](void* f, std::uint16_t p, const IpAddress& a) { (*static_cast<F*>(f))(p, a); },
+            &callback);
+    }
+    void reclaim();
+
+  private:
+    void visit_unresolved(void (*)(void*, std::uint16_t, const IpAddress&), void*) const;
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace dr

@@ -1,0 +1,82 @@
+// All tables that workers read, with their capacities. Built at start, never resized.
+//
+// Every member is read by workers; who writes is said in rows.h. Memory is accounted per table.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataplane/tables/lpm.h"
+#include "dataplane/tables/qsbr.h"
+#include "dataplane/tables/region.h"
+#include "dataplane/tables/rows.h"
+
+namespace dr {
+
+struct Capacity {
+    std::uint32_t subscribers = 1'000'000;
+    std::uint32_t tunnels = 4'000'000;
+    std::uint32_t maps = 65'536;
+    std::uint32_t next_hops = 4'096;
+    std::uint32_t prefixes4 = 2'100'000;
+    std::uint32_t prefixes6 = 2'100'000;
+    std::uint32_t groups4 = 131'072;
+    std::uint32_t groups6 = 262'144;
+};
+
+// An array in a Region; index 0 is reserved (kNoRow).
+template <typename Row>
+class RowArray final {
+  public:
+    [[nodiscard]] bool allocate(std::uint32_t rows) {
+        region_ = Region(static_cast<std::size_t>(rows) * sizeof(Row));
+        rows_ = region_.data() == nullptr ? 0 : rows;
+        return rows_ == rows;
+    }
+    [[nodiscard]] Row& operator[](std::uint32_t index) const noexcept {
+        return static_cast<Row*>(region_.data())[index];
+    }
+    [[nodiscard]] std::uint32_t size() const { return rows_; }
+    [[nodiscard]] std::size_t bytes() const { return region_.size(); }
+
+  private:
+    Region region_;
+    std::uint32_t rows_{};
+};
+
+struct Tables final {
+    // Null and a reason when memory cannot be had.
+    static std::unique_ptr<Tables> create(const Capacity& capacity, std::string* error);
+
+    Capacity capacity;
+    Qsbr qsbr;
+    std::unique_ptr<Lpm4> lpm4;
+    std::unique_ptr<Lpm6> lpm6;
+    RowArray<SubscriberRow> subscribers;
+    // Lines 12-15 of a subscriber, [SubscriberIndex][line - 12].
+    RowArray<std::array<std::atomic<std::uint32_t>, kMaxLines - SubscriberRow::kInline>> extra;
+    // TunnelId::slot() -> TunnelRowIndex; 0: no such tunnel.
+    RowArray<std::atomic<std::uint32_t>> tunnel_of_slot;
+    RowArray<TunnelRow> tunnels;
+    RowArray<BucketMap> maps;
+    // NextHopIndex -> row of next_hop_rows; 0: no such next hop.
+    RowArray<std::atomic<std::uint32_t>> next_hops;
+    RowArray<NextHopRow> next_hop_rows;
+
+    // The tunnel row for a line of a subscriber; 0: none.
+    [[nodiscard]] std::uint32_t tunnel_for(std::uint32_t subscriber, unsigned line) const noexcept {
+        if (line < SubscriberRow::kInline) [[likely]]
+            return subscribers[subscriber].slot[line].load(std::memory_order_acquire);
+        if (line >= kMaxLines) return kNoRow;
+        return extra[subscriber][line - SubscriberRow::kInline].load(std::memory_order_acquire);
+    }
+    [[nodiscard]] const NextHopRow& next_hop(std::uint32_t index) const noexcept {
+        return next_hop_rows[next_hops[index].load(std::memory_order_acquire)];
+    }
+};
+
+}  // namespace dr

@@ -1,0 +1,66 @@
+// Strong index types and the tagged result of a lookup. No DPDK headers here.
+#pragma once
+
+#include <cstdint>
+
+namespace dr {
+
+// An index that cannot be mixed up with another kind of index.
+template <typename Tag>
+struct Index {
+    std::uint32_t value{};
+    friend constexpr bool operator==(Index, Index) = default;
+    friend constexpr auto operator<=>(Index, Index) = default;
+};
+
+using SubscriberIndex = Index<struct SubscriberTag>;
+using TunnelRowIndex = Index<struct TunnelRowTag>;  // a row; a tunnel that changes gets a new one
+using MapIndex = Index<struct MapTag>;              // a bucket map
+using NextHopIndex = Index<struct NextHopTag>;
+
+// The GRE key of a tunnel: low 24 bits slot, high 8 bits generation (proto/TUNNEL.md §2).
+struct TunnelId {
+    std::uint32_t value{};
+    [[nodiscard]] constexpr std::uint32_t slot() const { return value & 0xffffffU; }
+    [[nodiscard]] constexpr std::uint32_t generation() const { return value >> 24; }
+    friend constexpr bool operator==(TunnelId, TunnelId) = default;
+};
+
+// What a destination is: 4 bits of kind, 28 bits of index.
+enum class TargetKind : std::uint8_t {
+    None = 0,        // no prefix covers it
+    Subscriber = 1,  // index: SubscriberIndex
+    NextHop = 2,     // index: NextHopIndex
+    Local = 3,       // an address of this router; index: port number
+    Pool = 4,        // inside a pool, no subscriber has it
+    Blackhole = 5,   // a route that says so
+    Glean = 6,       // on a connected network, not resolved yet; index: port number
+};
+
+class Target {
+  public:
+    constexpr Target() = default;
+    constexpr Target(TargetKind kind, std::uint32_t index)
+        : raw_((static_cast<std::uint32_t>(kind) << 28) | (index & 0x0fffffffU)) {}
+    static constexpr Target from_raw(std::uint32_t raw) {
+        Target t;
+        t.raw_ = raw;
+        return t;
+    }
+    [[nodiscard]] constexpr TargetKind kind() const { return static_cast<TargetKind>(raw_ >> 28); }
+    [[nodiscard]] constexpr std::uint32_t index() const { return raw_ & 0x0fffffffU; }
+    [[nodiscard]] constexpr std::uint32_t raw() const { return raw_; }
+    friend constexpr bool operator==(Target, Target) = default;
+
+  private:
+    std::uint32_t raw_{};
+};
+static_assert(sizeof(Target) == 4);
+
+inline constexpr unsigned kMaxLines = 16;     // of a subscriber, and of a policy
+inline constexpr unsigned kMaxClasses = 8;    // of a policy
+inline constexpr unsigned kMaxPrefixes = 64;  // of a subscriber
+inline constexpr std::uint32_t kMaxTunnelSlots = 1U << 24;
+inline constexpr unsigned kMaxPorts = 16;
+
+}  // namespace dr

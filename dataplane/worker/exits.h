@@ -1,0 +1,30 @@
+// The exits of the pipeline as an enum and a table; declared once, in exits.def.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace dr {
+
+enum class Exit : std::uint8_t {
+#define X(identifier, name, help) identifier,
+#include "dataplane/worker/exits.def"
+#undef X
+};
+
+struct ExitInfo {
+    std::string_view name;
+    std::string_view help;
+};
+
+inline constexpr std::array kExits{
+#define X(identifier, name, help) ExitInfo{name, help},
+#include "dataplane/worker/exits.def"
+#undef X
+};
+inline constexpr std::size_t kExitCount = kExits.size();
+static_assert(kExitCount <= 128, "the counters block has room for this many");
+
+}  // namespace dr

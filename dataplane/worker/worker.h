@@ -1,0 +1,79 @@
+// A forwarding worker: polls its queues and runs the stages over each burst, to completion.
+// Nothing on a worker blocks, allocates from the heap, logs, locks or makes a system call; the one
+// exception is the adaptive sleep of an idle worker, when that is configured.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "dataplane/ports/port.h"
+#include "dataplane/southbound/counters.h"
+#include "dataplane/tables/rib.h"
+#include "dataplane/tables/spsc_ring.h"
+#include "dataplane/tables/tables.h"
+
+struct rte_mempool;
+
+namespace dr {
+
+// A worker met a destination on a connected network whose MAC address nobody knows yet.
+struct ResolveRequest {
+    std::uint16_t port;
+    IpAddress address;
+};
+
+struct RxQueue {
+    std::uint16_t port;  // number in Ports
+    std::uint16_t queue;
+};
+
+struct WorkerConfig {
+    unsigned number = 0;  // also its Qsbr reader slot
+    std::vector<RxQueue> queues;
+    std::uint16_t tx_queue = 0;  // its own transmit queue on every port
+    bool sleep_when_idle = true;
+    bool measure_stages = false;
+};
+
+// Shared by all workers; set up before the first one starts.
+struct WorkerShared {
+    const Tables* tables{};
+    const Ports* ports{};
+    Qsbr* qsbr{};
+    rte_mempool* pool{};
+    std::atomic<bool> stop{false};
+    // Replay: receive queue n of a gated port is polled when gate > n.
+    std::atomic<std::uint32_t> gate{0};
+    // Source of ICMP errors: the first address of each family of each port, network order; 0: none.
+    // writer; rarely changed, so a pair of relaxed words may be torn for one ICMP error only.
+    struct PortAddresses {
+        std::atomic<std::uint32_t> ipv4{};
+        std::array<std::atomic<std::uint64_t>, 2> ipv6{};
+    };
+    std::array<PortAddresses, kMaxPorts> addresses;
+};
+
+class Worker final {
+  public:
+    // block: this worker's counters; tunnel_counters: its array, by tunnel slot.
+    Worker(const WorkerConfig& config, WorkerShared& shared, southbound::WorkerBlock* block,
+           southbound::TunnelCounters* tunnel_counters);
+    ~Worker();
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    // Returns when shared.stop is set. Any lcore.
+    void run();
+    // One round over all queues; the number of packets received. For tests and benchmarks.
+    unsigned poll();
+    // Consumer side: the writer.
+    bool next_resolve_request(ResolveRequest& request);
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace dr
