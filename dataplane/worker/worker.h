@@ -15,6 +15,7 @@
 #include "dataplane/tables/tables.h"
 
 struct rte_mempool;
+struct rte_ring;
 
 namespace dr {
 
@@ -43,6 +44,9 @@ struct WorkerShared {
     const Ports* ports{};
     Qsbr* qsbr{};
     rte_mempool* pool{};
+    // Whole frames for the kernel, mbuf->port = number of the port that received them. Many
+    // workers put, the writer takes. Null: no port has an exception path.
+    rte_ring* punt{};
     std::atomic<bool> stop{false};
     // Replay: receive queue n of a gated port is polled when gate > n.
     std::atomic<std::uint32_t> gate{0};

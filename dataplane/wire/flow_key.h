@@ -1,0 +1,136 @@
+// From an IP packet to its flow: the upper-layer header, the two ends, the hash.
+// Exactly proto/TUNNEL.md §3. Pure functions; every read is bounded by `length`.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "dataplane/wire/flow_hash.h"
+#include "dataplane/wire/headers.h"
+
+namespace dr::wire {
+
+// Where the upper-layer header of an IP packet is.
+struct Upper {
+    std::uint16_t offset;   // from the IP header
+    std::uint8_t protocol;  // after any IPv6 extension headers
+    bool fragment;          // any fragment, the first included
+    bool later_fragment;    // offset not 0: no upper-layer header in it
+};
+
+// The IPv4 header must have been validated (header length within `length`).
+inline Upper upper4(const std::uint8_t* ip) {
+    Ipv4 h;
+    std::memcpy(&h, ip, sizeof h);
+    const std::uint16_t fragment = h.fragment.host();
+    return {static_cast<std::uint16_t>(h.header_length()), h.protocol,
+            (fragment & (Ipv4::kMoreFragments | Ipv4::kOffsetMask)) != 0,
+            (fragment & Ipv4::kOffsetMask) != 0};
+}
+
+// Skips hop-by-hop options, routing header, destination options and fragment header (RFC 8200 §4).
+// A chain that runs out of `length` ends as protocol 59 (no next header).
+inline Upper upper6(const std::uint8_t* ip, unsigned length) {
+    Upper u{40, ip[6], false, false};
+    for (;;) {
+        switch (u.protocol) {
+            case kProtoHopByHop:
+            case kProtoRouting:
+            case kProtoDestOpts: {
+                if (u.offset + 8U > length) break;
+                const unsigned size = (ip[u.offset + 1] + 1U) * 8U;
+                if (u.offset + size > length) break;
+                u.protocol = ip[u.offset];
+                u.offset = static_cast<std::uint16_t>(u.offset + size);
+                continue;
+            }
+            case kProtoFragment: {
+                if (u.offset + 8U > length) break;
+                const unsigned offset_flags =
+                    static_cast<unsigned>(ip[u.offset + 2] << 8 | ip[u.offset + 3]);
+                u.protocol = ip[u.offset];
+                u.offset = static_cast<std::uint16_t>(u.offset + 8);
+                u.fragment = true;
+                u.later_fragment = (offset_flags & 0xfff8U) != 0;
+                if (u.later_fragment) return u;
+                continue;
+            }
+            default:
+                return u;
+        }
+        u.protocol = kProtoNone;
+        return u;
+    }
+}
+
+// ICMP errors carry the packet they are about. RFC 792; RFC 4443 §2.1 (types below 128).
+inline bool is_icmp4_error(std::uint8_t type) {
+    return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
+inline bool is_icmp6_error(std::uint8_t type) {
+    return type < 128;
+}
+
+namespace detail {
+
+inline std::uint64_t load64(const std::uint8_t* p) {
+    std::uint64_t v;
+    std::memcpy(&v, p, 8);
+    return __builtin_bswap64(v);
+}
+inline std::uint32_t load32(const std::uint8_t* p) {
+    std::uint32_t v;
+    std::memcpy(&v, p, 4);
+    return __builtin_bswap32(v);
+}
+inline std::uint16_t load16(const std::uint8_t* p) {
+    std::uint16_t v;
+    std::memcpy(&v, p, 2);
+    return __builtin_bswap16(v);
+}
+
+struct PortPair {
+    std::uint16_t source;
+    std::uint16_t destination;
+};
+inline PortPair ports(const std::uint8_t* ip, unsigned length, const Upper& u) {
+    const bool has = (u.protocol == kProtoTcp || u.protocol == kProtoUdp) && !u.fragment &&
+                     u.offset + 4U <= length;
+    if (!has) return {0, 0};
+    return {load16(ip + u.offset), load16(ip + u.offset + 2)};
+}
+
+}  // namespace detail
+
+// The hash of an IPv4 packet. `length`: bytes of the IP packet that can be read.
+// `depth` 1: this is the packet inside an ICMP error, and another error inside it is not followed.
+inline std::uint32_t flow_hash4(const std::uint8_t* ip, unsigned length, const Upper& u,
+                                std::uint32_t seed, int depth = 0) {
+    if (u.protocol == kProtoIcmp && !u.fragment && depth == 0 && u.offset + 8U + 20U <= length &&
+        is_icmp4_error(ip[u.offset])) [[unlikely]] {
+        const std::uint8_t* quoted = ip + u.offset + 8;
+        const unsigned left = length - u.offset - 8;
+        if (quoted[0] >> 4 == 4 && (quoted[0] & 15U) >= 5)
+            return flow_hash4(quoted, left, upper4(quoted), seed, 1);
+    }
+    const detail::PortPair p = detail::ports(ip, length, u);
+    return dr_flow_hash(dr_flow_end4(detail::load32(ip + 12), p.source),
+                        dr_flow_end4(detail::load32(ip + 16), p.destination), u.protocol, seed);
+}
+
+inline std::uint32_t flow_hash6(const std::uint8_t* ip, unsigned length, const Upper& u,
+                                std::uint32_t seed, int depth = 0) {
+    if (u.protocol == kProtoIcmp6 && !u.fragment && depth == 0 && u.offset + 8U + 40U <= length &&
+        is_icmp6_error(ip[u.offset])) [[unlikely]] {
+        const std::uint8_t* quoted = ip + u.offset + 8;
+        const unsigned left = length - u.offset - 8;
+        if (quoted[0] >> 4 == 6) return flow_hash6(quoted, left, upper6(quoted, left), seed, 1);
+    }
+    const detail::PortPair p = detail::ports(ip, length, u);
+    return dr_flow_hash(
+        dr_flow_end6(detail::load64(ip + 8), detail::load64(ip + 16), p.source),
+        dr_flow_end6(detail::load64(ip + 24), detail::load64(ip + 32), p.destination), u.protocol,
+        seed);
+}
+
+}  // namespace dr::wire

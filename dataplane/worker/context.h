@@ -1,0 +1,169 @@
+// What the stages share: the burst that travels through them, and the worker's own state.
+//
+// A stage is a plain function over a burst. It reads a list of packet numbers, and for each packet
+// either appends it to the list of a later stage or ends it with exit_with(). Packets never change
+// their place in the burst, so that they can leave in the order in which they came.
+#pragma once
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+
+#include "dataplane/worker/exits.h"
+#include "dataplane/worker/worker.h"
+
+namespace dr {
+
+inline constexpr unsigned kBurst = 64;
+// Packets that one burst may give birth to by fragmentation.
+inline constexpr unsigned kMaxExtra = 512;
+
+// Why an ICMP error is due, and which exit the packet takes when it may not be sent.
+enum class IcmpError : std::uint8_t { None, TimeExceeded, TooBig, NoRoute };
+
+struct alignas(64) Packet {
+    rte_mbuf* mbuf;
+    std::uint8_t* ip;         // the packet to forward: as received, or inner after decapsulation
+    const TunnelRow* from;    // tunnel it came out of; null: from the network
+    const TunnelRow* tunnel;  // tunnel it goes into
+    Target target;            // of ip's destination
+    std::uint32_t hash;
+    std::uint16_t length;  // of the IP packet
+    std::uint16_t upper;   // offset of the upper-layer header
+    std::uint16_t out_port;
+    std::uint16_t extra;   // first of its further fragments in Burst::extra
+    std::uint16_t extras;  // how many
+    std::uint16_t mtu;     // for IcmpError::TooBig
+    std::uint8_t family;   // 4 or 6
+    std::uint8_t protocol;
+    Exit exit;
+    IcmpError error;
+    std::uint8_t flags;
+    std::uint8_t reply;  // number in the replies' burst plus 1; 0: none
+
+    static constexpr std::uint8_t kLive = 1;           // it will be transmitted
+    static constexpr std::uint8_t kOwn = 2;            // made by this router, not received
+    static constexpr std::uint8_t kFragment = 4;       // IP fragment
+    static constexpr std::uint8_t kLaterFragment = 8;  // IP fragment that is not the first
+};
+static_assert(sizeof(Packet) == 64);
+
+struct PacketList {
+    std::array<std::uint8_t, kBurst> index;
+    unsigned count{};
+    void add(unsigned packet) { index[count++] = static_cast<std::uint8_t>(packet); }
+    [[nodiscard]] const std::uint8_t* begin() const { return index.data(); }
+    [[nodiscard]] const std::uint8_t* end() const { return index.data() + count; }
+};
+
+struct Burst {
+    std::array<Packet, kBurst> packets;
+    unsigned count{};
+    std::uint16_t in_port{};  // number in Ports
+    PacketList lookup, decapsulate, steer, forward, errors;
+    std::array<rte_mbuf*, kMaxExtra> extra;
+    unsigned extras{};
+
+    void clear() {
+        count = lookup.count = decapsulate.count = steer.count = forward.count = errors.count = 0;
+        extras = 0;
+    }
+};
+
+// Packets on their way out of one port, in order.
+struct TxQueue {
+    static constexpr unsigned kSize = 256;
+    std::array<rte_mbuf*, kSize> mbufs;
+    std::array<std::uint8_t, kSize> exits;  // Exit, or kNoExit
+    unsigned count{};
+    std::uint64_t bytes{};
+};
+inline constexpr std::uint8_t kNoExit = 0xff;
+
+// A token bucket for ICMP errors (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+struct IcmpLimiter {
+    static constexpr std::uint64_t kPerSecond = 1000;
+    static constexpr std::uint64_t kBucket = 100;
+    std::uint64_t tokens = kBucket;
+    std::uint64_t filled_at = 0;  // TSC
+    bool take(std::uint64_t now, std::uint64_t hz) {
+        const std::uint64_t due = (now - filled_at) * kPerSecond / hz;
+        if (due > 0) {
+            tokens = tokens + due > kBucket ? kBucket : tokens + due;
+            filled_at = now;
+        }
+        if (tokens == 0) return false;
+        --tokens;
+        return true;
+    }
+};
+
+// Names of the stages, in the order of WorkerCounters::stage_cycles.
+enum class Stage : std::uint8_t {
+    Receive,
+    Parse,
+    Lookup,
+    Decapsulate,
+    Steer,
+    Encapsulate,
+    Forward,
+    Icmp,
+    Transmit,
+    Count
+};
+
+struct Context {
+    WorkerConfig config;
+    WorkerShared* shared{};
+    const Tables* tables{};
+    const Ports* ports{};
+    southbound::WorkerBlock* block{};
+    southbound::TunnelCounters* tunnel_counters{};
+    std::uint64_t tsc_hz{};
+    IcmpLimiter icmp;
+    Burst received;
+    Burst replies;  // ICMP errors that this router sends because of `received`
+    std::array<TxQueue, kMaxPorts> tx;
+    SpscRing<ResolveRequest, 256> resolve;
+};
+
+// Counters are written by this worker alone; whole words, so that a reader sees no half of one.
+inline void count_up(std::uint64_t& counter, std::uint64_t by = 1) {
+    __atomic_store_n(&counter, counter + by, __ATOMIC_RELAXED);
+}
+inline void count_exit(Context& c, Exit exit) {
+    count_up(c.block->exits[static_cast<std::size_t>(exit)]);
+}
+
+// The packet ends here. Packets of our own making are not counted: nobody received them.
+inline void exit_with(Context& c, Packet& p, Exit exit) {
+    p.exit = exit;
+    p.flags &= static_cast<std::uint8_t>(~Packet::kLive);
+    if ((p.flags & Packet::kOwn) == 0) count_exit(c, exit);
+}
+// An ICMP error is due; stage_icmp decides.
+inline void fail_with(Context& c, Burst& b, unsigned i, IcmpError error, Exit when_own) {
+    Packet& p = b.packets[i];
+    if ((p.flags & Packet::kOwn) != 0) return exit_with(c, p, when_own);
+    p.error = error;
+    b.errors.add(i);
+}
+
+// The stages, in the order in which a packet meets them.
+void stage_parse(Context& c, Burst& b);
+void stage_lookup(Context& c, Burst& b);
+void stage_decapsulate(Context& c, Burst& b);
+void stage_steer(Context& c, Burst& b);
+void stage_encapsulate(Context& c, Burst& b);
+void stage_forward(Context& c, Burst& b);
+void stage_icmp(Context& c, Burst& b, Burst& replies);
+void stage_transmit(Context& c, Burst& b, Burst& replies);
+
+// IPv4 fragmentation of one packet (RFC 791 §3.2); sets p.extra and p.extras, p becomes the first.
+// false: no buffers, nothing changed.
+bool fragment_ipv4(Context& c, Burst& b, Packet& p, unsigned mtu);
+
+}  // namespace dr

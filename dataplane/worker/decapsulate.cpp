@@ -1,0 +1,245 @@
+// Stage 3: tunnel packets. Default deny: a known tunnel, its live generation, its encapsulation,
+// its bound endpoint, an inner source inside the subscriber's own prefixes, an inner destination
+// that is not one of this router's tunnel addresses (proto/TUNNEL.md §2).
+//
+// Three passes over the burst, so that the cache misses of one packet overlap with the others':
+// find the key, check the tunnel's row, check the inner packet.
+#include "dataplane/wire/flow_key.h"
+#include "dataplane/worker/context.h"
+#include "dataplane/worker/ip_check.h"
+
+namespace dr {
+
+namespace {
+
+// The GRE header of a tunnel packet, or the exit it takes.
+struct Outer {
+    const std::uint8_t* gre;
+    Exit exit;
+    bool ok;
+};
+
+Outer find_gre(const Packet& p) {
+    unsigned offset = p.upper;
+    if (p.protocol == wire::kProtoUdp) {
+        if (offset + sizeof(wire::Udp) > p.length) return {nullptr, Exit::DropTooShort, false};
+        wire::Udp udp;
+        std::memcpy(&udp, p.ip + offset, sizeof udp);
+        if (udp.length.host() < sizeof udp || udp.length.host() + offset != p.length)
+            return {nullptr, Exit::DropUdpFormat, false};
+        if (udp.checksum.raw != 0) [[unlikely]] {
+            // Pseudo-header: addresses, protocol, length (RFC 768, RFC 8200 §8.1).
+            std::uint64_t sum = p.family == 4 ? wire::checksum_add(p.ip + 12, 8, 0)
+                                              : wire::checksum_add(p.ip + 8, 32, 0);
+            sum += static_cast<std::uint32_t>(wire::kProtoUdp) << 8;
+            sum += udp.length.raw;
+            if (!wire::checksum_ok(p.ip + offset, udp.length.host(), sum))
+                return {nullptr, Exit::DropUdpChecksum, false};
+        }
+        offset += static_cast<unsigned>(sizeof(wire::Udp));
+    }
+    if (offset + sizeof(wire::GreKey) > p.length) return {nullptr, Exit::DropTooShort, false};
+    const std::uint8_t* gre = p.ip + offset;
+    if (load_be16(gre) != wire::kGreKeyPresent) return {nullptr, Exit::DropGreFormat, false};
+    return {gre, Exit::DropGreFormat, true};
+}
+
+// The tunnel's row against the outer header. `gre` is inside p.
+bool check_tunnel(Context& c, Packet& p, const std::uint8_t* gre) {
+    const TunnelRow& row = *p.from;
+    const unsigned header = row.header_length();
+    if (std::memcmp(row.header.data() + header - 4, gre + 4, 4) != 0) {
+        exit_with(c, p, Exit::DropStaleGeneration);
+        return false;
+    }
+    const bool udp = (row.flags & TunnelRow::kUdp) != 0;
+    const bool ipv6 = (row.flags & TunnelRow::kIpv6) != 0;
+    if (udp != (p.protocol == wire::kProtoUdp) || ipv6 != (p.family == 6)) {
+        exit_with(c, p, Exit::DropEncapMismatch);
+        return false;
+    }
+    if ((row.flags & TunnelRow::kDisabled) != 0) {
+        exit_with(c, p, Exit::DropUnknownTunnel);
+        return false;
+    }
+    // The row's header is what we send, so its destination is the peer.
+    const unsigned size = ipv6 ? 16 : 4;
+    const unsigned source = ipv6 ? 8 : 12;
+    const std::uint8_t* ours = row.header.data() + source;
+    bool bound = std::memcmp(ours + size, p.ip + source, size) == 0;
+    if (udp && (row.flags & TunnelRow::kEntropy) == 0)
+        bound = bound && std::memcmp(row.header.data() + header - 14, p.ip + p.upper, 2) == 0;
+    if (!bound) {
+        exit_with(c, p, Exit::DropOuterSource);
+        return false;
+    }
+    if (std::memcmp(ours, p.ip + source + size, size) != 0) {
+        exit_with(c, p, Exit::DropOuterDestination);
+        return false;
+    }
+    return true;
+}
+
+// ECN of the inner packet after decapsulation, RFC 6040 figure 4; 0xff: drop.
+constexpr std::array<std::uint8_t, 16> kEcn{
+    // outer: Not-ECT, ECT(1), ECT(0), CE
+    0, 0, 0, 0xff,  // inner Not-ECT
+    1, 1, 1, 3,     // inner ECT(1)
+    2, 1, 2, 3,     // inner ECT(0)
+    3, 3, 3, 3,     // inner CE
+};
+
+bool combine_ecn(std::uint8_t* inner, unsigned inner_family, std::uint8_t outer) {
+    const unsigned now =
+        inner_family == 4 ? inner[1] & 3U : static_cast<unsigned>(inner[1] >> 4) & 3U;
+    const std::uint8_t then = kEcn[now * 4 + (outer & 3U)];
+    if (then == now) [[likely]]
+        return true;
+    if (then == 0xff) return false;
+    if (inner_family == 6) {
+        inner[1] = static_cast<std::uint8_t>((inner[1] & 0xcfU) | static_cast<unsigned>(then) << 4);
+        return true;
+    }
+    wire::Ipv4 h;
+    std::memcpy(&h, inner, sizeof h);
+    const Be16 before = Be16::from(static_cast<std::uint16_t>(inner[0] << 8 | inner[1]));
+    inner[1] = static_cast<std::uint8_t>((inner[1] & 0xfcU) | then);
+    const Be16 after = Be16::from(static_cast<std::uint16_t>(inner[0] << 8 | inner[1]));
+    const Be16 sum = wire::checksum_update(h.checksum, before, after);
+    std::memcpy(inner + 10, &sum, 2);
+    return true;
+}
+
+// From here on p describes the inner packet. false: finished.
+bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre) {
+    const std::uint16_t type = load_be16(gre + 2);
+    if (type == wire::kEtherKeepalive) {
+        exit_with(c, p, Exit::DropKeepalive);
+        return false;
+    }
+    if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) {
+        exit_with(c, p, Exit::DropGreProtocol);
+        return false;
+    }
+    const std::uint8_t outer_tos =
+        p.family == 4 ? p.ip[1] : static_cast<std::uint8_t>(load_be16(p.ip) >> 4);
+    std::uint8_t* inner = p.ip + (gre - p.ip) + sizeof(wire::GreKey);
+    const auto available = static_cast<unsigned>(p.ip + p.length - inner);
+    const unsigned family = type == wire::kEtherIpv4 ? 4 : 6;
+    const IpFault fault =
+        family == 4 ? check_ipv4(inner, available, true) : check_ipv6(inner, available);
+    if (fault != IpFault::None) {
+        exit_with(c, p, Exit::DropInnerFormat);
+        return false;
+    }
+    if (!combine_ecn(inner, family, outer_tos)) {
+        exit_with(c, p, Exit::DropEcn);
+        return false;
+    }
+    p.ip = inner;
+    p.family = static_cast<std::uint8_t>(family);
+    p.length = family == 4 ? ipv4_length(inner) : ipv6_length(inner);
+    return true;
+}
+
+void route_inner(Context& c, Burst& b, unsigned i) {
+    Packet& p = b.packets[i];
+    switch (p.target.kind()) {
+        case TargetKind::NextHop:
+            b.forward.add(i);
+            return;
+        case TargetKind::Subscriber:
+            if (p.target.index() == p.from->subscriber)
+                return exit_with(c, p, Exit::DropHairpinSelf);
+            __builtin_prefetch(&c.tables->subscribers[p.target.index()]);
+            b.steer.add(i);
+            return;
+        case TargetKind::Local: {
+            const wire::Upper u = p.family == 4 ? wire::upper4(p.ip) : wire::upper6(p.ip, p.length);
+            const bool nested =
+                u.protocol == wire::kProtoGre ||
+                (u.protocol == wire::kProtoUdp &&
+                 (u.later_fragment || (u.offset + 4U <= p.length &&
+                                       load_be16(p.ip + u.offset + 2) == wire::kGreUdpPort)));
+            return exit_with(c, p, nested ? Exit::DropNestedTunnel : Exit::DropToRouter);
+        }
+        case TargetKind::Pool:
+            return exit_with(c, p, Exit::DropNoSubscriber);
+        case TargetKind::Blackhole:
+            return exit_with(c, p, Exit::DropBlackhole);
+        case TargetKind::Glean: {
+            ResolveRequest request{static_cast<std::uint16_t>(p.target.index()), {}};
+            request.address.family = p.family;
+            std::memcpy(request.address.bytes.data(), p.family == 4 ? p.ip + 16 : p.ip + 24,
+                        p.family == 4 ? 4 : 16);
+            c.resolve.push(request);  // full: the next packet asks again
+            return exit_with(c, p, Exit::DropNoNeighbour);
+        }
+        case TargetKind::None:
+            return fail_with(c, b, i, IcmpError::NoRoute, Exit::DropNoRoute);
+    }
+    exit_with(c, p, Exit::DropNoRoute);
+}
+
+}  // namespace
+
+void stage_decapsulate(Context& c, Burst& b) {
+    const Tables& t = *c.tables;
+    std::array<const std::uint8_t*, kBurst> gre;
+    std::array<std::uint32_t, kBurst> slot;
+    PacketList keyed, open;
+    for (const unsigned i : b.decapsulate) {
+        Packet& p = b.packets[i];
+        const Outer outer = find_gre(p);
+        if (!outer.ok) {
+            exit_with(c, p, outer.exit);
+            continue;
+        }
+        gre[i] = outer.gre;
+        slot[i] = wire::detail::load32(outer.gre + 4) & 0xffffffU;
+        if (slot[i] >= t.tunnel_of_slot.size()) {
+            exit_with(c, p, Exit::DropUnknownTunnel);
+            continue;
+        }
+        __builtin_prefetch(&t.tunnel_of_slot[slot[i]]);
+        __builtin_prefetch(&c.tunnel_counters[slot[i]], 1);
+        keyed.add(i);
+    }
+    std::array<std::uint32_t, kBurst> row;
+    for (const unsigned i : keyed) {
+        row[i] = t.tunnel_of_slot[slot[i]].load(std::memory_order_acquire);
+        __builtin_prefetch(&t.tunnels[row[i]]);
+    }
+    for (const unsigned i : keyed) {
+        Packet& p = b.packets[i];
+        if (row[i] == kNoRow) {
+            exit_with(c, p, Exit::DropUnknownTunnel);
+            continue;
+        }
+        p.from = &t.tunnels[row[i]];
+        if (!check_tunnel(c, p, gre[i]) || !enter_inner(c, p, gre[i])) continue;
+        if (p.family == 4) {
+            t.lpm4->prefetch(p.ip + 12);
+            t.lpm4->prefetch(p.ip + 16);
+        } else {
+            t.lpm6->prefetch(p.ip + 8);
+            t.lpm6->prefetch(p.ip + 24);
+        }
+        open.add(i);
+    }
+    for (const unsigned i : open) {
+        Packet& p = b.packets[i];
+        const Target source = p.family == 4 ? t.lpm4->lookup(p.ip + 12) : t.lpm6->lookup(p.ip + 8);
+        if (source != Target(TargetKind::Subscriber, p.from->subscriber)) {
+            exit_with(c, p, Exit::DropInnerSource);
+            continue;
+        }
+        southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
+        count_up(counters.uplink_packets);
+        count_up(counters.uplink_bytes, p.length);
+        p.target = p.family == 4 ? t.lpm4->lookup(p.ip + 16) : t.lpm6->lookup(p.ip + 24);
+        route_inner(c, b, i);
+    }
+}
+
+}  // namespace dr

@@ -1,0 +1,75 @@
+// Stage 6: to a next hop, without a tunnel: the subscriber's packet on its way to the Internet, or
+// an ICMP error of our own.
+#include "dataplane/wire/flow_key.h"
+#include "dataplane/worker/context.h"
+#include "dataplane/worker/ip_check.h"
+#include "dataplane/worker/mss.h"
+#include "dataplane/worker/ttl.h"
+
+namespace dr {
+
+namespace {
+
+void find_upper(Packet& p) {
+    const wire::Upper u = p.family == 4 ? wire::upper4(p.ip) : wire::upper6(p.ip, p.length);
+    p.upper = u.offset;
+    p.protocol = u.protocol;
+    if (u.later_fragment) p.flags |= Packet::kLaterFragment;
+}
+
+// Larger than the port: fragments or an ICMP error. true: goes on.
+bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
+    Packet& p = b.packets[i];
+    if (p.family == 4 && (load_be16(p.ip + 6) & wire::Ipv4::kDontFragment) == 0) {
+        if (fragment_ipv4(c, b, p, mtu)) return true;
+        exit_with(c, p, Exit::DropNoBuffers);
+        return false;
+    }
+    p.mtu = static_cast<std::uint16_t>(mtu);
+    fail_with(c, b, i, IcmpError::TooBig, Exit::DropTooBig);
+    return false;
+}
+
+void frame_up(rte_mbuf* m, std::uint8_t* ip, std::uint16_t length, unsigned family,
+              const NextHopRow& hop) {
+    std::uint8_t* eth = ip - sizeof(wire::Ethernet);
+    std::memcpy(eth, hop.destination.data(), 12);  // both addresses, as they lie in the row
+    const Be16 type = Be16::from(family == 4 ? wire::kEtherIpv4 : wire::kEtherIpv6);
+    std::memcpy(eth + 12, &type, 2);
+    m->data_off = static_cast<std::uint16_t>(eth - static_cast<std::uint8_t*>(m->buf_addr));
+    m->data_len = static_cast<std::uint16_t>(length + sizeof(wire::Ethernet));
+    m->pkt_len = m->data_len;
+}
+
+}  // namespace
+
+void stage_forward(Context& c, Burst& b) {
+    for (const unsigned i : b.forward) {
+        Packet& p = b.packets[i];
+        const NextHopRow& hop = c.tables->next_hop(p.target.index());
+        const bool own = (p.flags & Packet::kOwn) != 0;
+        if (!own && !ttl_left(p)) {
+            fail_with(c, b, i, IcmpError::TimeExceeded, Exit::DropTtlExpired);
+            continue;
+        }
+        if (hop.resolved == 0) {
+            exit_with(c, p, Exit::DropNoNeighbour);
+            continue;
+        }
+        if (p.length > hop.mtu && !fit(c, b, i, hop.mtu)) continue;
+        if (!own) {
+            find_upper(p);
+            maybe_clamp_mss(p, p.from->mtu);
+            decrement_ttl(p);
+        }
+        frame_up(p.mbuf, p.ip, p.length, p.family, hop);
+        for (unsigned e = p.extra; e < p.extra + static_cast<unsigned>(p.extras); ++e) {
+            rte_mbuf* m = b.extra[e];
+            frame_up(m, rte_pktmbuf_mtod(m, std::uint8_t*), m->data_len, p.family, hop);
+        }
+        p.out_port = hop.port;
+        p.exit = Exit::ForwardedUplink;
+    }
+}
+
+}  // namespace dr

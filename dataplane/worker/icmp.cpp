@@ -1,0 +1,151 @@
+// Slow stage: ICMP errors (RFC 792, RFC 1812 §4.3, RFC 4443). An error goes back to the source the
+// way any packet to it would: by the routing table, or into the subscriber's tunnel.
+#include "dataplane/wire/checksum.h"
+#include "dataplane/wire/flow_key.h"
+#include "dataplane/worker/context.h"
+#include "dataplane/worker/ip_check.h"
+
+namespace dr {
+
+namespace {
+
+constexpr unsigned kQuote4 = 548;        // with 20 + 8 of headers: 576 bytes, RFC 1812 §4.3.2.3
+constexpr unsigned kQuote6 = 1280 - 48;  // RFC 4443 §2.4 (c)
+
+struct Kind {
+    std::uint8_t type4, code4, type6, code6;
+    Exit sent4, sent6, not_sent;
+};
+constexpr Kind kind_of(IcmpError error) {
+    switch (error) {
+        case IcmpError::TimeExceeded:
+            return {
+                11, 0, 3, 0, Exit::IcmpTimeExceeded, Exit::IcmpTimeExceeded, Exit::DropTtlExpired};
+        case IcmpError::TooBig:
+            return {3, 4, 2, 0, Exit::IcmpFragNeeded, Exit::IcmpPacketTooBig, Exit::DropTooBig};
+        case IcmpError::NoRoute:
+        case IcmpError::None:
+            break;
+    }
+    return {3, 0, 1, 0, Exit::IcmpUnreachable, Exit::IcmpUnreachable, Exit::DropNoRoute};
+}
+
+// RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): never about an ICMP error, a later fragment, or something
+// sent to or from more than one host.
+bool may_answer(const Packet& p) {
+    if (p.family == 4) {
+        const wire::Upper u = wire::upper4(p.ip);
+        if (u.later_fragment || group_destination4(p.ip) || martian_source4(p.ip)) return false;
+        return u.protocol != wire::kProtoIcmp ||
+               (u.offset < p.length && !wire::is_icmp4_error(p.ip[u.offset]));
+    }
+    const wire::Upper u = wire::upper6(p.ip, p.length);
+    if (u.later_fragment || local_scope6(p.ip + 24) || martian_source6(p.ip) ||
+        local_scope6(p.ip + 8))
+        return false;
+    return u.protocol != wire::kProtoIcmp6 ||
+           (u.offset < p.length && !wire::is_icmp6_error(p.ip[u.offset]));
+}
+
+void write_icmp4(std::uint8_t* ip, const Packet& p, const Kind& kind, std::uint32_t source,
+                 unsigned quote) {
+    wire::Ipv4 h{};
+    h.version_ihl = 0x45;
+    h.tos = 0xc0;  // internetwork control, RFC 1812 §4.3.2.5
+    h.total_length = Be16::from(static_cast<std::uint16_t>(28 + quote));
+    h.ttl = 64;
+    h.protocol = wire::kProtoIcmp;
+    h.source = Be32{source};
+    std::memcpy(&h.destination, p.ip + 12, 4);
+    h.checksum = wire::checksum(&h, sizeof h);
+    std::memcpy(ip, &h, sizeof h);
+    wire::Icmp icmp{
+        kind.type4, kind.code4, {}, Be32::from(p.error == IcmpError::TooBig ? p.mtu : 0)};
+    std::memcpy(ip + 20, &icmp, sizeof icmp);
+    std::memcpy(ip + 28, p.ip, quote);
+    icmp.checksum = wire::checksum(ip + 20, 8 + quote);
+    std::memcpy(ip + 20, &icmp, sizeof icmp);
+}
+
+void write_icmp6(std::uint8_t* ip, const Packet& p, const Kind& kind,
+                 const std::array<std::uint64_t, 2>& source, unsigned quote) {
+    wire::Ipv6 h{};
+    h.version_class_label = Be32::from(0x60000000U);
+    h.payload_length = Be16::from(static_cast<std::uint16_t>(8 + quote));
+    h.next_header = wire::kProtoIcmp6;
+    h.hop_limit = 64;
+    std::memcpy(h.source.data(), source.data(), 16);
+    std::memcpy(h.destination.data(), p.ip + 8, 16);
+    std::memcpy(ip, &h, sizeof h);
+    wire::Icmp icmp{
+        kind.type6, kind.code6, {}, Be32::from(p.error == IcmpError::TooBig ? p.mtu : 0)};
+    std::memcpy(ip + 40, &icmp, sizeof icmp);
+    std::memcpy(ip + 48, p.ip, quote);
+    // Pseudo-header (RFC 8200 §8.1).
+    std::uint64_t sum = wire::checksum_add(ip + 8, 32, 0);
+    sum += h.payload_length.raw;
+    sum += static_cast<std::uint32_t>(wire::kProtoIcmp6) << 8;
+    icmp.checksum = wire::checksum(ip + 40, 8 + quote, sum);
+    std::memcpy(ip + 40, &icmp, sizeof icmp);
+}
+
+// The error as a packet in a buffer of its own; null: no address to send from, or no buffer.
+rte_mbuf* build(Context& c, const Burst& b, const Packet& p, const Kind& kind, bool* no_source) {
+    const WorkerShared::PortAddresses& own = c.shared->addresses[b.in_port];
+    const std::uint32_t source4 = own.ipv4.load(std::memory_order_relaxed);
+    const std::array<std::uint64_t, 2> source6{own.ipv6[0].load(std::memory_order_relaxed),
+                                               own.ipv6[1].load(std::memory_order_relaxed)};
+    *no_source = p.family == 4 ? source4 == 0 : (source6[0] | source6[1]) == 0;
+    if (*no_source) return nullptr;
+    const unsigned limit = p.family == 4 ? kQuote4 : kQuote6;
+    const unsigned quote = p.length < limit ? p.length : limit;
+    const unsigned header = p.family == 4 ? 28 : 48;
+    rte_mbuf* m = rte_pktmbuf_alloc(c.shared->pool);
+    if (m == nullptr) return nullptr;
+    auto* ip = reinterpret_cast<std::uint8_t*>(
+        rte_pktmbuf_append(m, static_cast<std::uint16_t>(header + quote)));
+    if (ip == nullptr) {
+        rte_pktmbuf_free(m);
+        return nullptr;
+    }
+    if (p.family == 4)
+        write_icmp4(ip, p, kind, source4, quote);
+    else
+        write_icmp6(ip, p, kind, source6, quote);
+    return m;
+}
+
+}  // namespace
+
+void stage_icmp(Context& c, Burst& b, Burst& replies) {
+    for (const unsigned i : b.errors) {
+        Packet& p = b.packets[i];
+        const Kind kind = kind_of(p.error);
+        if (!may_answer(p) || replies.count == kBurst) {
+            exit_with(c, p, kind.not_sent);
+            continue;
+        }
+        if (!c.icmp.take(rte_rdtsc(), c.tsc_hz)) {
+            exit_with(c, p, Exit::DropIcmpLimited);
+            continue;
+        }
+        bool no_source = false;
+        rte_mbuf* m = build(c, b, p, kind, &no_source);
+        if (m == nullptr) {
+            exit_with(c, p, no_source ? kind.not_sent : Exit::DropNoBuffers);
+            continue;
+        }
+        Packet& r = replies.packets[replies.count];
+        r = Packet{};
+        r.mbuf = m;
+        r.ip = rte_pktmbuf_mtod(m, std::uint8_t*);
+        r.length = m->data_len;
+        r.family = p.family;
+        r.flags = Packet::kLive | Packet::kOwn;
+        replies.lookup.add(replies.count);
+        p.reply = static_cast<std::uint8_t>(++replies.count);
+        exit_with(c, p, p.family == 4 ? kind.sent4 : kind.sent6);
+    }
+}
+
+}  // namespace dr

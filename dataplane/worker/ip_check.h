@@ -1,0 +1,67 @@
+// Checks of an IP header that must hold before anything in it is believed (RFC 1812 §5.2.2,
+// RFC 8200 §3).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "dataplane/wire/checksum.h"
+#include "dataplane/wire/headers.h"
+
+namespace dr {
+
+enum class IpFault : std::uint8_t { None, Short, Header, Checksum };
+
+inline std::uint16_t load_be16(const std::uint8_t* p) {
+    return static_cast<std::uint16_t>(p[0] << 8 | p[1]);
+}
+inline std::uint16_t ipv4_length(const std::uint8_t* ip) {
+    return load_be16(ip + 2);
+}
+inline std::uint16_t ipv6_length(const std::uint8_t* ip) {
+    return static_cast<std::uint16_t>(load_be16(ip + 4) + 40);
+}
+
+// available: bytes from the header on.
+inline IpFault check_ipv4(const std::uint8_t* ip, unsigned available, bool verify_checksum) {
+    if (available < 20) return IpFault::Short;
+    const unsigned header = (ip[0] & 15U) * 4U;
+    const unsigned total = ipv4_length(ip);
+    if (ip[0] >> 4 != 4 || header < 20 || total < header || total > available)
+        return IpFault::Header;
+    if (verify_checksum && !wire::checksum_ok(ip, header)) return IpFault::Checksum;
+    return IpFault::None;
+}
+
+inline IpFault check_ipv6(const std::uint8_t* ip, unsigned available) {
+    if (available < 40) return IpFault::Short;
+    if (ip[0] >> 4 != 6 || load_be16(ip + 4) + 40U > available || load_be16(ip + 4) > 65495)
+        return IpFault::Header;
+    return IpFault::None;
+}
+
+// Sources that no router forwards: RFC 1812 §5.3.7, RFC 4291 §2.5-2.7.
+inline bool martian_source4(const std::uint8_t* ip) {
+    const std::uint8_t first = ip[12];
+    return first == 0 || first == 127 || first >= 224;
+}
+inline bool multicast6(const std::uint8_t* address) {
+    return address[0] == 0xff;
+}
+inline bool martian_source6(const std::uint8_t* ip) {
+    const std::uint8_t* s = ip + 8;
+    if (multicast6(s)) return true;
+    std::uint64_t hi, lo;
+    std::memcpy(&hi, s, 8);
+    std::memcpy(&lo, s + 8, 8);
+    return hi == 0 && __builtin_bswap64(lo) <= 1;
+}
+inline bool group_destination4(const std::uint8_t* ip) {
+    return ip[16] >= 224;
+}
+// Link-local or multicast: never forwarded.
+inline bool local_scope6(const std::uint8_t* address) {
+    return multicast6(address) || (address[0] == 0xfe && (address[1] & 0xc0) == 0x80);
+}
+
+}  // namespace dr

@@ -1,0 +1,82 @@
+// Stage 2: what the destination is. Subscribers' packets go on to steering, tunnel packets to
+// decapsulation, packets of our own making to wherever the tables say; the rest ends here.
+#include "dataplane/wire/flow_key.h"
+#include "dataplane/worker/context.h"
+#include "dataplane/worker/punt.h"
+
+namespace dr {
+
+namespace {
+
+// For an address of this router: a tunnel packet, or the kernel's business.
+void local_packet(Context& c, Burst& b, unsigned i) {
+    Packet& p = b.packets[i];
+    const wire::Upper u = p.family == 4 ? wire::upper4(p.ip) : wire::upper6(p.ip, p.length);
+    p.upper = u.offset;
+    p.protocol = u.protocol;
+    if (u.fragment) [[unlikely]] {
+        // Only a first fragment shows its port; a later one of UDP may be a tunnel's.
+        const bool tunnel = u.protocol == wire::kProtoGre ||
+                            (u.protocol == wire::kProtoUdp &&
+                             (u.later_fragment ||
+                              (u.offset + 4U <= p.length &&
+                               wire::detail::load16(p.ip + u.offset + 2) == wire::kGreUdpPort)));
+        if (tunnel) return exit_with(c, p, Exit::DropOuterFragment);
+        return punt(c, b, p);
+    }
+    if (u.protocol == wire::kProtoGre ||
+        (u.protocol == wire::kProtoUdp && u.offset + 4U <= p.length &&
+         wire::detail::load16(p.ip + u.offset + 2) == wire::kGreUdpPort)) {
+        b.decapsulate.add(i);
+        return;
+    }
+    punt(c, b, p);
+}
+
+void from_network(Context& c, Burst& b, unsigned i) {
+    Packet& p = b.packets[i];
+    switch (p.target.kind()) {
+        case TargetKind::Subscriber:
+            __builtin_prefetch(&c.tables->subscribers[p.target.index()]);
+            b.steer.add(i);
+            return;
+        case TargetKind::Local:
+            return local_packet(c, b, i);
+        case TargetKind::Pool:
+            return exit_with(c, p, Exit::DropNoSubscriber);
+        case TargetKind::Blackhole:
+            return exit_with(c, p, Exit::DropBlackhole);
+        case TargetKind::NextHop:
+        case TargetKind::Glean:
+        case TargetKind::None:
+            return exit_with(c, p, Exit::DropTransit);
+    }
+    exit_with(c, p, Exit::DropNoRoute);
+}
+
+// An ICMP error of ours on its way back to the source.
+void own_packet(Context& c, Burst& b, unsigned i) {
+    Packet& p = b.packets[i];
+    if (p.target.kind() == TargetKind::Subscriber)
+        b.steer.add(i);
+    else if (p.target.kind() == TargetKind::NextHop)
+        b.forward.add(i);
+    else
+        exit_with(c, p, Exit::DropNoRoute);
+}
+
+}  // namespace
+
+void stage_lookup(Context& c, Burst& b) {
+    for (const unsigned i : b.lookup) {
+        Packet& p = b.packets[i];
+        p.target =
+            p.family == 4 ? c.tables->lpm4->lookup(p.ip + 16) : c.tables->lpm6->lookup(p.ip + 24);
+        if ((p.flags & Packet::kOwn) == 0) [[likely]]
+            from_network(c, b, i);
+        else
+            own_packet(c, b, i);
+    }
+}
+
+}  // namespace dr
