@@ -1,0 +1,143 @@
+#include "dataplane/southbound/counters_memfd.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "dataplane/worker/exits.h"
+
+namespace dr::southbound {
+namespace {
+
+static_assert(kExitCount <= kExitSlots);
+
+constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t to) {
+    return (value + to - 1) / to * to;
+}
+
+constexpr std::uint64_t kPage = 4096;
+
+// Where everything lies; also decides the size of the memfd. Blocks of different workers share no
+// cache line, tunnel arrays of different workers no page.
+struct Layout {
+    CountersHeader header{};
+    std::uint64_t bytes{};
+};
+
+Layout lay_out(unsigned workers, std::uint32_t tunnel_slots, std::size_t ports) {
+    Layout layout;
+    CountersHeader& h = layout.header;
+    h.magic = kCountersMagic;
+    h.version = 1;
+    h.workers = workers;
+    h.exits = static_cast<std::uint32_t>(kExitCount);
+    h.ports = static_cast<std::uint32_t>(ports);
+    h.tunnel_slots = tunnel_slots;
+    h.exit_names = round_up(sizeof(CountersHeader), 64);
+    h.port_names = h.exit_names + kExitCount * sizeof(ExitName);
+    h.worker_blocks = round_up(h.port_names + ports * sizeof(PortName), kPage);
+    h.worker_stride = round_up(sizeof(WorkerBlock), kPage);
+    h.tunnel_blocks = h.worker_blocks + workers * h.worker_stride;
+    h.tunnel_stride = round_up(std::uint64_t{tunnel_slots} * sizeof(TunnelCounters), kPage);
+    layout.bytes = h.tunnel_blocks + workers * h.tunnel_stride;
+    return layout;
+}
+
+// The destination is zero-filled and keeps a zero at its end.
+template <std::size_t Size>
+void copy_name(std::array<char, Size>& to, std::string_view from) {
+    std::memcpy(to.data(), from.data(), std::min(from.size(), Size - 1));
+}
+
+std::string failure(const char* what) {
+    return std::string("counters: ") + what + ": " + std::strerror(errno);
+}
+
+}  // namespace
+
+std::unique_ptr<CountersMemfd> CountersMemfd::create(unsigned workers, std::uint32_t tunnel_slots,
+                                                     std::span<const std::string> port_names,
+                                                     std::string* error) {
+    if (workers == 0 || port_names.size() > kPortSlots) {
+        *error = "counters: need at least 1 worker and at most " + std::to_string(kPortSlots) +
+                 " ports, got " + std::to_string(workers) + " and " +
+                 std::to_string(port_names.size());
+        return nullptr;
+    }
+    Layout layout = lay_out(workers, tunnel_slots, port_names.size());
+    if (getrandom(layout.header.uuid.data(), layout.header.uuid.size(), 0) !=
+        static_cast<ssize_t>(layout.header.uuid.size())) {
+        *error = failure("getrandom");
+        return nullptr;
+    }
+
+    std::unique_ptr<CountersMemfd> self(new CountersMemfd);
+    self->bytes_ = layout.bytes;
+    self->fd_ = memfd_create("dr-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (self->fd_ < 0 || ftruncate(self->fd_, static_cast<off_t>(layout.bytes)) != 0) {
+        *error = failure("making the memfd");
+        return nullptr;
+    }
+    void* base = mmap(nullptr, layout.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd_, 0);
+    if (base == MAP_FAILED) {
+        *error = failure("mmap");
+        return nullptr;
+    }
+    self->base_ = base;
+
+    auto* bytes = static_cast<std::uint8_t*>(base);
+    std::memcpy(bytes, &layout.header, sizeof layout.header);
+    auto* exits = reinterpret_cast<ExitName*>(bytes + layout.header.exit_names);
+    for (std::size_t i = 0; i < kExitCount; ++i) {
+        copy_name(exits[i].name, kExits[i].name);
+        copy_name(exits[i].help, kExits[i].help);
+    }
+    auto* ports = reinterpret_cast<PortName*>(bytes + layout.header.port_names);
+    for (std::size_t i = 0; i < port_names.size(); ++i) copy_name(ports[i].name, port_names[i]);
+
+    // Existing writable mappings, this one, stay; no new one can be made, by anyone.
+    if (fcntl(self->fd_, F_ADD_SEALS,
+              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
+        *error = failure("sealing the memfd");
+        return nullptr;
+    }
+    return self;
+}
+
+CountersMemfd::~CountersMemfd() {
+    if (base_ != nullptr) munmap(base_, bytes_);
+    if (fd_ >= 0) close(fd_);
+}
+
+WorkerBlock* CountersMemfd::worker_block(unsigned number) const {
+    auto* bytes = static_cast<std::uint8_t*>(base_);
+    return reinterpret_cast<WorkerBlock*>(bytes + header()->worker_blocks +
+                                          number * header()->worker_stride);
+}
+
+TunnelCounters* CountersMemfd::tunnel_counters(unsigned number) const {
+    auto* bytes = static_cast<std::uint8_t*>(base_);
+    return reinterpret_cast<TunnelCounters*>(bytes + header()->tunnel_blocks +
+                                             number * header()->tunnel_stride);
+}
+
+void CountersMemfd::zero_tunnel(std::uint32_t slot) const {
+    if (slot >= tunnel_slots()) return;
+    for (unsigned w = 0; w < workers(); ++w) {
+        TunnelCounters& c = tunnel_counters(w)[slot];
+        // A page that was never counted on stays unwritten.
+        for (std::uint64_t* word :
+             {&c.downlink_packets, &c.downlink_bytes, &c.uplink_packets, &c.uplink_bytes}) {
+            if (__atomic_load_n(word, __ATOMIC_RELAXED) != 0)
+                __atomic_store_n(word, 0, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+}  // namespace dr::southbound

@@ -1,0 +1,53 @@
+// The counters memfd of counters.h: made, laid out and sealed at start, handed to readers over the
+// socket. The data plane keeps the only writable mapping there can be.
+//
+// Threads: create() and zero_tunnel() by the writer; a worker writes its own block and array.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "dataplane/southbound/counters.h"
+
+namespace dr::southbound {
+
+class CountersMemfd final {
+  public:
+    // workers: at least 1. tunnel_slots: Capacity::tunnels. port_names: at most kPortSlots, by port
+    // number; longer than 31 bytes are cut. Null and a reason when the kernel refuses.
+    static std::unique_ptr<CountersMemfd> create(unsigned workers, std::uint32_t tunnel_slots,
+                                                 std::span<const std::string> port_names,
+                                                 std::string* error);
+    ~CountersMemfd();
+    CountersMemfd(const CountersMemfd&) = delete;
+    CountersMemfd& operator=(const CountersMemfd&) = delete;
+
+    // Of worker `number`, below `workers`; the array has tunnel_slots() elements.
+    [[nodiscard]] WorkerBlock* worker_block(unsigned number) const;
+    [[nodiscard]] TunnelCounters* tunnel_counters(unsigned number) const;
+
+    // All workers' counters of a slot become 0. Only when no worker can count on it any more.
+    void zero_tunnel(std::uint32_t slot) const;
+
+    [[nodiscard]] int fd() const { return fd_; }
+    [[nodiscard]] std::size_t bytes() const { return bytes_; }
+    // New at each start: the identity of this incarnation of the data plane.
+    [[nodiscard]] const std::array<std::uint8_t, 16>& uuid() const { return header()->uuid; }
+    [[nodiscard]] unsigned workers() const { return header()->workers; }
+    [[nodiscard]] std::uint32_t tunnel_slots() const { return header()->tunnel_slots; }
+
+  private:
+    CountersMemfd() = default;
+    [[nodiscard]] const CountersHeader* header() const {
+        return static_cast<const CountersHeader*>(base_);
+    }
+
+    int fd_ = -1;
+    void* base_{};
+    std::size_t bytes_{};
+};
+
+}  // namespace dr::southbound

@@ -1,0 +1,105 @@
+// The table writer: turns transactions of protocol.h into rows that workers read.
+//
+// A transaction is judged by the state it would leave behind: bounds, references, ownership of
+// prefixes and tunnel ids, and capacities are checked completely before a table is touched, so a
+// refused one changes nothing. The order of records within a transaction only matters where several
+// name the same object (the last one counts).
+//
+// What concurrent readers see, per subscriber: a map never names a line whose slot is empty. So
+// slots are stored before the map; what goes away leaves the map (or, for a whole subscriber, the
+// lookup table) first, and its slots, rows, index, bucket map and line number are reused only after
+// a grace period (qsbr.h). A tunnel whose line the policy does not name is installed for uplink
+// (decapsulation) and has no slot.
+//
+// Ownership of prefixes is by exact prefix; a longer prefix of another subscriber inside it wins by
+// longest match. That subscribers' prefixes lie inside pools and do not overlap is drd's to check.
+//
+// One thread: the writer.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/southbound/protocol.h"
+#include "dataplane/southbound/transaction.h"
+#include "dataplane/tables/rib.h"
+#include "dataplane/tables/tables.h"
+
+namespace dr::southbound {
+
+struct Outcome {
+    Status status = Status::Ok;
+    std::uint32_t record = 0;  // of the transaction, at fault
+    std::string text;          // what was wrong and what would be right
+
+    [[nodiscard]] bool ok() const { return status == Status::Ok; }
+};
+
+struct WriterHooks {
+    // A freed tunnel slot's counters become 0, after the last worker has let go of the tunnel.
+    std::function<void(std::uint32_t slot)> zero_tunnel_counters;
+};
+
+// A pool as installed.
+struct Pool {
+    std::uint32_t id;
+    IpPrefix prefix;
+    bool announce;
+};
+
+class TableWriter final {
+  public:
+    TableWriter(Tables& tables, Rib& rib, WriterHooks hooks = {});
+    ~TableWriter();
+    TableWriter(const TableWriter&) = delete;
+    TableWriter& operator=(const TableWriter&) = delete;
+
+    // All of it, or nothing and the reason. force: even if it drops most subscribers (see
+    // Status::NeedsForce: more than half of 10 or more, or all of 1 or more).
+    Outcome commit(const Transaction& transaction, bool force);
+
+    // Mark and sweep. sync_end() deletes everything that no transaction has upserted since
+    // sync_begin(); when it is refused nothing is deleted and the sync goes on. sync_abort() sweeps
+    // nothing.
+    void sync_begin();
+    Outcome sync_end(bool force);
+    void sync_abort();
+    [[nodiscard]] bool syncing() const;
+    // A sync was completed since start.
+    [[nodiscard]] bool synced() const;
+
+    // What is due: gives back what outlived its grace period, and looks again for the next hops of
+    // tunnels, at most `budget` of them, if routes have changed. Call it every few milliseconds.
+    void housekeeping(std::uint32_t budget = 16'384);
+    // The two halves of housekeeping(). refresh(): true when all next hops are up to date.
+    void reclaim();
+    bool refresh(std::uint32_t budget);
+
+    // Grows by one with each successful commit and sync_end.
+    [[nodiscard]] std::uint64_t epoch() const;
+    // Fills epoch, rows, capacity, digest and memory. Prefix rows count the whole lookup table
+    // (routes, neighbours, pools); memory is what rows in use and their reservations have touched.
+    void fill(State* state) const;
+    [[nodiscard]] std::array<std::uint32_t, kTables> rows() const;
+
+    [[nodiscard]] std::vector<Pool> pools() const;
+    // Grows when pools() changes.
+    [[nodiscard]] std::uint64_t pools_generation() const;
+    // The local addresses of all tunnels, without duplicates, and a number that grows when the set
+    // may have changed.
+    [[nodiscard]] std::vector<IpAddress> local_addresses() const;
+    [[nodiscard]] std::uint64_t local_addresses_generation() const;
+
+    // The line number of a name in a policy; -1: none. For tests and for reports.
+    [[nodiscard]] int line_number(std::uint32_t policy, const std::string& name) const;
+    // kNoRow: none.
+    [[nodiscard]] SubscriberIndex find_subscriber(std::uint32_t id) const;
+
+  private:
+    struct Core;
+    std::unique_ptr<Core> core_;
+};
+
+}  // namespace dr::southbound
