@@ -1,0 +1,217 @@
+#include "cli/app.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <system_error>
+
+#include "cli/commands.h"
+#include "cli/errors.h"
+#include "cli/format.h"
+
+namespace dr::cli {
+namespace {
+
+constexpr const char* kGlobalGroup = "Global options";
+constexpr std::chrono::milliseconds kShortestInterval{100};
+
+constexpr const char* kRootExamples =
+    "drcli apply -f sites.json\n"
+    "drcli subscriber list --within 203.0.113.0/24\n"
+    "drcli tunnel watch --subscriber site-42\n"
+    "drcli stats drops\n"
+    "drcli --server 192.0.2.1:7443 --tls-cert me.pem --tls-key me.key --tls-ca ca.pem "
+    "system status";
+
+void set_output(GlobalOptions& options, const std::string& text) {
+    if (text != "table" && text != "json") {
+        throw CLI::ValidationError("--output", "must be table or json, not " + text);
+    }
+    options.output = text == "json" ? Output::Json : Output::Table;
+}
+
+int usage_error(Context& context, const CLI::App& app, const std::string& message) {
+    std::string path = "drcli";
+    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+        at = at->get_subcommands().front();
+        path += " " + at->get_name();
+    }
+    fmt::print(context.err, "drcli: error: {}\nTry: {} --help\n", message, path);
+    return kExitUsage;
+}
+
+// Nothing when a command is to run, else the exit code.
+std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::string> arguments) {
+    std::reverse(arguments.begin(), arguments.end());
+    try {
+        app.parse(arguments);
+        return std::nullopt;
+    } catch (const CLI::CallForVersion&) {
+        fmt::print(context.out, "drcli {}\n", DR_VERSION);
+        return kExitOk;
+    } catch (const CLI::Success&) {
+        fmt::print(context.out, "{}", app.help());
+        return kExitOk;
+    } catch (const CLI::ParseError& error) {
+        return usage_error(context, app, error.what());
+    }
+}
+
+int act(Context& context) {
+    try {
+        const int code = context.action(context);
+        errno = 0;
+        if (std::fflush(context.out) != 0 || std::ferror(context.out) != 0) {
+            throw std::system_error(errno, std::generic_category());
+        }
+        return code;
+    } catch (const Failure& failure) {
+        std::fflush(context.out);
+        fmt::print(context.err, "drcli: error: {}\n", failure.what());
+        return failure.exit_code();
+    } catch (const std::system_error& error) {
+        // Whoever read the output has enough of it.
+        if (error.code().value() != EPIPE) {
+            fmt::print(context.err, "drcli: error: standard output: {}\n", error.code().message());
+        }
+        return kExitRefused;
+    }
+}
+
+}  // namespace
+
+void add_global_options(CLI::App& app, Context& context) {
+    auto& options = context.options;
+    app.add_option("--server", options.server,
+                   "unix:PATH or HOST:PORT (default: DRCLI_SERVER, else unix:/run/dr/drd.sock)")
+        ->type_name("ADDRESS")
+        ->group(kGlobalGroup);
+    app.add_option_function<std::string>(
+           "-o,--output", [&options](const std::string& text) { set_output(options, text); },
+           "table or json (default: table)")
+        ->type_name("FORM")
+        ->group(kGlobalGroup);
+    app.add_option("--tls-cert", options.tls_cert, "Own certificate chain, PEM")
+        ->type_name("FILE")
+        ->group(kGlobalGroup);
+    app.add_option("--tls-key", options.tls_key, "Own private key, PEM")
+        ->type_name("FILE")
+        ->group(kGlobalGroup);
+    app.add_option("--tls-ca", options.tls_ca, "Certificates that sign the server's, PEM")
+        ->type_name("FILE")
+        ->group(kGlobalGroup);
+}
+
+CLI::App* add_group(CLI::App& parent, Context& context, const std::string& name,
+                    const std::string& help) {
+    auto* group = parent.add_subcommand(name, help);
+    group->require_subcommand(1);
+    add_global_options(*group, context);
+    return group;
+}
+
+CLI::App* add_command(CLI::App& parent, Context& context, const std::string& name,
+                      const std::string& help, std::function<int(Context&)> action) {
+    auto* command = parent.add_subcommand(name, help);
+    add_global_options(*command, context);
+    command->callback([&context, action = std::move(action)] { context.action = action; });
+    return command;
+}
+
+void add_examples(CLI::App& app, const std::string& lines) {
+    std::string text = "Examples:";
+    std::istringstream stream(lines);
+    for (std::string line; std::getline(stream, line);) {
+        text += "\n  " + line;
+    }
+    app.footer(text);
+}
+
+CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::milliseconds& value,
+                          const std::string& help, std::chrono::milliseconds shortest) {
+    return app
+        .add_option_function<std::string>(
+            name,
+            [&value, name, shortest](const std::string& text) {
+                const auto duration = parse_duration(text);
+                if (!duration) {
+                    throw CLI::ValidationError(
+                        name, fmt::format("\"{}\" is no time: write 500ms, 10s or 2m", text));
+                }
+                if (*duration < shortest) {
+                    throw CLI::ValidationError(
+                        name, fmt::format("must be at least {} ms", shortest.count()));
+                }
+                value = *duration;
+            },
+            help)
+        ->type_name("TIME");
+}
+
+CLI::Option* add_tunnel_id(CLI::App& app, const std::string& name, std::uint32_t& value,
+                           const std::string& help) {
+    return app
+        .add_option_function<std::string>(
+            name,
+            [&value, name](const std::string& text) {
+                const auto id = parse_tunnel_id(text);
+                if (!id || *id == 0) {
+                    throw CLI::ValidationError(
+                        name,
+                        fmt::format("\"{}\" is no tunnel id: write 16777257 or 0x1000029", text));
+                }
+                value = *id;
+            },
+            help)
+        ->type_name(name == "ID" ? "" : "ID");
+}
+
+void add_watch_options(CLI::App& app, std::chrono::milliseconds& interval, std::uint64_t& count) {
+    add_duration(app, "--interval", interval, "Time between two samples (default: 1s)",
+                 kShortestInterval);
+    app.add_option("--count", count, "End after so many (default: never)")->type_name("N");
+}
+
+std::unique_ptr<CLI::App> make_app(Context& context) {
+    auto app = std::make_unique<CLI::App>("Operate a Distribution Router.", "drcli");
+    app->set_version_flag("--version", DR_VERSION);
+    app->require_subcommand(1);
+    add_global_options(*app, context);
+    add_apply(*app, context);
+    add_pool(*app, context);
+    add_policy(*app, context);
+    add_subscriber(*app, context);
+    add_tunnel(*app, context);
+    add_stats(*app, context);
+    add_system(*app, context);
+    add_completion(*app, context);
+    add_examples(*app, kRootExamples);
+    return app;
+}
+
+void read_environment(GlobalOptions& options) {
+    const auto take = [](const char* name, std::string& value) {
+        const char* text = std::getenv(name);
+        if (text != nullptr && *text != '\0') {
+            value = text;
+        }
+    };
+    take("DRCLI_SERVER", options.server);
+    take("DRCLI_TLS_CERT", options.tls_cert);
+    take("DRCLI_TLS_KEY", options.tls_key);
+    take("DRCLI_TLS_CA", options.tls_ca);
+}
+
+int run(Context& context, const std::vector<std::string>& arguments) {
+    const auto app = make_app(context);
+    if (const auto code = parse(context, *app, arguments)) {
+        return *code;
+    }
+    return act(context);
+}
+
+}  // namespace dr::cli

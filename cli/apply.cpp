@@ -1,0 +1,234 @@
+// `drcli apply`: a file of resources to the server, by stream.
+#include <fmt/format.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+#include <thread>
+
+#include "cli/apply_report.h"
+#include "cli/commands.h"
+#include "cli/errors.h"
+#include "cli/input.h"
+#include "cli/object_scanner.h"
+#include "cli/progress.h"
+#include "cli/resource_json.h"
+#include "dr/v1/api.grpc.pb.h"
+
+namespace dr::cli {
+namespace {
+
+constexpr int kBatchItems = 1000;
+// Well below gRPC's default limit of 4 MiB for a message, whatever the objects' size.
+constexpr std::size_t kBatchBytes = 512 * 1024;
+constexpr const char* kNotApplied =
+    "not applied: another object was refused, and --atomic is all or nothing";
+
+struct ApplyOptions {
+    std::string file;
+    bool atomic = false;
+};
+
+// The stream: batches go out in the caller's thread, answers come in by one of its own.
+class ApplyStream {
+  public:
+    ApplyStream(Context& context, ApplyReport& report, bool atomic)
+        : report_(report),
+          stub_(dr::v1::Resources::NewStub(context.channel())),
+          stream_(stub_->Apply(&client_)),
+          receiver_([this] { receive(); }) {
+        batch_.mutable_options()->set_atomic(atomic);
+    }
+    ~ApplyStream() {
+        if (receiver_.joinable()) {
+            client_.TryCancel();
+            receiver_.join();
+        }
+    }
+    ApplyStream(const ApplyStream&) = delete;
+    ApplyStream& operator=(const ApplyStream&) = delete;
+
+    // False when the stream is broken: finish() knows why.
+    bool add(std::uint64_t ordinal, dr::v1::Resource&& resource) {
+        batch_bytes_ += resource.ByteSizeLong();
+        auto* item = batch_.add_items();
+        item->set_ordinal(ordinal);
+        *item->mutable_resource() = std::move(resource);
+        return batch_.items_size() < kBatchItems && batch_bytes_ < kBatchBytes ? true : flush();
+    }
+    bool flush() {
+        if (batch_.items().empty() || broken_) {
+            return !broken_;
+        }
+        broken_ = !stream_->Write(batch_);
+        batch_.Clear();
+        batch_bytes_ = 0;
+        return !broken_;
+    }
+    // Nothing of an atomic stream is applied after this.
+    void abandon() { client_.TryCancel(); }
+
+    // All answers are in when this returns.
+    grpc::Status finish() {
+        flush();
+        stream_->WritesDone();
+        receiver_.join();
+        return stream_->Finish();
+    }
+
+  private:
+    void receive() {
+        dr::v1::ApplyResponse response;
+        while (stream_->Read(&response)) {
+            for (const auto& result : response.results()) {
+                report_.answered(result);
+            }
+        }
+    }
+
+    ApplyReport& report_;
+    grpc::ClientContext client_;
+    std::unique_ptr<dr::v1::Resources::Stub> stub_;
+    std::unique_ptr<grpc::ClientReaderWriter<dr::v1::ApplyRequest, dr::v1::ApplyResponse>> stream_;
+    dr::v1::ApplyRequest batch_;
+    std::size_t batch_bytes_ = 0;
+    bool broken_ = false;
+    std::thread receiver_;
+};
+
+class Apply {
+  public:
+    Apply(Context& context, const ApplyOptions& options)
+        : context_(context),
+          options_(options),
+          input_(options.file, fileno(context.in)),
+          progress_(context.err, input_.size()),
+          report_({.out = context.out,
+                   .err = context.err,
+                   .json = context.json(),
+                   .before_error = [this] { progress_.clear(); }}),
+          scanner_([this](std::span<char> buffer) { return input_.read(buffer); }),
+          stream_(context, report_, options.atomic) {
+        input_.on_idle([this] {
+            stream_.flush();
+            std::fflush(context_.out);
+        });
+    }
+
+    int run() {
+        std::string read_error;
+        try {
+            send_all();
+        } catch (const Failure& failure) {
+            read_error = failure.what();
+        }
+        if (!read_error.empty() && options_.atomic) {
+            abandon();
+        }
+        const grpc::Status status = stream_.finish();
+        progress_.clear();
+        conclude(status, read_error);
+        return exit_code();
+    }
+
+  private:
+    void send_all() {
+        ScannedObject object;
+        while (scanner_.next(object)) {
+            if (!send(object)) {
+                return;
+            }
+            progress_.update(scanner_.bytes_read(), object.number);
+        }
+    }
+
+    bool send(const ScannedObject& object) {
+        // The line is the number by which an operator knows it; elements may share one.
+        const bool in_array = scanner_.is_array();
+        const ApplyReport::Place place{in_array ? object.number : object.line, object.line,
+                                       in_array};
+        auto parsed = parse_resource(object.text);
+        if (!object.error.empty()) {
+            parsed.violation.clear_field();
+            parsed.violation.set_description(object.error);
+        }
+        if (!parsed.ok()) {
+            report_.refused_here(place, parsed.name, parsed.violation);
+            if (options_.atomic) {
+                abandon();
+            }
+            return true;
+        }
+        report_.sent(place, options_.atomic ? parsed.name : std::string());
+        return abandoned_ || stream_.add(place.number, std::move(parsed.resource));
+    }
+
+    void abandon() {
+        if (!abandoned_) {
+            abandoned_ = true;
+            stream_.abandon();
+        }
+    }
+
+    void conclude(const grpc::Status& status, const std::string& read_error) {
+        const bool refused = report_.counts().refused != 0;
+        report_.conclude(options_.atomic && (refused || abandoned_) ? kNotApplied : "");
+        if (!context_.json()) {
+            write_summary();
+        }
+        if (!read_error.empty()) {
+            throw Failure(kExitUsage, read_error);
+        }
+        if (!abandoned_ && !(options_.atomic && refused)) {
+            check(context_, status);
+        }
+    }
+
+    void write_summary() {
+        const auto counts = report_.counts();
+        std::string text = fmt::format(
+            "{} objects: {} created, {} updated, {} unchanged, {} refused", counts.total(),
+            counts.created, counts.updated, counts.unchanged, counts.refused);
+        if (counts.unanswered != 0) {
+            text += fmt::format(", {} without an answer", counts.unanswered);
+        }
+        fmt::print(context_.out, "{}\n", text);
+    }
+
+    int exit_code() {
+        const auto counts = report_.counts();
+        if (counts.unanswered != 0) {
+            throw Failure(kExitRefused, fmt::format("the server left {} objects without an answer",
+                                                    counts.unanswered));
+        }
+        return counts.refused == 0 ? kExitOk : kExitRefused;
+    }
+
+    Context& context_;
+    const ApplyOptions& options_;
+    Input input_;
+    Progress progress_;
+    ApplyReport report_;
+    ObjectScanner scanner_;
+    ApplyStream stream_;
+    bool abandoned_ = false;
+};
+
+}  // namespace
+
+void add_apply(CLI::App& root, Context& context) {
+    auto options = std::make_shared<ApplyOptions>();
+    auto* command = add_command(root, context, "apply", "Create or update the resources of a file",
+                                [options](Context& c) { return Apply(c, *options).run(); });
+    command
+        ->add_option("-f,--file", options->file,
+                     "JSON objects, one a line, or one JSON array; - is standard input")
+        ->required()
+        ->type_name("FILE");
+    command->add_flag("--atomic", options->atomic, "All or nothing");
+    add_examples(*command,
+                 "drcli apply -f sites.json\n"
+                 "drcli apply --atomic -f - < sites.json\n"
+                 "drcli apply -f sites.json -o json | jq 'select(.outcome == \"REFUSED\")'");
+}
+
+}  // namespace dr::cli

@@ -1,0 +1,36 @@
+// From a gRPC status to a sentence and an exit code.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "cli/context.h"
+
+namespace dr::cli {
+
+// Ends the command with a message on standard error and an exit code.
+class Failure : public std::runtime_error {
+  public:
+    Failure(int exit_code, const std::string& message)
+        : std::runtime_error(message), exit_code_(exit_code) {}
+    [[nodiscard]] int exit_code() const { return exit_code_; }
+
+  private:
+    int exit_code_;
+};
+
+// The sentence for a person: the server's message, or one for the code when it sent none;
+// each field violation of google.rpc.BadRequest (trailer grpc-status-details-bin) follows on a
+// line of its own, indented by two blanks: "  subscriber.prefixes[1]: host bits set".
+[[nodiscard]] std::string describe(const grpc::Status& status);
+
+// kExitUsage for what is a matter of the connection, kExitRefused for what the server said.
+// `connected` is whether the channel still stood after the call.
+[[nodiscard]] int exit_code_of(const grpc::Status& status, bool connected);
+
+// Throws Failure unless the status is OK.
+void check(Context& context, const grpc::Status& status);
+
+}  // namespace dr::cli

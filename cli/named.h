@@ -1,0 +1,78 @@
+// What pools, policies and subscribers have in common: get and delete by name, list by prefix.
+#pragma once
+
+#include <fmt/format.h>
+#include <google/protobuf/empty.pb.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/connection.h"
+#include "cli/errors.h"
+#include "cli/json.h"
+#include "dr/v1/api.pb.h"
+
+namespace dr::cli {
+
+struct NameOptions {
+    std::string name;
+    std::int64_t revision = 0;
+};
+struct ListOptions {
+    std::string prefix;
+    std::uint64_t limit = 0;
+};
+
+inline void add_list_options(CLI::App& command, ListOptions& options) {
+    command.add_option("--prefix", options.prefix, "Only names that begin with this")
+        ->type_name("TEXT");
+    command.add_option("--limit", options.limit, "At most so many (default: all)")->type_name("N");
+}
+
+// `show(object)` -> text for a person.
+template <class Service, class Object, class Show>
+void add_get(CLI::App& group, Context& context, const std::string& kind, Show show) {
+    auto options = std::make_shared<NameOptions>();
+    auto action = [options, show](Context& c) {
+        auto stub = Service::NewStub(c.channel());
+        dr::v1::GetRequest request;
+        request.set_name(options->name);
+        Object object;
+        check(c, unary([&](grpc::ClientContext& client) {
+                  return stub->Get(&client, request, &object);
+              }));
+        if (c.json()) {
+            write_pretty(c.out, to_json(object));
+        } else {
+            std::fputs(show(object).c_str(), c.out);
+        }
+        return kExitOk;
+    };
+    auto* command = add_command(group, context, "get", "Show one " + kind, action);
+    command->add_option("NAME", options->name, "Its name")->required()->type_name("");
+}
+
+template <class Service>
+void add_delete(CLI::App& group, Context& context, const std::string& kind) {
+    auto options = std::make_shared<NameOptions>();
+    auto action = [options, kind](Context& c) {
+        auto stub = Service::NewStub(c.channel());
+        dr::v1::DeleteRequest request;
+        request.set_name(options->name);
+        request.set_revision(options->revision);
+        google::protobuf::Empty nothing;
+        check(c, unary([&](grpc::ClientContext& client) {
+                  return stub->Delete(&client, request, &nothing);
+              }));
+        if (!c.json()) {
+            fmt::print(c.out, "{}/{} deleted\n", kind, options->name);
+        }
+        return kExitOk;
+    };
+    auto* command = add_command(group, context, "delete", "Delete one " + kind, action);
+    command->add_option("NAME", options->name, "Its name")->required()->type_name("");
+    command->add_option("--revision", options->revision, "Only if this is its stored revision")
+        ->type_name("N");
+}
+
+}  // namespace dr::cli

@@ -1,0 +1,168 @@
+// `drcli system`: the state of the control daemon and of the data plane.
+#include <fmt/format.h>
+#include <google/protobuf/empty.pb.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/connection.h"
+#include "cli/errors.h"
+#include "cli/format.h"
+#include "cli/json.h"
+#include "cli/table.h"
+#include "dr/v1/api.grpc.pb.h"
+
+namespace dr::cli {
+namespace {
+
+using dr::v1::SystemStatus;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kPollInterval{50};
+
+std::string dataplane_text(const SystemStatus& status) {
+    std::string text = SystemStatus::DataplaneState_Name(status.dataplane_state());
+    return status.detail().empty() ? text : text + ": " + status.detail();
+}
+
+std::string show(const SystemStatus& status) {
+    std::string text =
+        key_values({{"drd version", status.version()},
+                    {"Data plane", dataplane_text(status)},
+                    {"Data plane version", status.dataplane_version()},
+                    {"Data plane UUID", status.dataplane_uuid()},
+                    {"Data plane epoch", std::to_string(status.dataplane_epoch())},
+                    {"Drain", status.drain() ? "on" : "off"},
+                    {"Revision", fmt::format("{} stored, {} installed", status.store_revision(),
+                                             status.installed_revision())}});
+    if (!status.rows().empty()) {
+        Table table({{"TABLE"},
+                     {"DESIRED", Align::Right},
+                     {"INSTALLED", Align::Right},
+                     {"CAPACITY", Align::Right}});
+        for (const auto& one : status.rows()) {
+            table.add({one.table(), std::to_string(one.desired()), std::to_string(one.installed()),
+                       std::to_string(one.capacity())});
+        }
+        text += '\n' + table.flush();
+    }
+    if (!status.memory().empty()) {
+        Table table({{"MEMORY"}, {"SIZE", Align::Right}});
+        for (const auto& one : status.memory()) {
+            table.add({one.what(), bytes_text(one.bytes())});
+        }
+        text += '\n' + table.flush();
+    }
+    return text;
+}
+
+void write(Context& context, const SystemStatus& status) {
+    if (context.json()) {
+        write_pretty(context.out, to_json(status));
+    } else {
+        std::fputs(show(status).c_str(), context.out);
+    }
+}
+
+int status_command(Context& context) {
+    auto stub = dr::v1::System::NewStub(context.channel());
+    SystemStatus status;
+    check(context, unary([&](grpc::ClientContext& client) {
+              return stub->GetStatus(&client, {}, &status);
+          }));
+    write(context, status);
+    return kExitOk;
+}
+
+int drain(Context& context, const std::string& value) {
+    auto stub = dr::v1::System::NewStub(context.channel());
+    dr::v1::SetDrainRequest request;
+    request.set_drain(value == "on");
+    SystemStatus status;
+    check(context, unary([&](grpc::ClientContext& client) {
+              return stub->SetDrain(&client, request, &status);
+          }));
+    if (context.json()) {
+        write_pretty(context.out, to_json(status));
+    } else {
+        fmt::print(context.out, "drain is {}\n", status.drain() ? "on" : "off");
+    }
+    return kExitOk;
+}
+
+bool in_sync(const SystemStatus& status) {
+    return status.dataplane_state() == SystemStatus::IN_SYNC &&
+           status.installed_revision() == status.store_revision();
+}
+
+// drd may itself be starting: that it cannot be reached yet is waited for, too.
+int wait(Context& context, std::chrono::milliseconds timeout) {
+    const auto channel = make_channel(context.options);
+    auto stub = dr::v1::System::NewStub(channel);
+    const auto deadline = Clock::now() + timeout;
+    SystemStatus status;
+    std::string last_failure = "no answer";
+    bool answered = false;
+    for (;;) {
+        grpc::ClientContext client;
+        client.set_deadline(
+            std::chrono::system_clock::now() +
+            std::max<std::chrono::nanoseconds>(deadline - Clock::now(), kPollInterval));
+        const auto result = stub->GetStatus(&client, {}, &status);
+        if (result.ok()) {
+            answered = true;
+            if (in_sync(status)) {
+                write(context, status);
+                return kExitOk;
+            }
+        } else if (result.error_code() != grpc::StatusCode::UNAVAILABLE &&
+                   result.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) {
+            throw Failure(kExitRefused, describe(result));
+        } else {
+            last_failure = describe(result);
+        }
+        if (Clock::now() + kPollInterval > deadline) {
+            break;
+        }
+        std::this_thread::sleep_for(kPollInterval);
+    }
+    if (!answered) {
+        throw Failure(kExitUsage,
+                      fmt::format("cannot connect to {} in {} ms: {}", context.options.server,
+                                  timeout.count(), last_failure));
+    }
+    throw Failure(kExitRefused,
+                  fmt::format("not in sync after {} ms: data plane {}, revision {} stored, {} "
+                              "installed",
+                              timeout.count(), dataplane_text(status), status.store_revision(),
+                              status.installed_revision()));
+}
+
+}  // namespace
+
+void add_system(CLI::App& root, Context& context) {
+    auto* group = add_group(root, context, "system", "State of the daemons, drain");
+    add_command(*group, context, "status", "Show versions, state and row counts", status_command);
+
+    auto value = std::make_shared<std::string>();
+    auto* draining = add_command(*group, context, "drain", "Move traffic to other routers, or back",
+                                 [value](Context& c) { return drain(c, *value); });
+    draining->add_option("STATE", *value, "on or off")
+        ->required()
+        ->type_name("")
+        ->check([](const std::string& text) {
+            return text == "on" || text == "off" ? std::string() : "must be on or off, not " + text;
+        });
+
+    auto timeout = std::make_shared<std::chrono::milliseconds>(10000);
+    auto* waiting =
+        add_command(*group, context, "wait", "Wait until the data plane has all that is stored",
+                    [timeout](Context& c) { return wait(c, *timeout); });
+    add_duration(*waiting, "--timeout", *timeout, "How long (default: 10s)");
+    add_examples(*waiting, "drcli apply -f sites.json && drcli system wait --timeout 30s");
+}
+
+}  // namespace dr::cli

@@ -1,0 +1,264 @@
+// `drcli tunnel`: the tunnels with their state, counters and rates.
+#include <fmt/format.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/format.h"
+#include "cli/live_view.h"
+#include "cli/paging.h"
+#include "cli/rates.h"
+#include "dr/v1/api.grpc.pb.h"
+
+namespace dr::cli {
+namespace {
+
+using dr::v1::ListTunnelsRequest;
+using dr::v1::ListTunnelsResponse;
+using dr::v1::TunnelStatus;
+
+struct TunnelFilter {
+    std::string subscriber;
+    std::string line;
+    std::uint32_t id = 0;
+    std::uint64_t limit = 0;
+
+    [[nodiscard]] ListTunnelsRequest request() const {
+        ListTunnelsRequest request;
+        request.set_subscriber(subscriber);
+        request.set_line(line);
+        request.set_id(id);
+        return request;
+    }
+};
+struct WatchOptions : TunnelFilter {
+    std::chrono::milliseconds interval{1000};
+    std::uint64_t count = 0;
+};
+
+std::string counter_text(const TunnelStatus& tunnel, std::uint64_t value) {
+    return tunnel.has_counters() ? std::to_string(value) : "-";
+}
+
+std::vector<std::string> row(const TunnelStatus& status) {
+    const auto& tunnel = status.tunnel();
+    const auto& counters = status.counters();
+    return {std::to_string(tunnel.id()),
+            status.subscriber(),
+            tunnel.line(),
+            encapsulation_text(tunnel.encapsulation()),
+            tunnel.local(),
+            remote_text(tunnel),
+            TunnelStatus::State_Name(status.state()),
+            counter_text(status, counters.downlink_packets()),
+            counter_text(status, counters.downlink_bytes()),
+            counter_text(status, counters.uplink_packets()),
+            counter_text(status, counters.uplink_bytes())};
+}
+
+template <class Page>
+void for_each_tunnel_page(Context& context, const TunnelFilter& filter, Page&& page) {
+    auto stub = dr::v1::Tunnels::NewStub(context.channel());
+    for_each_page<ListTunnelsResponse>(
+        context, filter.request(), filter.limit,
+        [&](auto& client, const auto& r, auto* response) {
+            return stub->List(&client, r, response);
+        },
+        [](const auto& response) -> const auto& { return response.tunnels(); }, page);
+}
+
+int list(Context& context, const TunnelFilter& filter) {
+    ListWriter writer(context, {{"ID", Align::Right},
+                                {"SUBSCRIBER"},
+                                {"LINE"},
+                                {"ENCAPSULATION"},
+                                {"LOCAL"},
+                                {"REMOTE"},
+                                {"STATE"},
+                                {"DOWN PKTS", Align::Right},
+                                {"DOWN BYTES", Align::Right},
+                                {"UP PKTS", Align::Right},
+                                {"UP BYTES", Align::Right}});
+    for_each_tunnel_page(context, filter, [&](const auto& tunnels) { writer.add(tunnels, row); });
+    writer.end();
+    return kExitOk;
+}
+
+std::string show(const TunnelStatus& status) {
+    const auto& tunnel = status.tunnel();
+    const auto& counters = status.counters();
+    const auto traffic = [&](std::uint64_t packets, std::uint64_t bytes) {
+        return status.has_counters() ? fmt::format("{} packets, {} bytes", packets, bytes) : "-";
+    };
+    return key_values(
+        {{"Id", fmt::format("{} (index {}, generation {})", tunnel.id(), tunnel.id() & 0xffffff,
+                            tunnel.id() >> 24)},
+         {"Subscriber", status.subscriber()},
+         {"Line", tunnel.line()},
+         {"State", TunnelStatus::State_Name(status.state())},
+         {"Encapsulation", encapsulation_text(tunnel.encapsulation())},
+         {"Local", tunnel.local()},
+         {"Remote", remote_text(tunnel)},
+         {"MTU", tunnel.has_mtu() ? std::to_string(tunnel.mtu()) : ""},
+         {"Downlink", traffic(counters.downlink_packets(), counters.downlink_bytes())},
+         {"Uplink", traffic(counters.uplink_packets(), counters.uplink_bytes())}});
+}
+
+int get(Context& context, std::uint32_t id) {
+    TunnelFilter filter;
+    filter.id = id;
+    filter.limit = 1;
+    bool found = false;
+    for_each_tunnel_page(context, filter, [&](const auto& tunnels) {
+        for (const auto& tunnel : tunnels) {
+            found = true;
+            if (context.json()) {
+                write_pretty(context.out, to_json(tunnel));
+            } else {
+                std::fputs(show(tunnel).c_str(), context.out);
+            }
+        }
+    });
+    if (!found) {
+        throw Failure(kExitRefused, fmt::format("no tunnel has the id {}", id));
+    }
+    return kExitOk;
+}
+
+Json rates_json(const TunnelStatus& status, const std::optional<TunnelRates>& rates) {
+    Json json = Json::object();
+    json["id"] = status.tunnel().id();
+    json["subscriber"] = status.subscriber();
+    json["line"] = status.tunnel().line();
+    json["state"] = TunnelStatus::State_Name(status.state());
+    // Without two samples of one incarnation there is no rate: null, not 0.
+    const auto rate = [&](double TunnelRates::*member) {
+        return rates ? Json(*rates.*member) : Json(nullptr);
+    };
+    json["downlinkPacketsPerSecond"] = rate(&TunnelRates::downlink_packets_per_s);
+    json["downlinkBitsPerSecond"] = rate(&TunnelRates::downlink_bits_per_s);
+    json["uplinkPacketsPerSecond"] = rate(&TunnelRates::uplink_packets_per_s);
+    json["uplinkBitsPerSecond"] = rate(&TunnelRates::uplink_bits_per_s);
+    json["counters"] = status.has_counters() ? to_json(status.counters()) : Json(nullptr);
+    return json;
+}
+
+// Shows the snapshots of a watch.
+class RateTable {
+  public:
+    explicit RateTable(Context& context) : context_(context), view_(context.out) {}
+
+    // The first snapshot has no rates yet, and is not shown. Returns whether it was.
+    bool snapshot(const ListTunnelsResponse& response) {
+        Table table({{"ID", Align::Right},
+                     {"SUBSCRIBER"},
+                     {"LINE"},
+                     {"STATE"},
+                     {"DOWN PKT/S", Align::Right},
+                     {"DOWN BIT/S", Align::Right},
+                     {"UP PKT/S", Align::Right},
+                     {"UP BIT/S", Align::Right}});
+        const bool shown = !first_;
+        first_ = false;
+        for (const auto& status : response.tunnels()) {
+            std::optional<TunnelRates> rates;
+            if (status.has_counters()) {
+                rates = meter_.update(status.tunnel().id(), status.counters());
+            }
+            if (shown && context_.json()) {
+                write_line(context_.out, rates_json(status, rates));
+            } else if (shown) {
+                table.add(cells(status, rates));
+            }
+        }
+        meter_.end_snapshot();
+        if (shown && !context_.json()) {
+            view_.show(table.flush());
+        }
+        std::fflush(context_.out);
+        return shown;
+    }
+
+  private:
+    static std::vector<std::string> cells(const TunnelStatus& status,
+                                          const std::optional<TunnelRates>& rates) {
+        const auto rate = [&](double TunnelRates::*member) {
+            return rates ? with_unit(*rates.*member) : std::string("-");
+        };
+        return {std::to_string(status.tunnel().id()),
+                status.subscriber(),
+                status.tunnel().line(),
+                TunnelStatus::State_Name(status.state()),
+                rate(&TunnelRates::downlink_packets_per_s),
+                rate(&TunnelRates::downlink_bits_per_s),
+                rate(&TunnelRates::uplink_packets_per_s),
+                rate(&TunnelRates::uplink_bits_per_s)};
+    }
+
+    Context& context_;
+    LiveView view_;
+    TunnelRateMeter meter_;
+    bool first_ = true;
+};
+
+int watch(Context& context, const WatchOptions& options) {
+    auto stub = dr::v1::Tunnels::NewStub(context.channel());
+    grpc::ClientContext client;
+    dr::v1::WatchTunnelsRequest request;
+    *request.mutable_filter() = options.request();
+    request.mutable_filter()->set_page_size(static_cast<std::uint32_t>(options.limit));
+    request.set_interval_ms(static_cast<std::uint32_t>(options.interval.count()));
+    auto stream = stub->Watch(&client, request);
+    RateTable table(context);
+    ListTunnelsResponse response;
+    std::uint64_t shown = 0;
+    while (stream->Read(&response)) {
+        shown += table.snapshot(response) ? 1 : 0;
+        if (options.count != 0 && shown == options.count) {
+            client.TryCancel();
+            (void)stream->Finish();
+            return kExitOk;
+        }
+    }
+    check(context, stream->Finish());
+    return kExitOk;
+}
+
+void add_filter(CLI::App& command, TunnelFilter& filter) {
+    command.add_option("--subscriber", filter.subscriber, "Only this subscriber's")
+        ->type_name("NAME");
+    command.add_option("--line", filter.line, "Only on the line of this name")->type_name("NAME");
+    add_tunnel_id(command, "--id", filter.id, "Only this one");
+}
+
+}  // namespace
+
+void add_tunnel(CLI::App& root, Context& context) {
+    auto* group = add_group(root, context, "tunnel", "Tunnels: state, counters, rates");
+
+    auto filter = std::make_shared<TunnelFilter>();
+    auto* listing = add_command(*group, context, "list", "List the tunnels with their counters",
+                                [filter](Context& c) { return list(c, *filter); });
+    add_filter(*listing, *filter);
+    listing->add_option("--limit", filter->limit, "At most so many (default: all)")->type_name("N");
+
+    auto id = std::make_shared<std::uint32_t>(0);
+    auto* getting = add_command(*group, context, "get", "Show one tunnel",
+                                [id](Context& c) { return get(c, *id); });
+    add_tunnel_id(*getting, "ID", *id, "Its GRE key, decimal or 0x hexadecimal")->required();
+
+    auto options = std::make_shared<WatchOptions>();
+    auto* watching = add_command(*group, context, "watch", "Show packets and bits per second, live",
+                                 [options](Context& c) { return watch(c, *options); });
+    add_filter(*watching, *options);
+    watching->add_option("--limit", options->limit, "At most so many (default: 1000)")
+        ->type_name("N")
+        ->check(CLI::Range(1, 10000));
+    add_watch_options(*watching, options->interval, options->count);
+    add_examples(*watching,
+                 "drcli tunnel watch --subscriber site-42\n"
+                 "drcli tunnel watch --count 1 -o json");
+}
+
+}  // namespace dr::cli

@@ -1,0 +1,3 @@
+// The entry point of every unit test executable.
+#define CATCH_CONFIG_MAIN
+#include <catch2/catch.hpp>
