@@ -1,0 +1,157 @@
+"""Frames from the network that go nowhere, each under its own name."""
+
+import struct
+
+from lib.case import Case
+from lib.forward import checksummed, encapsulated
+from lib.model import SITE4, SITE6, Subscriber, site, tunnel
+from lib.packets import echo, ether, ip, sent, tcp, udp
+from lib.topology import (DR4, DR6, GATEWAY4, GATEWAY6, GATEWAY_MAC, HOST4, HOST6, UP_MAC, up0)
+from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Raw
+
+GOOD = [udp(HOST4, SITE4), udp(HOST6, SITE6)]
+
+
+def bad(packet, at, value, fix=False):
+    """The packet's bytes with some replaced; `fix`: IPv4 checksum right again."""
+    data = bytearray(bytes(packet))
+    data[at:at + len(value)] = value
+    return checksummed(data) if fix else bytes(data)
+
+
+def among_good(case, frames, **counters):
+    """Bad frames in front of, between and after good ones, which must pass unharmed."""
+    customer = site()
+    good_in = [ether(p) for p in GOOD]
+    good_out = [sent(encapsulated(customer, p)) for p in GOOD]
+    half = len(frames) // 2
+    return case.provision(customer) \
+        .send([*frames[:half], good_in[0], *frames[half:], good_in[1]], good_out) \
+        .counters(forwarded__downlink=2, **counters)
+
+
+def _ethernet():
+    other = ether(udp(HOST4, SITE4), dst="02:00:00:00:00:99")
+    tagged = bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=7) / udp(HOST4, SITE4))
+    local = bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC, type=0x88B5) / Raw(b"x" * 50))
+    return [
+        among_good(Case("not-for-us", "a frame for another station's address is dropped"),
+                   [other, other], drop__not_for_us=2),
+        among_good(Case("unknown-ethertype", "VLAN tags and other ethertypes are dropped"),
+                   [tagged, local], drop__unknown_ethertype=2)]
+
+
+def _short():
+    whole4, whole6 = ether(udp(HOST4, SITE4)), ether(udp(HOST6, SITE6))
+    frames = [whole4[:13], whole4[:14], whole4[:14 + 19], whole6[:14 + 39], whole6[:15]]
+    return among_good(Case("too-short", "frames that end before the IP header does are dropped"),
+                      frames, drop__too_short=len(frames))
+
+
+def _lying_ipv4():
+    p = udp(HOST4, SITE4)
+    size = len(p)
+    lies = [bad(p, 0, b"\x55", fix=True), bad(p, 0, b"\x44"), bad(p, 0, b"\x4f"),
+            bad(p, 2, struct.pack(">H", size + 1), fix=True),
+            bad(p, 2, struct.pack(">H", 19), fix=True), bad(p, 2, b"\xff\xff", fix=True)]
+    # Header length beyond the packet: 60 bytes claimed, 52 there.
+    lies[2] = bad(bytes(udp(HOST4, SITE4, size=24)), 0, b"\x4f")
+    frames = [bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC, type=0x0800)) + lie for lie in lies]
+    wrong = bytearray(bytes(p))
+    wrong[10] ^= 0xFF
+    ttl = bytearray(bytes(p))
+    ttl[8] ^= 1
+    return [
+        among_good(Case("bad-ipv4", "IPv4 headers that lie about version or a length are dropped"),
+                   frames, drop__bad_ipv4=len(frames)),
+        among_good(Case("bad-checksum", "a wrong IPv4 header checksum is seen"),
+                   [ether(bytes(wrong)), ether(bytes(ttl))], drop__bad_checksum=2)]
+
+
+def _lying_ipv6():
+    p = udp(HOST6, SITE6)
+    lies = [bad(p, 0, b"\x50"), bad(p, 4, struct.pack(">H", len(p) - 39)), bad(p, 4, b"\xff\xff"),
+            bad(p, 0, b"\x40")]
+    frames = [bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC, type=0x86DD)) + lie for lie in lies]
+    return among_good(Case("bad-ipv6", "IPv6 headers that lie about version or length are dropped"),
+                      frames, drop__bad_ipv6=len(frames))
+
+
+def _martians():
+    four = ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.1.2.3"]
+    six = ["::1", "::", "ff02::1"]
+    frames = [ether(udp(s, SITE4)) for s in four] + [ether(udp(s, SITE6)) for s in six]
+    own = [ether(udp(DR4, SITE4)), ether(udp(DR6, SITE6))]
+    return [
+        among_good(Case("martian-source", "sources that can be nobody's are dropped"),
+                   frames, drop__martian_source=len(frames)),
+        among_good(Case("martian-source-own", "a packet from the network that claims to come from "
+                        "an address of the router itself is dropped"),
+                   own, drop__martian_source=2)]
+
+
+def _for_the_kernel():
+    arp = bytes(Ether(src=GATEWAY_MAC, dst="ff:ff:ff:ff:ff:ff") /
+                ARP(op=1, hwsrc=GATEWAY_MAC, psrc=GATEWAY4, pdst=DR4))
+    solicitation = bytes(Ether(src=GATEWAY_MAC, dst="33:33:ff:00:00:01") /
+                         IPv6(src=GATEWAY6, dst="ff02::1:ff00:1", hlim=255) / ICMPv6ND_NS(tgt=DR6))
+    frames = [arp, solicitation, ether(echo(HOST4, DR4)), ether(echo(HOST6, DR6)),
+              ether(tcp(HOST4, DR4, dport=179)), ether(udp(HOST4, DR4, dport=4755)),
+              ether(udp(GATEWAY4, "224.0.0.5"), dst="01:00:5e:00:00:05")]
+    return among_good(Case("no-kernel", "ARP, ND, multicast and what is for an address of the "
+                           "router have nowhere to go on a port without a kernel interface"),
+                      frames, drop__no_kernel=len(frames))
+
+
+def _elsewhere():
+    transit = [udp(HOST4, "8.8.8.8"), udp(HOST6, "2001:db8:9999::1"), udp(HOST4, GATEWAY4),
+               udp(HOST4, "192.0.2.77"), echo(HOST4, "8.8.8.8", ttl=1)]
+    nobody = [udp(HOST4, "203.0.113.200"), udp(HOST6, "2001:db8:5fff::1"),
+              echo(HOST4, "203.0.113.7", ttl=1)]
+    return [
+        among_good(Case("transit", "not a transit router: nothing goes from the network to the network"),
+                   [ether(p) for p in transit], drop__transit=len(transit)),
+        among_good(Case("no-subscriber", "a destination in a pool that no subscriber has is dropped"),
+                   [ether(p) for p in nobody], drop__no_subscriber=len(nobody))]
+
+
+def _tunnels():
+    bare = Subscriber("site-42", ["203.0.113.8/29", "2001:db8:5000:100::/56"], [])
+    strange = site(tunnel(line="b"))  # the policy knows line "a" alone
+    frames = [ether(p) for p in GOOD]
+    near = up0(routes=[])
+    mute = up0(neighbours=[])
+    return [
+        Case("no-tunnel", "a subscriber without any tunnel gets nothing").provision(bare)
+        .send(frames).counters(drop__no_tunnel=2),
+        Case("no-tunnel-of-the-policy", "a tunnel on a line that the policy does not use is not used")
+        .provision(strange).send(frames).counters(drop__no_tunnel=2),
+        Case("tunnel-unresolved", "no route leads to the tunnel's far end", ports=[near])
+        .provision(site()).send(frames).counters(drop__tunnel_unresolved=2),
+        Case("no-neighbour", "the gateway's MAC address is not known", ports=[mute])
+        .provision(site()).send(frames).counters(drop__no_neighbour=2)]
+
+
+def _groups():
+    frames = [ether(udp(HOST4, SITE4), dst="ff:ff:ff:ff:ff:ff"),
+              ether(udp(HOST4, SITE4), dst="01:00:5e:00:00:01")]
+    return among_good(Case("link-broadcast", "a packet for a site in a broadcast or multicast frame is "
+                           "not forwarded (RFC 1812 §5.3.4)"), frames, drop__no_kernel=2)
+
+
+def _padding():
+    """The minimum frame's padding, and more, is no part of the packet."""
+    customer = site()
+    packets = [udp(HOST4, SITE4, size=0), udp(HOST4, SITE4, size=3), udp(HOST6, SITE6, size=0),
+               ip(HOST4, SITE4, proto=99), ip(HOST6, SITE6, nh=59)]
+    frames = [ether(p) + b"\xee" * n for n, p in enumerate(packets, start=1)]
+    return Case("padding", "what follows the IP packet in its frame is cut off") \
+        .provision(customer).send(frames, [sent(encapsulated(customer, p)) for p in packets]) \
+        .counters(forwarded__downlink=len(packets))
+
+
+def cases():
+    return [*_ethernet(), _short(), *_lying_ipv4(), _lying_ipv6(), *_martians(), _for_the_kernel(),
+            *_elsewhere(), *_tunnels(), _groups(), _padding()]

@@ -1,0 +1,75 @@
+"""IPv4 options and IPv6 extension headers, inside and outside."""
+
+from lib.case import Case
+from lib.forward import encapsulated, hop, out_of_tunnel
+from lib.model import GRE, SITE4, SITE6, site, tunnel
+from lib.packets import ether, ip, payload, sent
+from lib.topology import HOST4, HOST6
+from scapy.layers.inet import (TCP, UDP, IPOption_LSRR, IPOption_NOP, IPOption_RR,
+                               IPOption_Router_Alert)
+from scapy.layers.inet6 import (IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
+                                IPv6ExtHdrRouting, PadN)
+from scapy.packet import Raw
+
+
+def with_options(src, dst):
+    sets = [[IPOption_NOP()], [IPOption_Router_Alert()], [IPOption_RR(routers=["1.2.3.4"] * 9)],
+            [IPOption_LSRR(routers=["5.6.7.8"]), IPOption_NOP()]]
+    return [ip(src, dst, options=s, proto=17) / UDP(sport=3333, dport=n) / Raw(payload(41))
+            for n, s in enumerate(sets, start=1)]
+
+
+def with_extensions(src, dst):
+    hop_by_hop = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
+    destination = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])
+    routing = IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)
+    chains = [hop_by_hop, destination, routing, hop_by_hop / destination, hop_by_hop / routing / destination,
+              IPv6ExtHdrFragment(m=0, offset=0, id=5)]
+    packets = [ip(src, dst) / c / UDP(sport=3333, dport=n, chksum=0x1111) / Raw(payload(41))
+               for n, c in enumerate(chains, start=1)]
+    packets.append(ip(src, dst) / hop_by_hop / TCP(sport=9, dport=10, chksum=0x2222))
+    packets.append(ip(src, dst, nh=59))
+    packets.append(ip(src, dst, nh=253) / Raw(payload(20)))
+    return packets
+
+
+def with_broken_chains(src, dst):
+    """Chains that run out of the packet, at each place where they can."""
+    return [ip(src, dst, nh=60) / Raw(b"\x11\xff" + bytes(6)),
+            ip(src, dst, nh=0) / Raw(b"\x3c\x00" + bytes(6) + b"\x3b"),
+            ip(src, dst, nh=43) / Raw(b"\x11\x00"), ip(src, dst, nh=44) / Raw(b"\x11" + bytes(6)),
+            ip(src, dst, nh=44) / Raw(b"\x3c" + bytes(7) + b"\x11\x01" + bytes(6)),
+            ip(src, dst, nh=17) / Raw(b"\x11\x11\x22"), ip(src, dst, nh=6)]
+
+
+def _down_and_up(name, description, customer, down, up):
+    line = customer.tunnels[0]
+    return Case(name, description).provision(customer) \
+        .send([ether(p) for p in down], [sent(encapsulated(customer, p)) for p in down]) \
+        .send([ether(out_of_tunnel(line, p)) for p in up], [sent(hop(p)) for p in up]) \
+        .counters(forwarded__downlink=len(down), forwarded__uplink=len(up))
+
+
+def _fragments():
+    """Whatever fragment, ports play no part in its hash: all of a packet take one way."""
+    four = [ip(HOST4, SITE4, id=9, flags="MF", proto=17) / Raw(bytes(UDP(sport=1, dport=2)) + payload(72)),
+            ip(HOST4, SITE4, id=9, flags="MF", frag=10, proto=17) / Raw(payload(80)),
+            ip(HOST4, SITE4, id=9, frag=20, proto=17) / Raw(payload(11))]
+    six = [ip(HOST6, SITE6) / IPv6ExtHdrFragment(nh=17, m=1, id=9) / Raw(bytes(UDP(sport=1, dport=2)) + payload(72)),
+           ip(HOST6, SITE6) / IPv6ExtHdrFragment(nh=17, offset=10, id=9) / Raw(payload(11))]
+    return four, six
+
+
+def cases():
+    four, six = _fragments()
+    up4 = [ip(SITE4, HOST4, id=9, flags="MF", proto=17) / Raw(payload(80)),
+           ip(SITE4, HOST4, id=9, frag=10, proto=17) / Raw(payload(8))]
+    return [
+        _down_and_up("ipv4-options", "IPv4 options go through unchanged, the upper layer is found",
+                     site(), with_options(HOST4, SITE4), with_options(SITE4, HOST4)),
+        _down_and_up("ipv6-extension-headers", "the upper layer is found behind extension headers", site(tunnel(GRE, 6)), with_extensions(HOST6, SITE6),
+                     with_extensions(SITE6, HOST6)),
+        _down_and_up("ipv6-broken-chains", "extension headers that run out of the packet count as no "
+                     "next header", site(tunnel(GRE, 6)), with_broken_chains(HOST6, SITE6),
+                     with_broken_chains(SITE6, HOST6)),
+        _down_and_up("inner-fragments", "fragments are hashed without ports", site(), four + six, up4)]
