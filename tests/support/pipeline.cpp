@@ -30,10 +30,14 @@ std::array<std::uint8_t, 16> remote6(unsigned subscriber) {
     return address;
 }
 
+void append(Bytes& out, const void* data, std::size_t size) {
+    const std::size_t at = out.size();
+    out.resize(at + size);
+    if (size != 0) std::memcpy(out.data() + at, data, size);
+}
 template <typename T>
 void put(Bytes& out, const T& value) {
-    const auto* p = reinterpret_cast<const std::uint8_t*>(&value);
-    out.insert(out.end(), p, p + sizeof value);
+    append(out, &value, sizeof value);
 }
 
 rte_mempool* shared_pool() {
@@ -77,7 +81,7 @@ Bytes with_ip(std::span<const std::uint8_t> source, std::span<const std::uint8_t
         put(out, ipv4_header(source, destination, protocol, payload.size()));
     else
         put(out, ipv6_header(source, destination, protocol, payload.size()));
-    out.insert(out.end(), payload.begin(), payload.end());
+    append(out, payload.data(), payload.size());
     return out;
 }
 
@@ -319,14 +323,14 @@ Bytes tunnel_frame(unsigned subscriber, unsigned kind, std::span<const std::uint
     Bytes gre;
     put(gre, wire::GreKey{Be16::from(0x2000), Be16::from(v6 ? wire::kEtherIpv6 : wire::kEtherIpv4),
                           Be32::from(Pipeline::tunnel_id(subscriber, kind).value)});
-    gre.insert(gre.end(), inner.begin(), inner.end());
+    append(gre, inner.data(), inner.size());
     Bytes body;
     if ((kind & TunnelRow::kUdp) != 0)
         put(body, wire::Udp{Be16::from(50000),
                             Be16::from(4754),
                             Be16::from(static_cast<std::uint16_t>(8 + gre.size())),
                             {}});
-    body.insert(body.end(), gre.begin(), gre.end());
+    append(body, gre.data(), gre.size());
     const std::uint8_t protocol = (kind & TunnelRow::kUdp) != 0 ? wire::kProtoUdp : wire::kProtoGre;
     if ((kind & TunnelRow::kIpv6) != 0)
         return ethernet_frame(1, with_ip(remote6(subscriber), kLocal6, protocol, body));
@@ -338,7 +342,7 @@ Bytes ethernet_frame(unsigned port, std::span<const std::uint8_t> packet) {
     const bool v6 = !packet.empty() && packet[0] >> 4 == 6;
     put(out, wire::Ethernet{Pipeline::mac(port), Pipeline::kPeer,
                             Be16::from(v6 ? wire::kEtherIpv6 : wire::kEtherIpv4)});
-    out.insert(out.end(), packet.begin(), packet.end());
+    append(out, packet.data(), packet.size());
     return out;
 }
 
