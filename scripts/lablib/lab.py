@@ -1,0 +1,127 @@
+"""A whole lab: network, DR, URs, provisioned. A context manager for tests; scripts/lab keeps one."""
+
+import json
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+from . import topology as t
+from .network import Network
+from .programs import Programs, Router, resources, start_urd
+from .shell import LabError, run, wait_until
+
+
+class Lab:
+    def __init__(self, name, directory, *, sites=1, programs=None):
+        self.name = name
+        self.directory = Path(directory)
+        self.programs = programs or Programs()
+        self.sites = [t.Site(n + 1) for n in range(sites)]
+        self.net = Network(name, self.sites)
+        self.router = Router(self.programs, self.net["dr"], directory)
+        self.urds = {}
+        self.helpers = []  # servers and the like, ended with the lab
+
+    # Steps of `up`, in order; each says what it does when `tell` prints.
+
+    def bring_up(self, tell=lambda text: None):
+        self.programs.require()
+        tell("network: namespaces, cables, addresses, routes")
+        self.create_network()
+        tell("dr-dataplane: AF_XDP on up0 and ix0")
+        self.router.start_dataplane()
+        tell("drd: as an unprivileged user, on a Unix socket")
+        self.router.start_drd()
+        tell("drcli apply: two pools, a policy, the subscriber with its two tunnels")
+        self.provision()
+        for site in self.sites:
+            tell(f"urd on ur{site.number}: configuration from `drcli subscriber ur-config`")
+            self.start_urd(site)
+
+    def create_network(self):
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o755)
+        self.net.create()
+        self.router.write_configuration()
+
+    def provision(self):
+        path = self.directory / "provision.ndjson"
+        path.write_text("".join(json.dumps(o) + "\n" for o in resources(self.sites)))
+        self.router.drcli("apply", "-f", path)
+        self.wait_in_sync()
+
+    def wait_in_sync(self, seconds=20):
+        """Until the data plane has acknowledged the store's last commit."""
+        wait_until(self.in_sync, "drd and dr-dataplane in sync", seconds=seconds, interval=0.05)
+
+    def in_sync(self):
+        status = self.router.drcli_json("system", "status")
+        return (status["dataplaneState"] == "IN_SYNC"
+                and status["installedRevision"] == status["storeRevision"])
+
+    def start_urd(self, site):
+        config = self.directory / f"urd-{site.name}.json"
+        if site.name not in self.urds:
+            config.write_text(self.router.drcli("subscriber", "ur-config", site.name).stdout)
+        self.urds[site.name] = start_urd(self.programs, self.net[f"ur{site.number}"], site,
+                                         self.directory, config)
+
+    def processes(self):
+        every = [self.router.drd, self.router.dataplane, *self.urds.values(), *self.helpers]
+        return [p for p in every if p is not None]
+
+    def tunnels(self):
+        """TunnelStatus objects by (subscriber, line)."""
+        return {(s["subscriber"], s["tunnel"]["line"]): s
+                for s in self.router.drcli_json("tunnel", "list")}
+
+    def counters(self):
+        """Every counter of the data plane by name."""
+        return self.router.drcli_json("stats", "show")["counters"]
+
+    def ping(self, node, address, *options, count=1, check=True):
+        return self.net[node].run(["ping", "-n", "-c", count, "-i", "0.05", "-W", "2", *options,
+                                   address], check=check)
+
+    def close(self):
+        # URs first: they remove their routes and programs while their devices exist.
+        for process in [*self.helpers, *self.urds.values(), self.router.drd, self.router.dataplane]:
+            if process is not None:
+                process.stop()
+        self.net.end_processes()
+        self.net.delete()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class temporary_lab:
+    """`with temporary_lab(sites=2) as lab:` a lab of its own name, gone afterwards."""
+
+    def __init__(self, *, sites=1, bring_up=True):
+        self.name = f"drt-{uuid.uuid4().hex[:6]}"
+        self.sites = sites
+        self.bring_up = bring_up
+
+    def __enter__(self):
+        self.lab = Lab(self.name, tempfile.mkdtemp(prefix=self.name + "."), sites=self.sites)
+        try:
+            if self.bring_up:
+                self.lab.bring_up()
+        except BaseException:
+            self.lab.close()
+            raise
+        return self.lab
+
+    def __exit__(self, *_):
+        self.lab.close()
+
+
+def may_use_namespaces():
+    """Why a lab cannot be built here, or None."""
+    probe = f"drt-{uuid.uuid4().hex[:6]}"
+    try:
+        run(["ip", "netns", "add", probe])
+    except LabError as error:
+        return f"network namespaces cannot be made here ({error})"
+    run(["ip", "netns", "del", probe])
+    return None

@@ -1,0 +1,107 @@
+"""Builds the namespaces, cables, addresses and routes of topology.py."""
+
+import os
+import signal
+
+from . import topology as t
+from .netns import Namespace, cable, without_offloads
+from .shell import LabError, wait_until
+
+
+class Network:
+    """All namespaces of one lab, named PREFIX-NODE; `net["dr"]` is one of them."""
+
+    def __init__(self, prefix, sites):
+        self.sites = sites
+        self.nodes = {node: Namespace(f"{prefix}-{node}", node) for node in t.nodes(sites)}
+
+    def __getitem__(self, node):
+        return self.nodes[node]
+
+    def create(self):
+        for namespace in self.nodes.values():
+            namespace.create()
+        self._internet()
+        self._exchange()
+        self._isps()
+        for site in self.sites:
+            self._site(site)
+
+    def delete(self):
+        for namespace in self.nodes.values():
+            if namespace.exists():
+                namespace.delete()
+
+    def end_processes(self):
+        """Whatever still runs inside: shells, programs of an `up` that was interrupted."""
+        def inside():
+            return [pid for n in self.nodes.values() if n.exists() for pid in n.pids()]
+
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in inside():
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+            try:
+                wait_until(lambda: not inside(), "the end of the lab's processes", seconds=5)
+                return
+            except LabError:
+                pass
+
+    def _internet(self):
+        """The Internet host, which is also the DR's upstream: it routes the pools to the DR."""
+        inet, dr = self["inet"], self["dr"]
+        dr.forward(False)
+        cable(inet, "eth0", dr, "up0")
+        inet.addresses("eth0", f"{t.INET4}/24", f"{t.INET6}/64")
+        dr.addresses("up0", f"{t.DR_UP4}/24", f"{t.DR_UP6}/64")
+        for namespace, device in ((inet, "eth0"), (dr, "up0")):
+            without_offloads(namespace, device)
+        for prefix, via in ((t.POOL4, t.DR_UP4), (t.POOL6, t.DR_UP6)):
+            inet.route(prefix, via)
+        dr.route("default", t.INET4)
+        dr.route("default", t.INET6)
+
+    def _exchange(self):
+        """A switch on which the DR and both ISPs meet."""
+        ix, dr = self["ix"], self["dr"]
+        ix.ip("link", "add", "br0", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
+        ix.ip("link", "set", "br0", "up")
+        for node in ("dr", "ispa", "ispb"):
+            cable(ix, node, self[node], "ix0")
+            ix.ip("link", "set", node, "master", "br0")
+        for namespace, device in ((ix, "dr"), (dr, "ix0")):
+            without_offloads(namespace, device)
+        dr.addresses("ix0", f"{t.DR_IX4}/24", f"{t.DR_IX6}/64")
+        for line in ("a", "b"):
+            dr.route(t.ISP_ACCESS4[line], t.ISP_IX4[line])
+        dr.route(t.ISP_ACCESS6["b"], t.ISP_IX6["b"])
+
+    def _isps(self):
+        for line in ("a", "b"):
+            isp = self[f"isp{line}"]
+            isp.forward()
+            isp.addresses("ix0", f"{t.ISP_IX4[line]}/24")
+            if line in t.ISP_IX6:
+                isp.addresses("ix0", f"{t.ISP_IX6[line]}/64")
+
+    def _site(self, site):
+        ur, lan = self[f"ur{site.number}"], self[f"lan{site.number}"]
+        ur.forward()
+        for line in ("a", "b"):
+            isp = self[f"isp{line}"]
+            cable(isp, f"ur{site.number}", ur, f"wan-{line}")
+            theirs, ours = site.wan4(line)
+            isp.addresses(f"ur{site.number}", f"{theirs}/24")
+            ur.addresses(f"wan-{line}", f"{ours}/24")
+        theirs6, ours6 = site.wan6()
+        self["ispb"].addresses(f"ur{site.number}", f"{theirs6}/64")
+        ur.addresses("wan-b", f"{ours6}/64")
+        ur.route("default", site.wan4("a")[0])
+        ur.route("default", theirs6)
+        cable(ur, "lan0", lan, "eth0")
+        ur.addresses("lan0", f"{site.ur4}/29", f"{site.ur6}/64")
+        lan.addresses("eth0", f"{site.lan4}/29", f"{site.lan6}/64")
+        lan.route("default", site.ur4)
+        lan.route("default", site.ur6)

@@ -1,0 +1,119 @@
+"""The product's programs as a lab runs them: configuration files and command lines."""
+
+import json
+import os
+from pathlib import Path
+
+from . import topology as t
+from .process import Process
+from .shell import LabError, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# drd runs as a user of its own that nothing else on the machine has; its group may use the data
+# plane's socket.
+DRD_UID = DRD_GID = 61146
+
+CAPACITY = {"subscribers": 1024, "tunnels": 4096, "maps": 256, "next_hops": 1024,
+            "prefixes4": 8192, "prefixes6": 8192, "groups4": 1024, "groups6": 1024}
+
+
+class Programs:
+    """Where the binaries are: the build directory of the tree unless DR_BUILD says otherwise."""
+
+    def __init__(self, build=None):
+        self.build = Path(build or os.environ.get("DR_BUILD") or ROOT / "build")
+        self.dataplane = self.build / "dataplane" / "dr-dataplane"
+        self.drd = self.build / "control" / "drd"
+        self.drcli = self.build / "cli" / "drcli"
+        self.urd = self.build / "ur" / "urd"
+
+    def missing(self):
+        return [p for p in (self.dataplane, self.drd, self.drcli, self.urd) if not p.exists()]
+
+    def require(self):
+        missing = self.missing()
+        if missing:
+            raise LabError(f"not built: {', '.join(map(str, missing))}; run scripts/build")
+
+
+class Router:
+    """The DR: dr-dataplane and drd in namespace `dr`, their files in `directory`."""
+
+    def __init__(self, programs, namespace, directory):
+        self.programs = programs
+        self.namespace = namespace
+        self.directory = Path(directory)
+        self.dataplane_socket = self.directory / "dataplane" / "dataplane.sock"
+        self.drd_socket = self.directory / "drd" / "drd.sock"
+        self.store = self.directory / "drd" / "drd.db"
+        self.dataplane = None
+        self.drd = None
+
+    def write_configuration(self):
+        for name, uid in (("dataplane", 0), ("drd", DRD_UID)):
+            path = self.directory / name
+            path.mkdir(mode=0o750, exist_ok=True)
+            os.chown(path, uid, DRD_GID)
+        config = {
+            "socket": str(self.dataplane_socket),
+            "workers": 1,
+            "idle": "sleep",
+            "capacity": CAPACITY,
+            "ports": [{"name": device, "kind": "af_xdp", "interface": device}
+                      for device in ("up0", "ix0")],
+        }
+        self.config = self.directory / "dr-dataplane.json"
+        self.config.write_text(json.dumps(config, indent=2) + "\n")
+
+    def start_dataplane(self):
+        """Root with the group of drd, so that the socket's group is drd's."""
+        self.dataplane = Process.start(
+            "dr-dataplane",
+            self.namespace.command(["setpriv", f"--regid={DRD_GID}", "--clear-groups",
+                                    self.programs.dataplane, "--config", self.config]),
+            self.directory / "dr-dataplane.log", ready="dr-dataplane: ready", seconds=60)
+
+    def start_drd(self):
+        """An unprivileged user without a single capability."""
+        self.drd = Process.start(
+            "drd",
+            self.namespace.command(["setpriv", f"--reuid={DRD_UID}", f"--regid={DRD_GID}",
+                                    "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+                                    "--no-new-privs", self.programs.drd,
+                                    "--listen", f"unix:{self.drd_socket}",
+                                    "--store", self.store,
+                                    "--dataplane", self.dataplane_socket]),
+            self.directory / "drd.log", ready="drd: ready", seconds=30)
+
+    def drcli(self, *args, stdin=None, check=True, timeout=60):
+        return run(self.drcli_command(*args), stdin=stdin, check=check, timeout=timeout)
+
+    def drcli_command(self, *args):
+        return [self.programs.drcli, "--server", f"unix:{self.drd_socket}", *args]
+
+    def drcli_json(self, *args):
+        return json.loads(self.drcli("-o", "json", *args).stdout)
+
+
+def resources(sites):
+    """What the lab provisions, as `drcli apply -f` takes it."""
+    line = [{"line": "a", "weight": 1}, {"line": "b", "weight": 1}]
+    objects = [
+        {"pool": {"name": "lab-v4", "prefix": t.POOL4, "announce": False}},
+        {"pool": {"name": "lab-v6", "prefix": t.POOL6, "announce": False}},
+        {"policy": {"name": "both-lines",
+                    "classes": [{"name": "all", "tiers": [{"lines": line}]}]}},
+    ]
+    for site in sites:
+        objects.append({"subscriber": {"name": site.name, "prefixes": site.prefixes,
+                                       "policy": "both-lines", "tunnels": site.tunnels()}})
+    return objects
+
+
+def start_urd(programs, namespace, site, directory, config):
+    return Process.start(
+        f"urd of {site.name}",
+        namespace.command([programs.urd, "--config", config, "--line", "a=wan-a",
+                           "--line", "b=wan-b", "--lan", "lan0"]),
+        Path(directory) / f"urd-{site.name}.log", ready="urd: ready", seconds=30)

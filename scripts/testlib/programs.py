@@ -1,0 +1,43 @@
+"""The suites that are programs of their own: replay, netns, crash."""
+
+import shutil
+
+from lablib.programs import Programs
+
+from .report import ROOT, as_root
+
+
+def replay(report):
+    _suite(report, [[ROOT / "tests" / "replay" / "run"]])
+
+
+def netns(report):
+    _suite(report, _programs("netns"))
+
+
+def crash(report):
+    _suite(report, _programs("crash"))
+
+
+def _programs(folder):
+    return [["/usr/bin/python3", path] for path in sorted((ROOT / "tests" / folder).glob("*.py"))]
+
+
+def _suite(report, programs):
+    if not report.command("the programs build", [ROOT / "scripts" / "build", "-q"]):
+        return
+    why = _why_not()
+    for program in programs:
+        if why:
+            report.case("skip", f"{program[-1].relative_to(ROOT)}", why=why)
+        else:
+            report.program(as_root(program))
+
+
+def _why_not():
+    if as_root([]) is None:
+        return "needs root, or sudo without a password"
+    if not shutil.which("ip") and not shutil.which("/usr/sbin/ip"):
+        return "iproute2 is not installed: run scripts/deps"
+    missing = Programs().missing()
+    return f"not built: {missing}" if missing else None

@@ -1,0 +1,108 @@
+"""The unit suite: every test that meson knows, in a release build and under sanitizers.
+
+Catch2 executables are asked for XML, so that each TEST_CASE counts by its own name.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+from .report import ROOT, captured
+
+BUILDS = [
+    ("release", "build", []),
+    ("ASan+UBSan", "build-asan", ["--sanitize", "address"]),
+    ("TSan", "build-tsan", ["--sanitize", "thread"]),
+]
+
+
+def run(report):
+    report.command("all sources are formatted (scripts/lint format)",
+                   [ROOT / "scripts" / "lint", "format"])
+    for label, folder, options in BUILDS:
+        sentence = f"{label}: everything builds without a warning"
+        if report.command(sentence, [ROOT / "scripts" / "build", "-q", *options]):
+            for test in _registered(ROOT / folder):
+                _test(report, label, test)
+    report.command("clang-tidy finds nothing (scripts/lint tidy)",
+                   [ROOT / "scripts" / "lint", "tidy"], show=60)
+
+
+def _registered(build):
+    listed = subprocess.run(["meson", "introspect", "--tests", str(build)], capture_output=True,
+                            text=True, check=True, stdin=subprocess.DEVNULL).stdout
+    return json.loads(listed)
+
+
+def _environment(test):
+    suppressions = ROOT / "tests" / "unit" / "tsan.supp"
+    return os.environ | {
+        "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "TSAN_OPTIONS": f"suppressions={suppressions}:halt_on_error=0:second_deadlock_stack=1",
+    } | test["env"]
+
+
+def _is_catch2(command):
+    """Our Catch2 programs link its runner in, whose option names then stand in the file."""
+    try:
+        with open(command[0], "rb") as program:
+            return program.read(4) == b"\x7fELF" and b"list-test-names-only" in program.read()
+    except OSError:
+        return False
+
+
+def _test(report, label, test):
+    command, started = test["cmd"], time.monotonic()
+    timeout = max(test.get("timeout", 30), 30) * 10
+    if not _is_catch2(command):
+        status, output = captured(command, timeout, _environment(test))
+        sentence = f"{label}: {test['name']}"
+        outcome = {0: "pass", 77: "skip"}.get(status, "FAIL")  # 77: meson's code for skipped
+        why = "" if status == 0 else f"exit {status}\n" + "\n".join(output.splitlines()[-25:])
+        report.case(outcome, sentence, time.monotonic() - started, why)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "report.xml"
+        status, output = captured([*command, "-r", "xml", "-d", "yes", "-o", str(out)], timeout,
+                                  _environment(test))
+        failed = _count(report, label, test["name"], out)
+    # A sanitizer's finding, a crash or a time-out is no failed assertion, yet a failure.
+    if status != 0 and not failed:
+        ending = "took too long" if status is None else f"exit {status}"
+        report.case("FAIL", f"{label}: {test['name']} ends well", time.monotonic() - started,
+                    f"{ending}\n" + "\n".join(output.splitlines()[-40:]))
+
+
+def _count(report, label, name, path):
+    """Reports each test case of a Catch2 XML file; the number that failed."""
+    try:
+        cases = xml.parse(path).getroot().iter("TestCase")
+    except (OSError, xml.ParseError):
+        return 0  # it crashed on the way: the exit status tells
+    failed = 0
+    for case in cases:
+        result = case.find("OverallResult")
+        good = result is not None and result.get("success") == "true"
+        failed += not good
+        seconds = float(result.get("durationInSeconds", 0)) if result is not None else None
+        report.case("pass" if good else "FAIL", f"{label}: {name}: {case.get('name')}", seconds,
+                    "" if good else _failures(case))
+    return failed
+
+
+def _failures(case):
+    lines = []
+    for bad in case.iter("Expression"):
+        if bad.get("success") == "false":
+            lines.append(f"{bad.get('filename')}:{bad.get('line')}: "
+                         f"{(bad.findtext('Original') or '').strip()}")
+            lines.append(f"    with {(bad.findtext('Expanded') or '').strip()}")
+    for tag in ("Failure", "FatalErrorCondition", "Exception"):
+        lines += [(e.text or "").strip() for e in case.iter(tag)]
+    lines += ["  note: " + (e.text or "").strip() for e in case.iter("Info")]
+    return "\n".join(lines[:20])
