@@ -1,0 +1,22 @@
+// A tunnel record as the row that workers read: the ready-made outer header of rows.h.
+#pragma once
+
+#include "dataplane/southbound/protocol.h"
+#include "dataplane/tables/rib.h"
+#include "dataplane/tables/rows.h"
+
+namespace dr::southbound {
+
+// Fills everything but next_hop. The record was accepted by decode(). Writer, on a row that no
+// worker can reach.
+void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, TunnelRow* row);
+
+// All that build_tunnel_row() fills is equal.
+[[nodiscard]] bool same_tunnel(const TunnelRow& a, const TunnelRow& b);
+
+// The GRE key, the outer destination and the outer source of a row that was built.
+[[nodiscard]] TunnelId tunnel_id(const TunnelRow& row);
+[[nodiscard]] IpAddress remote_address(const TunnelRow& row);
+[[nodiscard]] IpAddress local_address(const TunnelRow& row);
+
+}  // namespace dr::southbound

@@ -1,0 +1,257 @@
+// Inside the table writer: its own state beside the tables, and the plan that a transaction becomes
+// before anything is applied. Used by table_writer.cpp, plan*.cpp, apply.cpp and reclaim.cpp only.
+//
+//   transaction --decode--> Changes --judge--> Plan --apply--> tables, and a Batch of what to give
+//   back after the grace period
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "dataplane/southbound/codec.h"
+#include "dataplane/southbound/id_map.h"
+#include "dataplane/southbound/index_pool.h"
+#include "dataplane/southbound/map_runs.h"
+#include "dataplane/southbound/prefix_index.h"
+#include "dataplane/southbound/table_writer.h"
+#include "dataplane/tables/bucket_map.h"
+
+namespace dr::southbound {
+
+inline constexpr std::uint32_t kMaxPools = 4096;
+inline constexpr std::uint32_t kMaxPolicies = 4096;
+
+using LineName = std::array<char, 32>;
+
+// A policy's lines by number, and its classes in terms of these numbers.
+struct PolicyShape {
+    std::array<LineName, kMaxLines> names{};  // empty name: the number is free
+    std::vector<Tiers> classes;
+
+    // -1: none.
+    [[nodiscard]] int number_of(const LineName& name) const;
+    // Bits of the lines on which this subscriber has a tunnel.
+    [[nodiscard]] std::uint16_t mask_of(const SubscriberView& subscriber) const;
+};
+
+struct Policy {
+    std::uint32_t id{};
+    std::vector<std::uint8_t> body;
+    PolicyShape shape;
+    // Numbers of lines that left, while a worker may still hold a map that names them.
+    std::uint16_t quarantined{};
+    std::uint32_t subscribers{};
+    std::uint32_t mark{};
+    std::unordered_map<std::uint16_t, std::uint32_t> groups;  // eligible mask -> map of class 0
+};
+
+// The consecutive maps of one (policy, eligible mask), by map of class 0.
+struct MapGroup {
+    std::uint32_t policy{};
+    std::uint32_t subscribers{};
+    std::uint16_t mask{};
+    std::uint8_t classes{};
+};
+
+// By SubscriberIndex. A prefix belongs to the subscriber that PrefixIndex names, a tunnel slot to
+// the one in its row.
+struct Subscriber {
+    std::unique_ptr<std::uint8_t[]> body;  // its record as received; null: not in use
+    Policy* policy{};
+    std::uint32_t map{};  // as stored in its row
+    std::uint32_t mark{};
+    std::uint32_t touched{};  // number of the latest plan that changes it
+    std::uint32_t cleanup{};  // number of the latest batch that is to clear its unused slots
+    std::uint16_t mask{};
+    bool incomplete{};  // the lookup table had no room for a prefix: an equal record is applied
+                        // again
+
+    [[nodiscard]] SubscriberView view() const { return view_of(body.get()); }
+};
+
+struct PoolEntry {
+    PoolRecord record{};
+    std::uint32_t mark{};
+    [[nodiscard]] IpPrefix prefix() const {
+        return {{record.family, record.address}, record.length};
+    }
+};
+
+// The last word of a transaction on each object it names.
+struct PoolChange {
+    std::uint32_t id;
+    std::uint32_t record;
+    std::optional<PoolRecord> upsert;
+};
+struct PolicyChange {
+    std::uint32_t id;
+    std::uint32_t record;
+    std::optional<PolicyView> upsert;
+};
+struct SubscriberChange {
+    std::uint32_t id;
+    std::uint32_t record;
+    std::optional<SubscriberView> upsert;
+    // Found out by the plan:
+    std::uint32_t index = 0;  // as installed; 0: not there
+    bool same = false;        // nothing to do but to mark it
+    std::uint16_t mask = 0;
+};
+struct Changes {
+    std::vector<PoolChange> pools;
+    std::vector<PolicyChange> policies;
+    std::vector<SubscriberChange> subscribers;
+};
+
+struct PlannedPolicy {
+    Policy* installed{};
+    const PolicyChange* change{};                             // null: the policy stays as it is
+    PolicyShape shape;                                        // when it changes
+    std::unordered_map<std::uint16_t, std::uint32_t> groups;  // new maps, already filled
+
+    [[nodiscard]] const PolicyShape& final_shape() const {
+        return change != nullptr ? shape : installed->shape;
+    }
+};
+
+struct PrefixHash {
+    std::size_t operator()(const IpPrefix& prefix) const { return prefix_tag(prefix); }
+};
+
+struct Plan {
+    Changes changes;
+    std::unordered_map<std::uint32_t, PlannedPolicy> policies;
+    // Subscribers that no record names but whose policy changes, with their new masks.
+    std::vector<std::pair<std::uint32_t, std::uint16_t>> followers;
+    // Installed maps that the plan counts on: they stay while it is carried out, even when their
+    // last subscriber of before leaves them first.
+    std::vector<std::uint32_t> pinned;
+    // What upserted subscribers of this transaction hold in the end, and the record that says so.
+    std::unordered_map<IpPrefix, std::uint32_t, PrefixHash> prefixes;
+    std::unordered_map<std::uint32_t, std::uint32_t> tunnel_slots;
+    std::uint32_t new_subscribers{};
+    std::uint32_t deleted_subscribers{};
+    std::uint32_t new_rows{};
+    std::array<std::uint32_t, 2> new_prefixes{};  // IPv4, IPv6
+    std::array<std::uint32_t, 2> old_prefixes{};  // that go away
+    std::vector<IpPrefix> inserted;               // prefixes that may need new groups
+};
+
+// What was unpublished by one commit, to be given back together.
+struct Batch {
+    Qsbr::Token token{};
+    std::uint32_t number{};
+    std::vector<std::uint32_t> rows;
+    std::vector<std::uint32_t> slots;
+    std::vector<std::uint32_t> subscribers;
+    std::vector<std::uint32_t> cleanups;
+    std::vector<std::pair<std::uint32_t, std::uint8_t>> maps;   // first map, classes
+    std::vector<std::pair<std::uint32_t, std::uint8_t>> lines;  // policy id, line number
+
+    [[nodiscard]] bool empty() const {
+        return rows.empty() && slots.empty() && subscribers.empty() && cleanups.empty() &&
+               maps.empty() && lines.empty();
+    }
+};
+
+struct TableWriter::Core {
+    Core(Tables& tables_in, Rib& rib_in, WriterHooks hooks_in);
+
+    // plan.cpp, plan_subscribers.cpp: judge() leaves the tables as they are; on failure discard()
+    // the plan.
+    Outcome decode(const Transaction& transaction, Changes* changes) const;
+    Outcome judge(Plan* plan, bool force);
+    void discard(Plan* plan);
+
+    Outcome plan_pools(const Plan& plan) const;
+    Outcome plan_policies(Plan* plan);
+    Outcome plan_subscribers(Plan* plan);
+    Outcome plan_subscriber(Plan* plan, SubscriberChange* change);
+    Outcome plan_ownership(Plan* plan);
+    void plan_removed_prefixes(Plan* plan);
+    Outcome plan_policy_users(const Plan& plan) const;
+    Outcome plan_maps(Plan* plan);
+    Outcome plan_map(Plan* plan, std::uint32_t policy, std::uint16_t mask, std::uint32_t record);
+    Outcome check_guard(const Plan& plan, bool force) const;
+    Outcome check_capacity(const Plan& plan);
+    PlannedPolicy* planned(Plan* plan, std::uint32_t policy);
+    PolicyShape shape_for(const PolicyView& view, const Policy* installed) const;
+    bool groups_suffice(const Plan& plan, unsigned family_index) const;
+    std::uint32_t rows_needed(const SubscriberChange& change) const;
+
+    // apply.cpp
+    Outcome apply(Plan* plan);
+    void apply_pools(const Plan& plan);
+    void apply_policies(Plan* plan);
+    void apply_delete(const Plan& plan, const SubscriberChange& change);
+    bool apply_upsert(const Plan& plan, const SubscriberChange& change);
+    void apply_follower(std::uint32_t index, std::uint16_t mask);
+    std::array<std::uint32_t, kMaxLines> apply_tunnels(std::uint32_t index,
+                                                       const SubscriberView& view,
+                                                       const PolicyShape& shape);
+    bool apply_prefixes(const Plan& plan, std::uint32_t index, const SubscriberView& view,
+                        const std::uint8_t* old_body, bool again);
+    std::uint32_t install_tunnel(std::uint32_t index, const TunnelRecord& record);
+    void remove_tunnel(std::uint32_t index, TunnelId id);
+    void set_map(std::uint32_t index, Policy* policy, std::uint16_t mask);
+    void release_map(std::uint32_t map);
+    void store_slot(std::uint32_t index, unsigned line, std::uint32_t row);
+    void count_local(const TunnelRow& row, int by);
+    void close_batch();
+
+    // reclaim.cpp
+    void reclaim();
+    void free_batch(Batch& batch);
+    void clear_unused_slots(std::uint32_t index);
+    void zero_freed_slot(std::uint32_t slot);
+    bool refresh(std::uint32_t budget);
+
+    [[nodiscard]] std::uint32_t owner_of(const IpPrefix& prefix) const;
+    [[nodiscard]] bool holds(std::uint32_t index, const IpPrefix& prefix) const;
+    [[nodiscard]] std::uint32_t live_subscribers() const {
+        return static_cast<std::uint32_t>(ids.size());
+    }
+
+    Tables& tables;
+    Rib& rib;
+    WriterHooks hooks;
+
+    std::unordered_map<std::uint32_t, PoolEntry> pools;
+    std::unordered_map<std::uint32_t, std::unique_ptr<Policy>> policies;
+    IdMap ids;  // subscriber id -> index
+    PrefixIndex prefixes;
+    std::vector<Subscriber> subscribers;
+    std::vector<MapGroup> map_groups;
+    std::map<IpAddress, std::uint32_t> locals;  // tunnels by local address
+
+    IndexPool subscriber_indices;
+    IndexPool tunnel_rows;
+    MapRuns map_runs;
+
+    std::deque<Batch> batches;  // oldest first
+    Batch open;
+    // Slots whose counters are to be zeroed, and the batch that does it.
+    std::unordered_map<std::uint32_t, std::uint32_t> freed_slots;
+
+    std::array<std::uint64_t, 3> digest{};
+    std::uint64_t epoch{};
+    std::uint64_t pools_generation{};
+    std::uint64_t locals_generation{};
+    std::uint32_t tunnels{};
+    std::uint32_t highest_slot{};
+    std::uint32_t plan_number{};
+    std::uint32_t batch_number{};
+    std::uint32_t mark = 1;
+    bool syncing{};
+    bool synced{};
+
+    std::uint64_t refreshed_generation{};
+    std::uint32_t refresh_cursor{};
+    std::uint32_t refresh_left{};
+};
+
+}  // namespace dr::southbound
