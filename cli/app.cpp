@@ -34,14 +34,37 @@ void set_output(GlobalOptions& options, const std::string& text) {
     options.output = text == "json" ? Output::Json : Output::Table;
 }
 
-int usage_error(Context& context, const CLI::App& app, const std::string& message) {
-    std::string path = "drcli";
-    for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+// The command that was being read when the line turned out wrong.
+const CLI::App& deepest(const CLI::App& app) {
+    const CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) {
         at = at->get_subcommands().front();
-        path += " " + at->get_name();
     }
-    fmt::print(context.err, "drcli: error: {}\nTry: {} --help\n", message, path);
-    return kExitUsage;
+    return *at;
+}
+
+std::string path_of(const CLI::App& app) {
+    return app.get_parent() == nullptr ? app.get_name()
+                                       : path_of(*app.get_parent()) + " " + app.get_name();
+}
+
+std::string usage_message(const CLI::App& at, const CLI::ParseError& error) {
+    const auto commands = at.get_subcommands([](const CLI::App*) { return true; });
+    if (commands.empty()) {
+        return error.what();
+    }
+    std::string names;
+    for (const auto* command : commands) {
+        names += (names.empty() ? "" : ", ") + command->get_name();
+    }
+    for (const auto& word : at.remaining()) {
+        if (!word.starts_with("-")) {
+            return fmt::format("\"{}\" is no command; there are: {}", word, names);
+        }
+    }
+    return at.remaining().empty() && error.get_name() == "RequiredError"
+               ? "a command is missing; there are: " + names
+               : error.what();
 }
 
 // Nothing when a command is to run, else the exit code.
@@ -57,7 +80,10 @@ std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::strin
         fmt::print(context.out, "{}", app.help());
         return kExitOk;
     } catch (const CLI::ParseError& error) {
-        return usage_error(context, app, error.what());
+        const auto& at = deepest(app);
+        fmt::print(context.err, "drcli: error: {}\nTry: {} --help\n", usage_message(at, error),
+                   path_of(at));
+        return kExitUsage;
     }
 }
 

@@ -67,14 +67,6 @@ std::string unix_error(const std::string& path) {
     return fmt::format("{}{}", std::strerror(error), hint);
 }
 
-std::string failure_reason(const GlobalOptions& options) {
-    if (is_local(options.server)) {
-        auto path = target_of(options.server).substr(std::strlen("unix:"));
-        return unix_error(path.starts_with("//") ? path.substr(2) : path);
-    }
-    return "refused, unreachable, or the certificates do not fit";
-}
-
 }  // namespace
 
 bool is_local(const std::string& server) {
@@ -83,6 +75,14 @@ bool is_local(const std::string& server) {
 
 std::string target_of(const std::string& server) {
     return server.starts_with("/") ? "unix:" + server : server;
+}
+
+std::string connection_failure(const GlobalOptions& options) {
+    if (is_local(options.server)) {
+        auto path = target_of(options.server).substr(std::strlen("unix:"));
+        return unix_error(path.starts_with("//") ? path.substr(2) : path);
+    }
+    return "refused, unreachable, or the certificates do not fit";
 }
 
 std::shared_ptr<grpc::Channel> make_channel(const GlobalOptions& options) {
@@ -100,7 +100,7 @@ void connect(grpc::Channel& channel, const GlobalOptions& options) {
          state = channel.GetState(true)) {
         if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) {
             throw Failure(kExitUsage, fmt::format("cannot connect to {}: {}", options.server,
-                                                  failure_reason(options)));
+                                                  connection_failure(options)));
         }
         if (!channel.WaitForStateChange(state, deadline)) {
             throw Failure(kExitUsage, fmt::format("cannot connect to {}: no answer in {} s",

@@ -24,6 +24,9 @@ inline constexpr std::chrono::seconds kCallTimeout{30};
 // Waits until the channel stands. Throws Failure(kExitUsage) with the reason when it does not.
 void connect(grpc::Channel& channel, const GlobalOptions& options);
 
+// Why a connection that failed did so: "No such file or directory (is drd running?)".
+[[nodiscard]] std::string connection_failure(const GlobalOptions& options);
+
 // A unary call with the deadline of kCallTimeout: call(context) -> grpc::Status.
 template <class Call>
 grpc::Status unary(Call&& call) {

@@ -122,7 +122,7 @@ int wait(Context& context, std::chrono::milliseconds timeout) {
                    result.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) {
             throw Failure(kExitRefused, describe(result));
         } else {
-            last_failure = describe(result);
+            last_failure = connection_failure(context.options);
         }
         if (Clock::now() + kPollInterval > deadline) {
             break;

@@ -254,7 +254,9 @@ void add_tunnel(CLI::App& root, Context& context) {
     add_filter(*watching, *options);
     watching->add_option("--limit", options->limit, "At most so many (default: 1000)")
         ->type_name("N")
-        ->check(CLI::Range(1, 10000));
+        ->check([](const std::string& text) {
+            return CLI::Range(1, 10000)(text).empty() ? "" : "must be 1 to 10000, not " + text;
+        });
     add_watch_options(*watching, options->interval, options->count);
     add_examples(*watching,
                  "drcli tunnel watch --subscriber site-42\n"
