@@ -36,7 +36,7 @@ def _fields(frame):
 def _table(expected, sent):
     left = {row[:3]: row[3] for row in _fields(expected)}
     right = {row[:3]: row[3] for row in _fields(sent)}
-    keys = sorted({*left, *right}, key=lambda k: k[0])
+    keys = sorted(dict.fromkeys([*left, *right]), key=lambda k: k[0])
     lines = [f"      {'':24} {'expected':{WIDTH}} sent"]
     shown = None
     for key in keys:
