@@ -1,6 +1,8 @@
 """Flow hash (proto/TUNNEL.md §3) and bucket map (§4), written a second time, in Python."""
 
+import functools
 import struct
+from fractions import Fraction
 
 K0, K1, K2, K3 = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)
 M64 = (1 << 64) - 1
@@ -103,3 +105,47 @@ def source_port(hashed: int) -> int:
 def label(hashed: int) -> int:
     """IPv6 flow label, RFC 6438."""
     return hashed & 0xFFFFF
+
+
+NO_LINE = None
+
+
+def _apportion(weights, eligible):
+    """Owner of each bucket within one tier, by position (proto/TUNNEL.md §4).
+
+    With all lines eligible: bucket after bucket to the line with the greatest weight / (2n + 1),
+    n: buckets it has so far; the earlier line when equal (Webster). With some gone: a bucket of a
+    line that stays is left alone; the rest go, in order, by the same rule.
+    """
+    everybody = frozenset(range(len(weights)))
+    owners, has, orphans = [NO_LINE] * BUCKETS, dict.fromkeys(eligible, 0), []
+    for number in range(BUCKETS):
+        lines = everybody
+        while lines != eligible:
+            owner = _apportion_memo(weights, lines)[number]
+            if owner in eligible:
+                owners[number] = owner
+                has[owner] += 1
+                break
+            lines = lines - {owner}
+        else:
+            orphans.append(number)
+    for number in orphans:
+        owners[number] = min(eligible, key=lambda i: ((2 * has[i] + 1) / weights[i], i))
+        has[owners[number]] += 1
+    return owners
+
+
+@functools.lru_cache(maxsize=None)
+def _apportion_memo(weights, eligible):
+    return _apportion(weights, eligible)
+
+
+def bucket_map(tiers, usable):
+    """Line of each bucket: of the first tier that has a usable line. tiers: [[(line, weight)]]."""
+    for tier in tiers:
+        eligible = frozenset(n for n, (line, _) in enumerate(tier) if line in usable)
+        if eligible:
+            weights = tuple(Fraction(weight) for _, weight in tier)
+            return [tier[owner][0] for owner in _apportion_memo(weights, eligible)]
+    return [NO_LINE] * BUCKETS

@@ -92,10 +92,10 @@ def out_of_tunnel(tunnel, inner, sport=None, key=None, protocol=None, udp=None, 
 
 
 def encapsulated(site, packet, tunnel=None, hashed=None) -> bytes:
-    """A packet for the site, one hop on, in its tunnel."""
+    """A packet for the site, one hop on, in the tunnel of its flow."""
     data = bytes(packet)
     hashed = flow.flow_hash(data, site.seed) if hashed is None else hashed
-    return into_tunnel(tunnel or site.tunnels[0], hop(data), hashed)
+    return into_tunnel(tunnel or site.tunnel_of(data, hashed), hop(data), hashed)
 
 
 def _options_of_later_fragments(options: bytes) -> bytes:

@@ -53,6 +53,14 @@ class Subscriber:
     def seed(self):
         return flow.default_seed(self.name) if self.hash_seed is None else self.hash_seed
 
+    def tunnel_of(self, packet, hashed=None):
+        """The tunnel that the packet's flow takes."""
+        if hashed is None:
+            hashed = flow.flow_hash(bytes(packet), self.seed)
+        lines = flow.bucket_map(self.tiers, {t.line for t in self.tunnels})
+        line = lines[flow.bucket(hashed)]
+        return next((t for t in self.tunnels if t.line == line), None)
+
     def resource(self):
         out = {"name": self.name, "prefixes": self.prefixes, "policy": self.policy,
                "tunnels": [t.resource() for t in self.tunnels]}
@@ -67,12 +75,12 @@ class Subscriber:
 
 SITE4, SITE6 = "203.0.113.10", "2001:db8:5000:100::10"
 OTHER4, OTHER6 = "203.0.113.20", "2001:db8:5000:200::20"
-KEY_A, KEY_B, KEY_C = 0x01000029, 0x0200002A, 0x0300002B
+KEY_A, KEY_B, KEY_C, KEY_D = 0x01000029, 0x0200002A, 0x0300002B, 0x0400002C
 
 
 def tunnel(encapsulation=GRE_UDP, outer=4, line="a", key=None, **more):
-    remote = {("a", 4): LINE_A4, ("a", 6): LINE_A6, ("b", 4): LINE_B4, ("b", 6): LINE_B6}
-    key = key or {"a": KEY_A, "b": KEY_B}[line]
+    remote = {("c", 4): "198.51.100.207", ("c", 6): "2001:db8:c::207", ("a", 4): LINE_A4, ("a", 6): LINE_A6, ("b", 4): LINE_B4, ("b", 6): LINE_B6}
+    key = key or {"a": KEY_A, "b": KEY_B, "c": KEY_D}[line]
     return Tunnel(line, encapsulation, DR4 if outer == 4 else DR6, remote[line, outer], key, **more)
 
 
