@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import topology as t
 from .network import Network
+from .process import tail
 from .programs import Programs, Router, resources, start_urd
 from .shell import LabError, run, wait_until
 
@@ -23,12 +24,14 @@ class Lab:
         self.urds = {}
         self.helpers = []  # servers and the like, ended with the lab
 
-    # Steps of `up`, in order; each says what it does when `tell` prints.
-
     def bring_up(self, tell=lambda text: None):
+        """Everything, in order; `tell` hears of each step before it is taken."""
         self.programs.require()
         tell("network: namespaces, cables, addresses, routes")
         self.create_network()
+        self.bring_up_programs(tell)
+
+    def bring_up_programs(self, tell=lambda text: None):
         tell("dr-dataplane: AF_XDP on up0 and ix0")
         self.router.start_dataplane()
         tell("drd: as an unprivileged user, on a Unix socket")
@@ -83,6 +86,17 @@ class Lab:
     def ping(self, node, address, *options, count=1, check=True):
         return self.net[node].run(["ping", "-n", "-c", count, "-i", "0.05", "-W", "2", *options,
                                    address], check=check)
+
+    def describe(self):
+        """For the report of a failed case: drop counters, and the ends of the daemons' logs."""
+        text = self.router.drcli("stats", "show", "drop.", check=False).stdout
+        lines = [line for line in text.splitlines() if not line.rstrip().endswith(" 0")]
+        for process in (self.router.dataplane, self.router.drd, *self.urds.values()):
+            if process is not None:
+                state = "runs" if process.alive() else "ended"
+                lines.append(f"{process.name} {state}; the end of its log:")
+                lines.append(tail(process.output(), 8))
+        return "\n".join(lines)
 
     def close(self):
         # URs first: they remove their routes and programs while their devices exist.

@@ -13,8 +13,9 @@ import sys
 import time
 
 if __package__:
+    from . import topology as t
     from .process import Process
-    from .shell import wait_until
+    from .shell import LabError, wait_until
 
 PAYLOAD = 64
 BUFFER = 8 << 20
@@ -84,7 +85,8 @@ def receive(address, port, stop_after_silence):
             first, last = first or now, now
     missing = [n for n in range(len(seen)) if not seen[n]]
     print(json.dumps({"received": sum(seen), "duplicates": duplicates, "reordered": reordered,
-                      "missing": missing[:20], "longest_gap_ms": max(gaps, default=0)}), flush=True)
+                      "missing": missing[:20], "last": highest,
+                      "longest_gap_ms": max(gaps, default=0)}), flush=True)
 
 
 class Probe:
@@ -117,6 +119,24 @@ class Probe:
         result.update(json.loads(self.receiver.output().splitlines()[-1]))
         result["lost"] = result["sent"] - result["received"]
         return result
+
+
+def four_probes(lab, *, seconds, rate=500):
+    """Both directions in both families, between the Internet host and the first site."""
+    site = lab.sites[0]
+    ways = [("inet", "lan1", site.lan4), ("inet", "lan1", site.lan6),
+            ("lan1", "inet", t.INET4), ("lan1", "inet", t.INET6)]
+    return [Probe(lab, source, destination, address, rate=rate, seconds=seconds)
+            for source, destination, address in ways]
+
+
+def lost_nothing(probes):
+    """LabError unless every packet of every probe arrived, once; says how many that were."""
+    results = {probe.name: probe.result() for probe in probes}
+    bad = {name: r for name, r in results.items() if r["lost"] or r["duplicates"]}
+    if bad:
+        raise LabError("\n".join(f"{name}: {result}" for name, result in bad.items()))
+    return f"{sum(r['sent'] for r in results.values())} packets sent, all arrived"
 
 
 if __name__ == "__main__":
