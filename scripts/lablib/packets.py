@@ -62,5 +62,7 @@ class Capture:
 
     def packets(self):
         """The frames as scapy packets."""
+        import scapy.layers.inet6  # noqa: F401  (so that scapy knows what it reads)
         from scapy.utils import rdpcap
+
         return rdpcap(str(self.file))
