@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
+//
+// urd's data path, three clsact programs:
+//
+//   site ── kernel routing ──> tunnel device, egress: urd_uplink ──> line's device ── DR
+//   site <── kernel routing <── tunnel device <── line's device, ingress: urd_downlink*
+//
+// The kernel does TTL, ICMP errors, fragmentation and path MTU, because to it the tunnel device is
+// an interface with the tunnels' MTU. The tunnel device is Ethernet without ARP, so that both
+// directions work with the same helpers on lines with and without a link header.
+#include "ur/bpf/decapsulate.h"
+#include "ur/bpf/encapsulate.h"
+
+SEC("tc")
+int urd_uplink(struct __sk_buff* skb) {
+    return ur_uplink(skb);
+}
+
+SEC("tc")
+int urd_downlink(struct __sk_buff* skb) {
+    return ur_downlink(skb, ETH_HLEN);
+}
+
+/* For lines without a link header, PPP for instance. */
+SEC("tc")
+int urd_downlink_raw(struct __sk_buff* skb) {
+    return ur_downlink(skb, 0);
+}
+
+/* Never attached: the tunnel that urd_uplink would choose, for BPF_PROG_TEST_RUN. */
+SEC("tc")
+int urd_choice(struct __sk_buff* skb) {
+    __u32 hash =
+        skb->protocol == bpf_htons(ETH_P_IP) ? ur_hash4(skb, ETH_HLEN) : ur_hash6(skb, ETH_HLEN);
+
+    skb->cb[0] = hash;
+    return ur_choose(hash);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,254 @@
+#include "ur/config.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "dataplane/wire/flow_hash.h"
+#include "ur/json_reader.h"
+
+namespace dr::ur {
+
+namespace {
+
+using nlohmann::json;
+using Errors = std::vector<std::string>;
+
+std::string join(const Errors& messages) {
+    std::string out;
+    for (const auto& m : messages) out += (out.empty() ? "" : "\n") + m;
+    return out;
+}
+
+bool inside(const IpAddress& address, const IpPrefix& prefix) {
+    if (address.family != prefix.address.family) return false;
+    for (unsigned bit = 0; bit < prefix.length; ++bit) {
+        const unsigned mask = 0x80U >> (bit % 8);
+        if (((address.bytes[bit / 8] ^ prefix.address.bytes[bit / 8]) & mask) != 0) return false;
+    }
+    return true;
+}
+
+bool overlap(const IpPrefix& a, const IpPrefix& b) {
+    return a.length <= b.length ? inside(b.address, a) : inside(a.address, b);
+}
+
+// The line's number; a new one when the name is new.
+unsigned line_number(Config& config, const std::string& name) {
+    const auto it = std::find(config.lines.begin(), config.lines.end(), name);
+    if (it != config.lines.end()) return static_cast<unsigned>(it - config.lines.begin());
+    config.lines.push_back(name);
+    return static_cast<unsigned>(config.lines.size() - 1);
+}
+
+void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
+    for (const auto& [value, path] : root.list("prefixes")) {
+        IpPrefix prefix;
+        if (!value->is_string() || !parse_prefix(value->get<std::string>(), &prefix)) {
+            errors.push_back(path + ": " + value->dump() +
+                             " is not a prefix; must be like \"203.0.113.8/29\" or "
+                             "\"2001:db8:5000::/48\", with no host bits set");
+            continue;
+        }
+        for (const auto& other : config.prefixes)
+            if (overlap(prefix, other))
+                errors.push_back(path + ": " + to_string(prefix) + " overlaps " + to_string(other) +
+                                 "; keep one of them");
+        config.prefixes.push_back(prefix);
+    }
+    if (config.prefixes.empty() && errors.empty())
+        root.error("prefixes", "is empty; must name the site's prefixes, 1 to 64");
+    if (config.prefixes.size() > kMaxPrefixes)
+        root.error("prefixes", "has " + std::to_string(config.prefixes.size()) +
+                                   " prefixes; must be at most " + std::to_string(kMaxPrefixes));
+}
+
+WeightedLine read_line(const json& value, const std::string& path, Config& config, Errors& errors) {
+    JsonObject object(value, path, errors);
+    const std::string name = object.text("line");
+    if (name.empty()) object.error("line", "is missing; must be a line's name");
+    const auto weight = object.number("weight", 255);
+    object.finish();
+    const unsigned number = name.empty() ? 0 : line_number(config, name);
+    return {static_cast<std::uint8_t>(number),
+            static_cast<std::uint8_t>(std::max<std::uint64_t>(weight, 1))};
+}
+
+Tiers read_class(const json& value, const std::string& path, Config& config, Errors& errors) {
+    JsonObject object(value, path, errors);
+    Tiers tiers;
+    object.text("name");
+    for (const auto& [tier, tier_path] : object.list("tiers")) {
+        JsonObject reader(*tier, tier_path, errors);
+        auto& lines = tiers.emplace_back();
+        for (const auto& [line, line_path] : reader.list("lines")) {
+            const WeightedLine entry = read_line(*line, line_path, config, errors);
+            for (const auto& earlier : tiers)
+                for (const auto& used : earlier)
+                    if (used.line == entry.line)
+                        errors.push_back(line_path +
+                                         ".line: stands twice in this class; a line "
+                                         "belongs to one tier");
+            lines.push_back(entry);
+        }
+        if (lines.empty()) reader.error("lines", "is empty; a tier needs at least one line");
+        reader.finish();
+    }
+    if (tiers.empty()) object.error("tiers", "is empty; a class needs at least one tier");
+    object.finish();
+    return tiers;
+}
+
+void read_policy(JsonObject& root, Config& config, Errors& errors) {
+    const auto* value = root.find("policy");
+    if (value == nullptr) return root.error("policy", "is missing; must be the site's policy");
+    JsonObject object(*value, root.at("policy"), errors);
+    object.text("name");
+    object.number("revision", UINT64_MAX);
+    for (const auto& [entry, path] : object.list("classes"))
+        config.classes.push_back(read_class(*entry, path, config, errors));
+    if (config.classes.empty())
+        object.error("classes", "is empty; a policy needs at least one class");
+    if (config.classes.size() > kMaxClasses)
+        object.error("classes", "has " + std::to_string(config.classes.size()) +
+                                    " classes; must be at most " + std::to_string(kMaxClasses));
+    if (config.lines.size() > kMaxLines)
+        object.error("classes", "names " + std::to_string(config.lines.size()) +
+                                    " lines; must be at most " + std::to_string(kMaxLines));
+    object.finish();
+}
+
+bool read_encapsulation(JsonObject& object) {
+    const auto* value = object.find("encapsulation");
+    if (value != nullptr && (*value == "GRE" || *value == 1)) return false;
+    if (value != nullptr && (*value == "GRE_UDP" || *value == 2)) return true;
+    object.error("encapsulation", (value == nullptr ? "is missing" : "is " + value->dump()) +
+                                      "; must be \"GRE\" or \"GRE_UDP\"");
+    return false;
+}
+
+IpAddress read_address(JsonObject& object, const std::string& name, bool required) {
+    IpAddress address;
+    const std::string text = object.text(name);
+    if (text.empty()) {
+        if (required) object.error(name, "is missing; must be an IPv4 or IPv6 address");
+    } else if (!parse_address(text, &address)) {
+        object.error(name, "\"" + text +
+                               "\" is not an address; must be like \"192.0.2.1\" or "
+                               "\"2001:db8::1\"");
+    }
+    return address;
+}
+
+std::uint16_t default_mtu(const Tunnel& t) {
+    return static_cast<std::uint16_t>(1500 - (t.remote.family == 6 ? 48 : 28) - (t.udp ? 8 : 0));
+}
+
+void check_tunnel(JsonObject& object, const Tunnel& t, const Config& config) {
+    if (t.id == 0) object.error("id", "is missing; must be the tunnel's GRE key, not 0");
+    if (!t.udp && t.local_port != 0)
+        object.error("local_port", "is for GRE_UDP only; remove it or set encapsulation");
+    if (t.local.family != 0 && t.remote.family != 0 && t.local.family != t.remote.family)
+        object.error("local", to_string(t.local) + " is not of the family of remote " +
+                                  to_string(t.remote) + "; both must be IPv4 or both IPv6");
+    if (t.mtu < kMinMtu || t.mtu > kMaxMtu)
+        object.error("mtu", "is " + std::to_string(t.mtu) +
+                                "; must be 1280 to 9000, or absent for a path of 1500");
+    for (const auto& prefix : config.prefixes) {
+        for (const auto* end : {&t.local, &t.remote})
+            if (inside(*end, prefix))
+                object.error(end == &t.local ? "local" : "remote",
+                             to_string(*end) + " is inside the site's prefix " + to_string(prefix) +
+                                 "; a tunnel's ends must lie outside");
+    }
+    for (const auto& other : config.tunnels) {
+        if (other.line == t.line)
+            object.error("line", "\"" + t.line + "\" has a tunnel already; one tunnel for a line");
+        if (other.id == t.id && other.remote == t.remote)
+            object.error("id", std::to_string(t.id) + " is also the id of line \"" + other.line +
+                                   "\"; ids of one DR address must differ");
+    }
+}
+
+void read_tunnel(const json& value, const std::string& path, Config& config, Errors& errors) {
+    JsonObject object(value, path, errors);
+    Tunnel t;
+    t.line = object.text("line");
+    if (t.line.empty()) object.error("line", "is missing; must be a line's name");
+    t.device = object.text("device");
+    t.udp = read_encapsulation(object);
+    t.local = read_address(object, "local", false);
+    t.remote = read_address(object, "remote", true);
+    t.id = static_cast<std::uint32_t>(object.number("id", UINT32_MAX));
+    t.local_port = static_cast<std::uint16_t>(object.number("local_port", UINT16_MAX));
+    const auto mtu = object.number("mtu", UINT16_MAX);
+    t.mtu = mtu == 0 ? default_mtu(t) : static_cast<std::uint16_t>(mtu);
+    object.finish();
+    check_tunnel(object, t, config);
+    t.slot = line_number(config, t.line);
+    config.tunnels.push_back(std::move(t));
+}
+
+void read_tunnels(JsonObject& root, Config& config, Errors& errors) {
+    for (const auto& [value, path] : root.list("tunnels"))
+        read_tunnel(*value, path, config, errors);
+    if (config.tunnels.empty()) root.error("tunnels", "is empty; needs at least one tunnel");
+    if (config.tunnels.size() > kMaxLines)
+        root.error("tunnels", "has " + std::to_string(config.tunnels.size()) +
+                                  " tunnels; must be at most " + std::to_string(kMaxLines));
+}
+
+}  // namespace
+
+ConfigError::ConfigError(std::vector<std::string> messages)
+    : std::runtime_error(join(messages)), messages_(std::move(messages)) {}
+
+std::uint16_t Config::mtu() const {
+    std::uint16_t least = kMaxMtu;
+    for (const auto& t : tunnels) least = std::min(least, t.mtu);
+    return least;
+}
+
+Config parse_config(const std::string& text) {
+    json value;
+    try {
+        value = json::parse(text);
+    } catch (const json::parse_error& e) {
+        throw ConfigError({std::string("not JSON: ") + e.what()});
+    }
+    Errors errors;
+    Config config;
+    JsonObject root(value, "", errors);
+    config.subscriber = root.text("subscriber");
+    read_prefixes(root, config, errors);
+    read_policy(root, config, errors);
+    read_tunnels(root, config, errors);
+    // drd writes the seed itself; protobuf-JSON leaves it out when it is 0.
+    config.seed = static_cast<std::uint32_t>(root.number("hash_seed", UINT32_MAX));
+    root.finish();
+    if (!errors.empty()) throw ConfigError(std::move(errors));
+    return config;
+}
+
+void assign_devices(Config& config, const std::map<std::string, std::string>& devices) {
+    Errors errors;
+    for (const auto& [line, device] : devices) {
+        bool used = false;
+        for (auto& t : config.tunnels) {
+            if (t.line != line) continue;
+            t.device = device;
+            used = true;
+        }
+        if (!used)
+            errors.push_back("--line " + line + "=" + device +
+                             ": no tunnel has this line; must be one of the configuration's");
+    }
+    for (std::size_t i = 0; i < config.tunnels.size(); ++i)
+        if (config.tunnels[i].device.empty())
+            errors.push_back("tunnels[" + std::to_string(i) + "].device: is missing; name the " +
+                             "line's device there or with --line " + config.tunnels[i].line +
+                             "=DEVICE");
+    if (!errors.empty()) throw ConfigError(std::move(errors));
+}
+
+}  // namespace dr::ur

@@ -1,0 +1,353 @@
+#include "ur/netlink.h"
+
+#include <linux/fib_rules.h>
+#include <linux/if.h>
+#include <linux/if_addr.h>
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+
+namespace dr::ur {
+
+namespace {
+
+// The neighbour of the default routes: any address does, the device resolves none.
+constexpr std::array<std::uint8_t, 16> kPeer{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+
+constexpr std::uint8_t kFamilies[]{4, 6};
+
+std::uint8_t af(std::uint8_t family) {
+    return family == 6 ? AF_INET6 : AF_INET;
+}
+int size_of(std::uint8_t family) {
+    return family == 6 ? 16 : 4;
+}
+
+NlSocket open_socket() {
+    NlSocket socket(nl_socket_alloc());
+    if (!socket || nl_connect(socket.get(), NETLINK_ROUTE) != 0)
+        throw std::system_error(errno, std::generic_category(), "route netlink socket");
+    return socket;
+}
+
+template <typename Header>
+NlMessage make(int type, int flags, const Header& header) {
+    NlMessage message(nlmsg_alloc_simple(type, flags));
+    if (!message || nlmsg_append(message.get(), const_cast<Header*>(&header), sizeof header,
+                                 NLMSG_ALIGNTO) != 0)
+        throw std::bad_alloc();
+    return message;
+}
+
+void put(nl_msg* message, int type, const void* data, int length) {
+    if (nla_put(message, type, length, data) != 0) throw std::bad_alloc();
+}
+void put_u32(nl_msg* message, int type, std::uint32_t value) {
+    put(message, type, &value, sizeof value);
+}
+
+IpAddress read_address(const nlattr* attribute, std::uint8_t family) {
+    IpAddress out;
+    if (attribute == nullptr || nla_len(attribute) < size_of(family)) return out;
+    out.family = family;
+    std::memcpy(out.bytes.data(), nla_data(attribute), static_cast<std::size_t>(size_of(family)));
+    return out;
+}
+
+std::uint32_t u32_of(const nlattr* attribute) {
+    return attribute == nullptr ? 0 : nla_get_u32(const_cast<nlattr*>(attribute));
+}
+
+// What the kernel has said to a request so far.
+struct Answer {
+    const std::function<void(nlmsghdr*)>& visit;
+    bool ended;
+    int error;
+};
+
+int on_valid(nl_msg* message, void* argument) {
+    const auto& visit = static_cast<Answer*>(argument)->visit;
+    if (visit) visit(nlmsg_hdr(message));
+    return NL_OK;
+}
+
+int on_end(nl_msg*, void* argument) {
+    static_cast<Answer*>(argument)->ended = true;
+    return NL_STOP;
+}
+
+int on_error(sockaddr_nl*, nlmsgerr* error, void* argument) {
+    auto& answer = *static_cast<Answer*>(argument);
+    answer.ended = true;
+    answer.error = -error->error;
+    return NL_STOP;
+}
+
+// The same message back as a deletion.
+NlMessage deletion(nlmsghdr* header, int type) {
+    NlMessage message(nlmsg_alloc_simple(type, NLM_F_REQUEST));
+    if (!message || nlmsg_append(message.get(), nlmsg_data(header),
+                                 static_cast<std::size_t>(nlmsg_datalen(header)), 0) != 0)
+        throw std::bad_alloc();
+    return message;
+}
+
+}  // namespace
+
+Netlink::Netlink() : socket_(open_socket()) {}
+
+int Netlink::talk(nl_msg* message, const Visit& visit) {
+    Answer answer{visit, false, 0};
+    nl_sock* socket = socket_.get();
+    nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, on_valid, &answer);
+    nl_socket_modify_cb(socket, NL_CB_ACK, NL_CB_CUSTOM, on_end, &answer);
+    nl_socket_modify_cb(socket, NL_CB_FINISH, NL_CB_CUSTOM, on_end, &answer);
+    nl_socket_modify_err_cb(socket, NL_CB_CUSTOM, on_error, &answer);
+    if (nl_send_auto(socket, message) < 0) return errno;
+    while (!answer.ended) {
+        const int result = nl_recvmsgs_default(socket);
+        if (result < 0 && !answer.ended)
+            throw std::runtime_error(std::string("route netlink: ") + nl_geterror(result));
+    }
+    return answer.error;
+}
+
+void Netlink::request(nl_msg* message, const std::string& what) {
+    const int error = talk(message);
+    if (error != 0) throw std::system_error(error, std::generic_category(), what);
+}
+
+void Netlink::dump(int type, const void* header, std::size_t length, const Visit& visit) {
+    NlMessage message(nlmsg_alloc_simple(type, NLM_F_REQUEST | NLM_F_DUMP));
+    if (!message ||
+        nlmsg_append(message.get(), const_cast<void*>(header), length, NLMSG_ALIGNTO) != 0)
+        throw std::bad_alloc();
+    const int error = talk(message.get(), visit);
+    // No such family or hook: nothing to see.
+    if (error != 0 && error != EOPNOTSUPP && error != ENOENT && error != EINVAL)
+        throw std::system_error(error, std::generic_category(), "netlink dump");
+}
+
+std::optional<Link> Netlink::link(const std::string& device) {
+    auto message = make(RTM_GETLINK, NLM_F_REQUEST, ifinfomsg{});
+    put(message.get(), IFLA_IFNAME, device.c_str(), static_cast<int>(device.size()) + 1);
+    std::optional<Link> out;
+    const int error = talk(message.get(), [&](nlmsghdr* header) {
+        const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
+        constexpr unsigned kUsable = IFF_UP | IFF_RUNNING;
+        out = Link{info->ifi_index, (info->ifi_flags & kUsable) == kUsable,
+                   info->ifi_type == ARPHRD_ETHER};
+    });
+    if (error != 0 && error != ENODEV)
+        throw std::system_error(error, std::generic_category(), "device " + device);
+    return out;
+}
+
+void Netlink::set_up_device(int index, unsigned mtu) {
+    ifinfomsg info{};
+    info.ifi_index = index;
+    auto quiet = make(RTM_NEWLINK, NLM_F_REQUEST, info);
+    put_u32(quiet.get(), IFLA_MTU, mtu);
+    // IPv6 may be switched off on this machine; then there is no automatic address to prevent.
+    nlattr* spec = nla_nest_start(quiet.get(), IFLA_AF_SPEC);
+    nlattr* inet6 = nla_nest_start(quiet.get(), AF_INET6);
+    const std::uint8_t none = IN6_ADDR_GEN_MODE_NONE;
+    put(quiet.get(), IFLA_INET6_ADDR_GEN_MODE, &none, 1);
+    nla_nest_end(quiet.get(), inet6);
+    nla_nest_end(quiet.get(), spec);
+    request(quiet.get(), "setting MTU " + std::to_string(mtu) + " of the tunnel device");
+    info.ifi_flags = IFF_UP | IFF_NOARP;
+    info.ifi_change = IFF_UP | IFF_NOARP;
+    auto up = make(RTM_NEWLINK, NLM_F_REQUEST, info);
+    request(up.get(), "setting the tunnel device up");
+}
+
+IpAddress Netlink::address_of(int index, std::uint8_t family) {
+    ifaddrmsg filter{};
+    filter.ifa_family = af(family);
+    IpAddress out;
+    dump(RTM_GETADDR, &filter, sizeof filter, [&](nlmsghdr* header) {
+        const auto* info = static_cast<const ifaddrmsg*>(nlmsg_data(header));
+        constexpr unsigned kNotYet = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
+        if (out.family != 0 || info->ifa_family != af(family) || (info->ifa_flags & kNotYet) != 0 ||
+            static_cast<int>(info->ifa_index) != index || info->ifa_scope != RT_SCOPE_UNIVERSE)
+            return;
+        std::array<nlattr*, IFA_MAX + 1> tb{};
+        if (nlmsg_parse(header, sizeof *info, tb.data(), IFA_MAX, nullptr) != 0) return;
+        out = read_address(tb[IFA_LOCAL] != nullptr ? tb[IFA_LOCAL] : tb[IFA_ADDRESS], family);
+    });
+    return out;
+}
+
+// nullopt: the answer leads over another device, or there is none.
+std::optional<IpAddress> Netlink::ask_route(int index, const IpAddress& local,
+                                            const IpAddress& remote) {
+    const std::uint8_t family = remote.family;
+    rtmsg header{};
+    header.rtm_family = af(family);
+    header.rtm_dst_len = static_cast<unsigned char>(size_of(family) * 8);
+    if (local.family != 0) header.rtm_src_len = header.rtm_dst_len;
+    auto message = make(RTM_GETROUTE, NLM_F_REQUEST, header);
+    put(message.get(), RTA_DST, remote.bytes.data(), size_of(family));
+    if (local.family != 0) put(message.get(), RTA_SRC, local.bytes.data(), size_of(family));
+    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
+    std::optional<IpAddress> out;
+    const int error = talk(message.get(), [&](nlmsghdr* answer) {
+        std::array<nlattr*, RTA_MAX + 1> tb{};
+        const auto* route = static_cast<const rtmsg*>(nlmsg_data(answer));
+        if (nlmsg_parse(answer, sizeof *route, tb.data(), RTA_MAX, nullptr) != 0) return;
+        if (route->rtm_type != RTN_UNICAST) return;
+        if (static_cast<int>(u32_of(tb[RTA_OIF])) != index) return;
+        out = read_address(tb[RTA_GATEWAY], family);
+        if (tb[RTA_VIA] == nullptr) return;
+        const auto* via = static_cast<const rtvia*>(nla_data(tb[RTA_VIA]));
+        const auto length = static_cast<std::size_t>(nla_len(tb[RTA_VIA])) - sizeof *via;
+        out->family = via->rtvia_family == AF_INET6 ? 6 : 4;
+        std::memcpy(out->bytes.data(), via->rtvia_addr, std::min<std::size_t>(length, 16));
+    });
+    return error == 0 ? out : std::nullopt;
+}
+
+IpAddress Netlink::gateway(int index, const IpAddress& local, const IpAddress& remote) {
+    // With the source, so that per-line rules `from LOCAL lookup ...` are honoured. For IPv6 the
+    // kernel then takes the device as a wish only; without a source it is binding.
+    auto answer = ask_route(index, local, remote);
+    if (!answer) answer = ask_route(index, {}, remote);
+    return answer.value_or(IpAddress{});
+}
+
+void Netlink::add_rule(const RuleSpec& rule, std::uint8_t protocol) {
+    fib_rule_hdr header{};
+    header.family = af(rule.family);
+    header.action = FR_ACT_TO_TBL;
+    if (rule.from) header.src_len = rule.from->length;
+    if (rule.to) header.dst_len = rule.to->length;
+    auto message = make(RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
+    if (rule.from)
+        put(message.get(), FRA_SRC, rule.from->address.bytes.data(), size_of(rule.family));
+    if (rule.to) put(message.get(), FRA_DST, rule.to->address.bytes.data(), size_of(rule.family));
+    put_u32(message.get(), FRA_PRIORITY, rule.priority);
+    put_u32(message.get(), FRA_TABLE, rule.table);
+    put(message.get(), FRA_PROTOCOL, &protocol, 1);
+    if (rule.suppress_default) put_u32(message.get(), FRA_SUPPRESS_PREFIXLEN, 0);
+    request(message.get(), "adding a routing rule with priority " + std::to_string(rule.priority));
+}
+
+unsigned Netlink::remove_all(std::vector<NlMessage>& messages, const char* what) {
+    unsigned removed = 0;
+    for (auto& message : messages) {
+        const int error = talk(message.get());
+        if (error != 0 && error != ENOENT && error != ESRCH)
+            throw std::system_error(error, std::generic_category(), what);
+        ++removed;
+    }
+    return removed;
+}
+
+unsigned Netlink::flush_rules(std::uint8_t protocol) {
+    std::vector<NlMessage> found;
+    for (const std::uint8_t family : kFamilies) {
+        fib_rule_hdr filter{};
+        filter.family = af(family);
+        dump(RTM_GETRULE, &filter, sizeof filter, [&](nlmsghdr* header) {
+            std::array<nlattr*, FRA_MAX + 1> tb{};
+            if (nlmsg_parse(header, sizeof filter, tb.data(), FRA_MAX, nullptr) != 0) return;
+            if (tb[FRA_PROTOCOL] != nullptr && nla_get_u8(tb[FRA_PROTOCOL]) == protocol)
+                found.push_back(deletion(header, RTM_DELRULE));
+        });
+    }
+    return remove_all(found, "removing a routing rule");
+}
+
+void Netlink::add_default_route(std::uint8_t family, std::uint32_t table, int index,
+                                std::uint8_t protocol) {
+    rtmsg header{};
+    header.rtm_family = af(family);
+    header.rtm_table = RT_TABLE_UNSPEC;
+    header.rtm_protocol = protocol;
+    header.rtm_scope = RT_SCOPE_UNIVERSE;
+    header.rtm_type = RTN_UNICAST;
+    header.rtm_flags = RTNH_F_ONLINK;
+    auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
+    put_u32(message.get(), RTA_TABLE, table);
+    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
+    put_u32(message.get(), RTA_PRIORITY, 1);
+    if (family == 6) {
+        put(message.get(), RTA_GATEWAY, kPeer.data(), 16);
+    } else {
+        std::array<std::uint8_t, 18> via{};
+        const std::uint16_t via_family = AF_INET6;
+        std::memcpy(via.data(), &via_family, 2);
+        std::memcpy(via.data() + 2, kPeer.data(), 16);
+        put(message.get(), RTA_VIA, via.data(), via.size());
+    }
+    request(message.get(), "adding the default route through the tunnel device");
+}
+
+void Netlink::add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
+                              std::uint8_t protocol) {
+    const std::uint8_t family = prefix.address.family;
+    rtmsg header{};
+    header.rtm_family = af(family);
+    header.rtm_dst_len = prefix.length;
+    header.rtm_protocol = protocol;
+    header.rtm_scope = RT_SCOPE_UNIVERSE;
+    header.rtm_type = RTN_UNREACHABLE;
+    auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
+    put_u32(message.get(), RTA_TABLE, table);
+    put_u32(message.get(), RTA_PRIORITY, metric);
+    if (prefix.length != 0)
+        put(message.get(), RTA_DST, prefix.address.bytes.data(), size_of(family));
+    request(message.get(), "adding the unreachable route " + to_string(prefix));
+}
+
+unsigned Netlink::flush_routes(std::uint32_t table, std::uint8_t protocol) {
+    std::vector<NlMessage> found;
+    for (const std::uint8_t family : kFamilies) {
+        rtmsg filter{};
+        filter.rtm_family = af(family);
+        dump(RTM_GETROUTE, &filter, sizeof filter, [&](nlmsghdr* header) {
+            std::array<nlattr*, RTA_MAX + 1> tb{};
+            const auto* route = static_cast<const rtmsg*>(nlmsg_data(header));
+            if (nlmsg_parse(header, sizeof *route, tb.data(), RTA_MAX, nullptr) != 0) return;
+            if (route->rtm_protocol == protocol && u32_of(tb[RTA_TABLE]) == table)
+                found.push_back(deletion(header, RTM_DELROUTE));
+        });
+    }
+    return remove_all(found, "removing a route");
+}
+
+bool Netlink::has_filters(int index, bool ingress) {
+    tcmsg filter{};
+    filter.tcm_family = AF_UNSPEC;
+    filter.tcm_ifindex = index;
+    filter.tcm_parent = TC_H_MAKE(TC_H_CLSACT, ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
+    bool any = false;
+    dump(RTM_GETTFILTER, &filter, sizeof filter, [&](nlmsghdr*) { any = true; });
+    return any;
+}
+
+NetlinkMonitor::NetlinkMonitor() : socket_(nl_socket_alloc()) {
+    nl_socket_disable_seq_check(socket_.get());
+    nl_join_groups(socket_.get(), RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                      RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
+    if (nl_connect(socket_.get(), NETLINK_ROUTE) != 0)
+        throw std::system_error(errno, std::generic_category(), "route netlink monitor");
+    nl_socket_set_nonblocking(socket_.get());
+}
+
+void NetlinkMonitor::drain() {
+    std::array<char, 16384> buffer;
+    // Lost messages (ENOBUFS) are no harm: everything is looked up anew after a change.
+    while (recv(fd(), buffer.data(), buffer.size(), 0) > 0 || errno == ENOBUFS) {
+    }
+}
+
+}  // namespace dr::ur

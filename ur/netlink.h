@@ -1,0 +1,98 @@
+// The few things urd asks of the kernel over route netlink, with libnl. Every call waits for the
+// kernel's answer; failures are exceptions (std::system_error with the kernel's errno and what was
+// being done). One thread.
+#pragma once
+
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/tables/rib.h"
+
+namespace dr::ur {
+
+struct NlMessageFree {
+    void operator()(nl_msg* m) const { nlmsg_free(m); }
+};
+using NlMessage = std::unique_ptr<nl_msg, NlMessageFree>;
+
+struct NlSocketFree {
+    void operator()(nl_sock* s) const { nl_socket_free(s); }
+};
+using NlSocket = std::unique_ptr<nl_sock, NlSocketFree>;
+
+struct Link {
+    int index{};
+    bool usable{};    // up and with carrier
+    bool ethernet{};  // has an Ethernet header
+};
+
+// A policy rule, or a route of urd's own table.
+struct RuleSpec {
+    std::uint8_t family{};  // 4 or 6
+    std::uint32_t priority{};
+    std::uint32_t table{};
+    std::optional<IpPrefix> from;
+    std::optional<IpPrefix> to;
+    bool suppress_default{};  // suppress_prefixlength 0
+};
+
+class Netlink final {
+  public:
+    Netlink();
+
+    // nullopt: no such device.
+    std::optional<Link> link(const std::string& device);
+    // MTU in bytes; no ARP; no automatic IPv6 address; then up.
+    void set_up_device(int index, unsigned mtu);
+    // First global address of the family on the device; family 0: none.
+    IpAddress address_of(int index, std::uint8_t family);
+    // The gateway that leads from `local` to `remote` over this device; family 0: on the link.
+    IpAddress gateway(int index, const IpAddress& local, const IpAddress& remote);
+
+    void add_rule(const RuleSpec& rule, std::uint8_t protocol);
+    // Removes every rule of this protocol number in both families; how many.
+    unsigned flush_rules(std::uint8_t protocol);
+    // Default route of the family through the device, over a neighbour that needs no resolving.
+    void add_default_route(std::uint8_t family, std::uint32_t table, int index,
+                           std::uint8_t protocol);
+    // `unreachable` route; family 0 in the prefix is not allowed, length 0 is the default route.
+    void add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
+                         std::uint8_t protocol);
+    // Removes every route of this table with this protocol number; how many.
+    unsigned flush_routes(std::uint32_t table, std::uint8_t protocol);
+
+    // Whether the device's clsact hook (ingress or egress) has any filter.
+    bool has_filters(int index, bool ingress);
+
+  private:
+    using Visit = std::function<void(nlmsghdr*)>;
+    // Sends and waits; the error number, 0 when done. Answers are given to `visit`.
+    int talk(nl_msg* message, const Visit& visit = {});
+    void request(nl_msg* message, const std::string& what);
+    void dump(int type, const void* header, std::size_t length, const Visit& visit);
+    unsigned remove_all(std::vector<NlMessage>& messages, const char* what);
+    std::optional<IpAddress> ask_route(int index, const IpAddress& local, const IpAddress& remote);
+
+    NlSocket socket_;
+};
+
+// Tells that links, addresses or routes have changed.
+class NetlinkMonitor final {
+  public:
+    NetlinkMonitor();
+    [[nodiscard]] int fd() const { return nl_socket_get_fd(socket_.get()); }
+    // Takes all that is waiting, without looking at it.
+    void drain();
+
+  private:
+    NlSocket socket_;
+};
+
+}  // namespace dr::ur

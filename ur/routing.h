@@ -1,0 +1,36 @@
+// Policy routing of the site's prefixes into the tunnel device:
+//
+//   4754: from PREFIX, to PREFIX   lookup main, without its default route   (LAN, connected)
+//   4755: from PREFIX, to PREFIX   lookup 4754
+//   table 4754: default through the tunnel device; PREFIX unreachable; default unreachable
+//
+// The unreachable routes keep the site's packets off the lines: those for unused addresses of the
+// prefixes, and all of them while the tunnel device is gone because urd was killed.
+#pragma once
+
+#include <cstdint>
+
+#include "ur/config.h"
+#include "ur/netlink.h"
+
+namespace dr::ur {
+
+inline constexpr std::uint32_t kTable = 4754;
+inline constexpr std::uint32_t kPriority = 4754;
+// Marks urd's own rules and routes (rtm_protocol), so that they can be found again.
+inline constexpr std::uint8_t kRouteProtocol = 147;
+
+class Routing final {
+  public:
+    // Removes what a killed run left. Throws std::system_error; what was added is removed again.
+    Routing(Netlink& netlink, const Config& config, int device);
+    ~Routing();
+    Routing(const Routing&) = delete;
+    Routing& operator=(const Routing&) = delete;
+
+  private:
+    void remove() noexcept;
+    Netlink& netlink_;
+};
+
+}  // namespace dr::ur

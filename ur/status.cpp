@@ -1,0 +1,154 @@
+#include "ur/status.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+namespace dr::ur {
+
+namespace {
+
+using nlohmann::json;
+
+struct CounterName {
+    const char* name;
+    const char* help;
+};
+constexpr std::array<CounterName, UrCounters> kCounters{{
+#define X(identifier, name, help) {name, help},
+#include "ur/counters.def"
+#undef X
+}};
+
+json tunnel_json(const Tunnel& t, const Datapath& datapath) {
+    const ur_tunnel_counters c = datapath.tunnel_counters(t.slot);
+    return {{"line", t.line},
+            {"device", t.device},
+            {"encapsulation", t.udp ? "GRE_UDP" : "GRE"},
+            {"remote", to_string(t.remote)},
+            {"id", t.id},
+            {"usable", datapath.usable(t.slot)},
+            {"uplinkPackets", c.tx_packets},
+            {"uplinkBytes", c.tx_bytes},
+            {"downlinkPackets", c.rx_packets},
+            {"downlinkBytes", c.rx_bytes}};
+}
+
+sockaddr_un to_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        throw std::system_error(ENAMETOOLONG, std::generic_category(), path);
+    std::memcpy(address.sun_path, path.data(), path.size());
+    return address;
+}
+
+// A connected socket, or -1 and errno.
+int connect_to(const std::string& path) {
+    const sockaddr_un address = to_address(path);
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 &&
+        ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        const int error = errno;
+        ::close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+}  // namespace
+
+std::string status_json(const Config& config, const Datapath& datapath, const std::string& device) {
+    json out{{"subscriber", config.subscriber}, {"device", device}, {"mtu", config.mtu()}};
+    out["tunnels"] = json::array();
+    for (const auto& t : config.tunnels) out["tunnels"].push_back(tunnel_json(t, datapath));
+    const auto values = datapath.counters();
+    for (std::size_t i = 0; i < kCounters.size(); ++i)
+        out["counters"][kCounters[i].name] = values[i];
+    return out.dump(2) + "\n";
+}
+
+std::string status_table(const std::string& text) {
+    const json status = json::parse(text);
+    std::string out = fmt::format(
+        "subscriber {}   device {}   mtu {}\n\n", status["subscriber"].get<std::string>(),
+        status["device"].get<std::string>(), status["mtu"].get<unsigned>());
+    out += fmt::format("{:<12} {:<12} {:<8} {:<26} {:>10} {:<7} {:>12} {:>15} {:>12} {:>15}\n",
+                       "LINE", "DEVICE", "ENCAP", "REMOTE", "ID", "USABLE", "UP PKTS", "UP BYTES",
+                       "DOWN PKTS", "DOWN BYTES");
+    for (const auto& t : status["tunnels"])
+        out += fmt::format(
+            "{:<12} {:<12} {:<8} {:<26} {:>10} {:<7} {:>12} {:>15} {:>12} {:>15}\n",
+            t["line"].get<std::string>(), t["device"].get<std::string>(),
+            t["encapsulation"].get<std::string>(), t["remote"].get<std::string>(),
+            t["id"].get<std::uint32_t>(), t["usable"].get<bool>() ? "yes" : "no",
+            t["uplinkPackets"].get<std::uint64_t>(), t["uplinkBytes"].get<std::uint64_t>(),
+            t["downlinkPackets"].get<std::uint64_t>(), t["downlinkBytes"].get<std::uint64_t>());
+    out += fmt::format("\n{:<24} {:>14}  {}\n", "COUNTER", "PACKETS", "MEANING");
+    for (const auto& counter : kCounters) {
+        const auto value = status["counters"].value(counter.name, std::uint64_t{0});
+        if (value != 0)
+            out += fmt::format("{:<24} {:>14}  {}\n", counter.name, value, counter.help);
+    }
+    return out;
+}
+
+StatusServer::StatusServer(std::string path) : path_(std::move(path)) {
+    const int other = connect_to(path_);
+    if (other >= 0) {
+        ::close(other);
+        throw std::system_error(EADDRINUSE, std::generic_category(),
+                                path_ + ": another urd answers here");
+    }
+    std::error_code ignored;
+    std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), ignored);
+    ::unlink(path_.c_str());
+    const sockaddr_un address = to_address(path_);
+    fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd_ < 0 || ::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::chmod(path_.c_str(), 0660) != 0 || ::listen(fd_, 8) != 0) {
+        const int error = errno;
+        if (fd_ >= 0) ::close(fd_);
+        throw std::system_error(error, std::generic_category(), path_);
+    }
+}
+
+StatusServer::~StatusServer() {
+    ::unlink(path_.c_str());
+    ::close(fd_);
+}
+
+void StatusServer::answer(const std::string& text) const {
+    const int client = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (client < 0) return;
+    const int room = static_cast<int>(text.size()) * 2;
+    ::setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+    if (::send(client, text.data(), text.size(), MSG_NOSIGNAL) < 0) {
+        // The client went away; its loss.
+    }
+    ::close(client);
+}
+
+std::string ask_status(const std::string& path) {
+    const int fd = connect_to(path);
+    if (fd < 0)
+        throw std::system_error(errno, std::generic_category(), path + " (is urd running?)");
+    std::string text;
+    std::array<char, 4096> buffer;
+    ssize_t got = 0;
+    while ((got = ::read(fd, buffer.data(), buffer.size())) > 0)
+        text.append(buffer.data(), static_cast<std::size_t>(got));
+    ::close(fd);
+    return text;
+}
+
+}  // namespace dr::ur
