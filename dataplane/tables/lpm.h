@@ -54,6 +54,42 @@ class Lpm final {
         __builtin_prefetch(&root_[root]);
     }
 
+    // The same for a batch, level by level, so that the cache misses of one address overlap with
+    // the others'. The roots should have been prefetched. count <= 256.
+    void lookup_batch(const std::uint8_t* const* addresses, Target* results,
+                      unsigned count) const noexcept {
+        std::array<std::uint8_t, 256> pending;
+        std::array<std::uint32_t, 256> entries;
+        unsigned left = 0;
+        for (unsigned i = 0; i < count; ++i) {
+            const std::uint8_t* a = addresses[i];
+            const std::uint32_t root = static_cast<std::uint32_t>(a[0]) << 16 |
+                                       static_cast<std::uint32_t>(a[1]) << 8 | a[2];
+            const std::uint32_t entry = root_[root].load(std::memory_order_acquire);
+            entries[i] = entry;
+            results[i] = Target::from_raw(entry);
+            if ((entry & kGroup) == 0) continue;
+            __builtin_prefetch(&groups_[((entry & ~kGroup) << 8) + a[3]]);
+            pending[left++] = static_cast<std::uint8_t>(i);
+        }
+        for (unsigned byte = 3; left != 0 && byte < Bytes; ++byte) {
+            unsigned still = 0;
+            for (unsigned k = 0; k < left; ++k) {
+                const unsigned i = pending[k];
+                const std::uint32_t entry =
+                    groups_[((entries[i] & ~kGroup) << 8) + addresses[i][byte]].load(
+                        std::memory_order_acquire);
+                entries[i] = entry;
+                results[i] = Target::from_raw(entry);
+                if (Bytes == 4 || (entry & kGroup) == 0) continue;
+                if (byte + 1 < Bytes)
+                    __builtin_prefetch(&groups_[((entry & ~kGroup) << 8) + addresses[i][byte + 1]]);
+                pending[still++] = static_cast<std::uint8_t>(i);
+            }
+            left = still;
+        }
+    }
+
     enum class Result : std::uint8_t { Ok, NoGroups, NoPrefixes, NotFound };
     // Adds the prefix or changes its target. length <= kBits, host bits are ignored. On NoGroups
     // and NoPrefixes nothing has changed. Target kinds must be below 8.

@@ -152,6 +152,37 @@ inline void fail_with(Context& c, Burst& b, unsigned i, IcmpError error, Exit wh
     b.errors.add(i);
 }
 
+// Looks up addresses of both families in two batches. Put destinations or sources in, run, and
+// each result goes to where it belongs.
+class LookupBatch {
+  public:
+    // address must stay valid until run(). At most 2 * kBurst.
+    void add(unsigned family, const std::uint8_t* address, Target* result) {
+        Half& half = family == 4 ? v4_ : v6_;
+        half.addresses[half.count] = address;
+        half.destinations[half.count++] = result;
+    }
+    void run(const Tables& tables) {
+        finish(*tables.lpm4, v4_);
+        finish(*tables.lpm6, v6_);
+    }
+
+  private:
+    struct Half {
+        std::array<const std::uint8_t*, 2 * kBurst> addresses;
+        std::array<Target*, 2 * kBurst> destinations;
+        unsigned count{};
+    };
+    template <typename Table>
+    static void finish(const Table& table, Half& half) {
+        if (half.count == 0) return;
+        std::array<Target, 2 * kBurst> results;
+        table.lookup_batch(half.addresses.data(), results.data(), half.count);
+        for (unsigned i = 0; i < half.count; ++i) *half.destinations[i] = results[i];
+    }
+    Half v4_, v6_;
+};
+
 // The stages, in the order in which a packet meets them.
 void stage_parse(Context& c, Burst& b);
 void stage_lookup(Context& c, Burst& b);

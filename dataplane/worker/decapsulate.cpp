@@ -227,17 +227,23 @@ void stage_decapsulate(Context& c, Burst& b) {
         }
         open.add(i);
     }
+    LookupBatch batch;
+    std::array<Target, kBurst> source;
     for (const unsigned i : open) {
         Packet& p = b.packets[i];
-        const Target source = p.family == 4 ? t.lpm4->lookup(p.ip + 12) : t.lpm6->lookup(p.ip + 8);
-        if (source != Target(TargetKind::Subscriber, p.from->subscriber)) {
+        batch.add(p.family, p.ip + (p.family == 4 ? 12 : 8), &source[i]);
+        batch.add(p.family, p.ip + (p.family == 4 ? 16 : 24), &p.target);
+    }
+    batch.run(t);
+    for (const unsigned i : open) {
+        Packet& p = b.packets[i];
+        if (source[i] != Target(TargetKind::Subscriber, p.from->subscriber)) {
             exit_with(c, p, Exit::DropInnerSource);
             continue;
         }
         southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
         count_up(counters.uplink_packets);
         count_up(counters.uplink_bytes, p.length);
-        p.target = p.family == 4 ? t.lpm4->lookup(p.ip + 16) : t.lpm6->lookup(p.ip + 24);
         route_inner(c, b, i);
     }
 }

@@ -84,6 +84,11 @@ void frame_up(rte_mbuf* m, std::uint8_t* ip, std::uint16_t length, const Packet&
     m->pkt_len = m->data_len;
 }
 
+// The low 24 bits of the GRE key, which ends the header.
+std::uint32_t tunnel_slot(const TunnelRow& row) {
+    return wire::detail::load32(row.header.data() + row.header_length() - 4) & 0xffffffU;
+}
+
 // Larger than the tunnel: an ICMP error, or fragments. true: goes on.
 bool fit(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
@@ -105,6 +110,11 @@ bool fit(Context& c, Burst& b, unsigned i) {
 
 void stage_encapsulate(Context& c, Burst& b) {
     const Tables& t = *c.tables;
+    std::array<std::uint32_t, kBurst> slot;
+    for (const unsigned i : b.steer) {
+        slot[i] = tunnel_slot(*b.packets[i].tunnel);
+        __builtin_prefetch(&c.tunnel_counters[slot[i]], 1);
+    }
     for (const unsigned i : b.steer) {
         Packet& p = b.packets[i];
         const TunnelRow& row = *p.tunnel;
@@ -127,10 +137,7 @@ void stage_encapsulate(Context& c, Burst& b) {
         if (p.length > row.mtu && !fit(c, b, i)) continue;
         maybe_clamp_mss(p, row.mtu);
         if (!own) decrement_ttl(p);
-        std::uint32_t slot;
-        std::memcpy(&slot, row.header.data() + row.header_length() - 4, 4);
-        slot = __builtin_bswap32(slot) & 0xffffffU;
-        southbound::TunnelCounters& counters = c.tunnel_counters[slot];
+        southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
         count_up(counters.downlink_packets, 1U + p.extras);
         count_up(counters.downlink_bytes, p.length);
         frame_up(p.mbuf, p.ip, p.length, p, hop);

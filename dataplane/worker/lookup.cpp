@@ -68,10 +68,14 @@ void own_packet(Context& c, Burst& b, unsigned i) {
 }  // namespace
 
 void stage_lookup(Context& c, Burst& b) {
+    LookupBatch batch;
     for (const unsigned i : b.lookup) {
         Packet& p = b.packets[i];
-        p.target =
-            p.family == 4 ? c.tables->lpm4->lookup(p.ip + 16) : c.tables->lpm6->lookup(p.ip + 24);
+        batch.add(p.family, p.ip + (p.family == 4 ? 16 : 24), &p.target);
+    }
+    batch.run(*c.tables);
+    for (const unsigned i : b.lookup) {
+        const Packet& p = b.packets[i];
         if ((p.flags & Packet::kOwn) == 0) [[likely]]
             from_network(c, b, i);
         else

@@ -1,5 +1,6 @@
-// How much of a core this process gets: nops retired per TSC cycle over 20 ms, best of three. A busy
-// SMT sibling halves it. Printed beside every figure, so that a figure from a bad moment shows.
+// How much of a core this process gets: nops retired per TSC cycle over 20 ms, best of three. A
+// busy SMT sibling halves it. Printed beside every figure, so that a figure from a bad moment
+// shows.
 #include <sched.h>
 #include <x86intrin.h>
 

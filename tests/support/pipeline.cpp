@@ -1,8 +1,7 @@
 #include "tests/support/pipeline.h"
 
 #include <rte_eal.h>
-#include <rte_eth_ring.h>
-#include <rte_ethdev.h>
+#include <rte_mbuf.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,12 +10,12 @@
 
 #include "dataplane/wire/checksum.h"
 #include "dataplane/worker/exits.h"
+#include "tests/support/ring_ports.h"
 
 namespace dr::test {
 
 namespace {
 
-constexpr unsigned kBuffers = 2047;
 constexpr std::array<std::uint8_t, 4> kLocal4{192, 0, 2, 1};
 constexpr std::array<std::uint8_t, 16> kLocal6{0x20, 1, 0xd, 0xb8, 0, 0xff, 0, 0,
                                                0,    0, 0,   0,    0, 0,    0, 1};
@@ -38,12 +37,6 @@ void append(Bytes& out, const void* data, std::size_t size) {
 template <typename T>
 void put(Bytes& out, const T& value) {
     append(out, &value, sizeof value);
-}
-
-rte_mempool* shared_pool() {
-    static rte_mempool* pool =
-        rte_pktmbuf_pool_create("test", kBuffers, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    return pool;
 }
 
 wire::Ipv4 ipv4_header(std::span<const std::uint8_t> source,
@@ -107,7 +100,7 @@ Pipeline::Pipeline() {
     shared_.tables = tables_.get();
     shared_.ports = &ports_;
     shared_.qsbr = &tables_->qsbr;
-    shared_.pool = shared_pool();
+    shared_.pool = ring_pool();
     const std::array<std::array<std::uint8_t, 4>, 2> own4{{{198, 51, 100, 1}, kLocal4}};
     for (unsigned port = 0; port < 2; ++port) {
         std::uint32_t v4;
@@ -131,33 +124,19 @@ Pipeline::Pipeline() {
 
 Pipeline::~Pipeline() {
     drain();
-    for (const Port& port : ports_) {
-        rte_eth_dev_stop(port.ethdev);
-        rte_eth_dev_close(port.ethdev);
-    }
-    for (rte_ring* ring : rx_) rte_ring_free(ring);
-    for (rte_ring* ring : tx_) rte_ring_free(ring);
+    for (unsigned port = 0; port < 2; ++port)
+        free_ring_port({rx_[port], tx_[port], ports_[port].ethdev});
 }
 
 void Pipeline::make_ports() {
-    static unsigned serial = 0;
     for (unsigned port = 0; port < 2; ++port) {
-        const std::string name = std::to_string(serial++);
-        rx_.push_back(rte_ring_create(("rx" + name).c_str(), 1024, SOCKET_ID_ANY, 0));
-        tx_.push_back(rte_ring_create(("tx" + name).c_str(), 4096, SOCKET_ID_ANY, 0));
-        const int id = rte_eth_from_rings(("r" + name).c_str(), &rx_.back(), 1, &tx_.back(), 1, 0);
-        if (id < 0) std::abort();
-        rte_eth_conf conf{};
-        const auto ethdev = static_cast<std::uint16_t>(id);
-        if (rte_eth_dev_configure(ethdev, 1, 1, &conf) != 0 ||
-            rte_eth_rx_queue_setup(ethdev, 0, 512, 0, nullptr, shared_pool()) != 0 ||
-            rte_eth_tx_queue_setup(ethdev, 0, 512, 0, nullptr) != 0 ||
-            rte_eth_dev_start(ethdev) != 0)
-            std::abort();
+        const RingPort made = make_ring_port();
+        rx_.push_back(made.rx);
+        tx_.push_back(made.tx);
         Port p;
         p.name = port == 0 ? "net" : "isp";
         p.kind = PortKind::Ring;
-        p.ethdev = ethdev;
+        p.ethdev = made.ethdev;
         p.mac = mac(port);
         ports_.push_back(p);
     }
@@ -251,7 +230,7 @@ void Pipeline::add_tunnel(unsigned subscriber, unsigned kind) {
 }
 
 bool Pipeline::send(unsigned port, std::span<const std::uint8_t> frame) {
-    rte_mbuf* m = rte_pktmbuf_alloc(shared_pool());
+    rte_mbuf* m = rte_pktmbuf_alloc(ring_pool());
     if (m == nullptr) return false;
     char* data = rte_pktmbuf_append(m, static_cast<std::uint16_t>(frame.size()));
     if (data == nullptr || rte_ring_enqueue(rx_[port], m) != 0) {
@@ -293,7 +272,7 @@ std::uint64_t Pipeline::received() const {
 }
 
 unsigned Pipeline::missing_buffers() const {
-    return rte_mempool_in_use_count(shared_pool());
+    return rte_mempool_in_use_count(ring_pool());
 }
 
 Bytes site_address(unsigned subscriber, unsigned family) {
@@ -318,23 +297,29 @@ Bytes udp_packet(std::span<const std::uint8_t> source, std::span<const std::uint
     return with_ip(source, destination, wire::kProtoUdp, body);
 }
 
-Bytes tunnel_frame(unsigned subscriber, unsigned kind, std::span<const std::uint8_t> inner) {
+Bytes tunnel_frame(std::uint32_t id, unsigned kind, std::span<const std::uint8_t> remote,
+                   std::span<const std::uint8_t> local, std::span<const std::uint8_t> inner) {
     const bool v6 = !inner.empty() && inner[0] >> 4 == 6;
+    const bool udp = (kind & TunnelRow::kUdp) != 0;
     Bytes gre;
     put(gre, wire::GreKey{Be16::from(0x2000), Be16::from(v6 ? wire::kEtherIpv6 : wire::kEtherIpv4),
-                          Be32::from(Pipeline::tunnel_id(subscriber, kind).value)});
+                          Be32::from(id)});
     append(gre, inner.data(), inner.size());
     Bytes body;
-    if ((kind & TunnelRow::kUdp) != 0)
+    if (udp)
         put(body, wire::Udp{Be16::from(50000),
                             Be16::from(4754),
                             Be16::from(static_cast<std::uint16_t>(8 + gre.size())),
                             {}});
     append(body, gre.data(), gre.size());
-    const std::uint8_t protocol = (kind & TunnelRow::kUdp) != 0 ? wire::kProtoUdp : wire::kProtoGre;
+    return ethernet_frame(1, with_ip(remote, local, udp ? wire::kProtoUdp : wire::kProtoGre, body));
+}
+
+Bytes tunnel_frame(unsigned subscriber, unsigned kind, std::span<const std::uint8_t> inner) {
+    const std::uint32_t id = Pipeline::tunnel_id(subscriber, kind).value;
     if ((kind & TunnelRow::kIpv6) != 0)
-        return ethernet_frame(1, with_ip(remote6(subscriber), kLocal6, protocol, body));
-    return ethernet_frame(1, with_ip(remote4(subscriber), kLocal4, protocol, body));
+        return tunnel_frame(id, kind, remote6(subscriber), kLocal6, inner);
+    return tunnel_frame(id, kind, remote4(subscriber), kLocal4, inner);
 }
 
 Bytes ethernet_frame(unsigned port, std::span<const std::uint8_t> packet) {

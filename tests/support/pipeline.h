@@ -75,6 +75,8 @@ class Pipeline final {
 };
 
 // An IP packet of a subscriber's tunnel as the site sends it: outer header, GRE, the inner packet.
+Bytes tunnel_frame(std::uint32_t id, unsigned kind, std::span<const std::uint8_t> remote,
+                   std::span<const std::uint8_t> local, std::span<const std::uint8_t> inner);
 Bytes tunnel_frame(unsigned subscriber, unsigned kind, std::span<const std::uint8_t> inner);
 // A UDP packet with the given addresses (4 or 16 bytes each) and payload size.
 Bytes udp_packet(std::span<const std::uint8_t> source, std::span<const std::uint8_t> destination,
