@@ -136,6 +136,7 @@ def status(name):
     for command in (("system", "status"), ("tunnel", "list"), ("stats", "show", "forwarded.")):
         done = lab.router.drcli(*command, check=False)
         print(done.stdout or f"drcli {' '.join(command)}: {done.stderr.strip()}\n")
+    print(lab.urd_status(lab.sites[0]))
     return 0
 
 

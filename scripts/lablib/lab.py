@@ -70,6 +70,9 @@ class Lab:
         self.urds[site.name] = start_urd(self.programs, self.net[f"ur{site.number}"], site,
                                          self.directory, config)
 
+    def urd_status(self, site):
+        return self.net[f"ur{site.number}"].run([self.programs.urd, "status"], check=False).stdout
+
     def processes(self):
         every = [self.router.drd, self.router.dataplane, *self.urds.values(), *self.helpers]
         return [p for p in every if p is not None]
@@ -96,6 +99,7 @@ class Lab:
                 state = "runs" if process.alive() else "ended"
                 lines.append(f"{process.name} {state}; the end of its log:")
                 lines.append(tail(process.output(), 8))
+        lines += [self.urd_status(site) for site in self.sites if site.name in self.urds]
         return "\n".join(lines)
 
     def close(self):
