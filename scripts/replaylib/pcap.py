@@ -3,8 +3,6 @@
 import struct
 from pathlib import Path
 
-from scapy.utils import RawPcapNgReader
-
 ETHERNET = 1
 PCAPNG = 0x0A0D0D0A
 # Microseconds and nanoseconds; the order of the bytes shows the order of all others.
@@ -45,6 +43,7 @@ def _read_classic(data, order):
 
 
 def _read_pcapng(path):
+    from scapy.utils import RawPcapNgReader  # here, because it takes long to load
     frames = []
     try:
         reader = RawPcapNgReader(str(path))

@@ -53,13 +53,14 @@ def clean_up(and_folders=False):
 class Program:
     """A daemon that prints `NAME: ready` when it may be used."""
 
-    def __init__(self, name, command, folder: Path):
+    def __init__(self, name, command, folder: Path, number=1):
+        """number: of its starts in this folder; each has a log of its own."""
         self.name = name
-        self._log = folder / f"{name}.log"
+        self._log = folder / f"{name}-{number}.log"
         # The kernel ends it should this process be killed.
         guard = [shutil.which("setpriv"), "--pdeathsig", "KILL", "--"]
         command = (guard if guard[0] else []) + [str(c) for c in command]
-        with open(self._log, "ab") as log:
+        with open(self._log, "wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                              stderr=subprocess.STDOUT, cwd=folder)
         with _lock:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from . import capacity, compare, decode
+from . import capacity, compare
 from .case import CaseError
 from .programs import ProgramError, discard_folder, temporary_folder
 from .southbound import SouthboundError
@@ -179,6 +179,7 @@ class _Run:
                  f"expected, {len(sent)} sent; frame {n + 1} is the first that differs"]
         want = expected[n] if n < len(expected) else None
         have = sent[n] if n < len(sent) else None
+        from . import decode  # here, because scapy takes long to load
         self._fail("frames", lines + decode.side_by_side(want, have))
 
     def _fail(self, kind, lines):

@@ -33,7 +33,10 @@ class Client:
     def __init__(self, path, timeout: float):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            raise SouthboundError(f"{path}: {error.strerror}") from error
         build = b"scripts/replay"
         self._call(HELLO, struct.pack("<II32s", VERSION, READER, build), HELLO_REPLY)
 

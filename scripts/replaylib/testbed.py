@@ -40,7 +40,7 @@ class Testbed:
         config.write_text(json.dumps(self._config(batches), indent=1))
         self._dataplane = Program("dr-dataplane", [
             self._binaries["dr-dataplane"], "--config", config, "--socket", self._socket,
-            "--no-huge"], self._folder)
+            "--no-huge"], self._folder, self._run)
         self._dataplane.wait_ready()
         self._client = Client(self._socket, STALL_SECONDS)
         self._counters = self._client.counters()

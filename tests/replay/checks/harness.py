@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -144,38 +145,55 @@ def refused_resources_fail(tools):
 
 # ---- cases that cannot be read ----
 
+BROKEN = [
+    (lambda d: d.pop("steps"), 'top level: "steps" is missing'),
+    (lambda d: d.update(ports=[]), "ports: "),
+    (lambda d: d["ports"][0].pop("mac"), 'ports[0]: "mac" is missing'),
+    (lambda d: d["ports"][0].update(mac="02:00"), "ports[0].mac: "),
+    (lambda d: d["ports"][0]["addresses"].append("192.0.2.300/24"), "ports[0].addresses[2]: "),
+    (lambda d: d["ports"][0]["routes"][1].update(prefix="::1/0"), "ports[0].routes[1].prefix: "),
+    (lambda d: d["steps"][1]["send"].update(up1="001-send.pcap"), "steps[1].send.up1: "),
+    (lambda d: d["steps"][1]["send"].update(up0="no.pcap"), "steps[1].send.up0: no such file"),
+    (lambda d: d["steps"][1]["send"].update(up0="000-apply.json"), "steps[1].send.up0: "),
+    (lambda d: d["steps"][1].update(expects={}), "steps[1].expects: "),
+    (lambda d: d["steps"][0].update(apply="no.json"), "steps[0].apply: "),
+    (lambda d: d["steps"].append({"delete": {"site": "x"}}), "steps[2].delete.site: "),
+    (lambda d: d["steps"].append({}), "steps[2]: "),
+    (lambda d: d.update(mask=["outer.ttl"]), "mask[0]: "),
+    (lambda d: d["counters"].update({"drop.no_route": "1"}), "counters.drop.no_route: "),
+]
+
+
 def broken_cases_say_where(tools):
-    """a case.json that cannot be read ends with exit code 2 and says where it is wrong"""
-    broken = [
-        (lambda d: d.pop("steps"), '"steps" is missing'),
-        (lambda d: d.update(ports=[]), "ports: "),
-        (lambda d: d["ports"][0].pop("mac"), "ports[0]: "),
-        (lambda d: d["ports"][0].update(mac="02:00"), "ports[0].mac: "),
-        (lambda d: d["ports"][0]["addresses"].append("192.0.2.300/24"), "ports[0].addresses[2]: "),
-        (lambda d: d["ports"][0]["routes"][1].update(prefix="::1/0"), "ports[0].routes[1].prefix: "),
-        (lambda d: d["steps"][1]["send"].update(up1="001-send.pcap"), "steps[1].send.up1: "),
-        (lambda d: d["steps"][1]["send"].update(up0="no.pcap"), "steps[1].send.up0: "),
-        (lambda d: d["steps"][1].update(expects={}), "steps[1].expects: "),
-        (lambda d: d["steps"][0].update(apply="no.json"), "steps[0].apply: "),
-        (lambda d: d["steps"].append({"delete": {"site": "x"}}), "steps[2].delete.site: "),
-        (lambda d: d["steps"].append({}), "steps[2]: "),
-        (lambda d: d.update(mask=["outer.ttl"]), "mask[0]: "),
-        (lambda d: d["counters"].update({"drop.no_route": "1"}), "counters.drop.no_route: "),
-        (lambda d: d["counters"].update({"drop.no_such_thing": 1}), "counters.drop.no_such_thing: "),
-    ]
-    for change, place in broken:
-        with tools.copy_of(CASE) as folder:
-            _edit(folder, change)
-            _fails(tools, folder, str(folder / "case.json"), place, code=2)
+    """a case.json that cannot be read ends with exit code 2, and each fault is named by its place"""
+    with tools.copy_of(CASE) as folder, tools.folder() as cases:
+        for number, (change, _) in enumerate(BROKEN):
+            shutil.copytree(folder, cases / f"case-{number}")
+            _edit(cases / f"case-{number}", change)
+        shutil.copytree(folder, cases / "text")
+        (cases / "text" / "case.json").write_text('{"ports": [\n  {"name": }]}')
+        code, out, err = tools.replay(cases)
+        expect(code == 2, f"exit code {code}")
+        expect(out.splitlines()[-1] == f"0 passed, {len(BROKEN) + 1} failed", out)
+        for number, (_, place) in enumerate(BROKEN):
+            line = f"{cases / f'case-{number}' / 'case.json'}: {place}"
+            expect(line in err, f"{line!r} is not in:\n{err}")
+        expect(f"{cases / 'text' / 'case.json'}: line 2, column 12: " in err, err)
+
+
+def unknown_counters_and_folders_are_said(tools):
+    """an unknown counter, a cut capture and a folder that is not there end with exit code 2"""
     with tools.copy_of(CASE) as folder:
-        (folder / "case.json").write_text('{"ports": [\n  {"name": }]}')
-        _fails(tools, folder, "line 2, column 12", code=2)
-        (folder / "001-send.pcap").write_bytes(b"no capture")
+        capture = folder / "001-send.pcap"
+        capture.write_bytes(capture.read_bytes()[:-1])
+        _fails(tools, folder, "steps[1].send.up0: ", "ends within packet 7", code=2)
     with tools.copy_of(CASE) as folder:
-        (folder / "001-send.pcap").write_bytes(b"no capture")
-        _fails(tools, folder, "steps[1].send.up0: ", "001-send.pcap", code=2)
+        _edit(folder, lambda d: d["counters"].update({"drop.no_such_thing": 1}))
+        _fails(tools, folder, f"{folder / 'case.json'}: counters.drop.no_such_thing: ", code=2)
     with tools.folder() as folder:
         _fails(tools, folder / "nothing", "no such folder", code=2)
+        got, _, err = tools.replay(folder)
+        expect(got == 2 and "no case.json" in err, f"exit code {got}: {err}")
 
 
 def the_others_still_run(tools):
@@ -359,6 +377,7 @@ def _is_ours(pid, temporary):
 CHECKS = [a_wrong_byte_is_found, a_missing_packet_is_found, order_matters,
           an_unnamed_port_must_be_silent, steps_are_told_apart, counters_are_exact,
           other_drops_are_found, refused_resources_fail, broken_cases_say_where,
+          unknown_counters_and_folders_are_said,
           the_others_still_run, masks_hide_what_they_name, regen_rewrites_on_purpose,
           regen_makes_missing_expectations, junit_is_written, packets_of_two_ports_may_interleave,
           many_steps_are_possible, nothing_is_left_behind]
