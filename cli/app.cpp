@@ -90,10 +90,7 @@ std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::strin
 int act(Context& context) {
     try {
         const int code = context.action(context);
-        errno = 0;
-        if (std::fflush(context.out) != 0 || std::ferror(context.out) != 0) {
-            throw std::system_error(errno, std::generic_category());
-        }
+        check_written(context.out);
         return code;
     } catch (const Failure& failure) {
         std::fflush(context.out);
@@ -102,7 +99,8 @@ int act(Context& context) {
     } catch (const std::system_error& error) {
         // Whoever read the output has enough of it.
         if (error.code().value() != EPIPE) {
-            fmt::print(context.err, "drcli: error: standard output: {}\n", error.code().message());
+            fmt::print(context.err, "drcli: error: standard output cannot be written: {}\n",
+                       error.code().message());
         }
         return kExitRefused;
     }
@@ -130,6 +128,16 @@ void add_global_options(CLI::App& app, Context& context) {
     app.add_option("--tls-ca", options.tls_ca, "Certificates that sign the server's, PEM")
         ->type_name("FILE")
         ->group(kGlobalGroup);
+}
+
+void check_written(std::FILE* out) {
+    if (std::fflush(out) != 0) {
+        throw std::system_error(errno, std::generic_category());
+    }
+    // It failed earlier: the cause is no longer known.
+    if (std::ferror(out) != 0) {
+        throw std::system_error(EIO, std::generic_category());
+    }
 }
 
 CLI::App* add_group(CLI::App& parent, Context& context, const std::string& name,

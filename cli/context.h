@@ -41,4 +41,7 @@ struct Context {
     std::shared_ptr<grpc::Channel> channel_;
 };
 
+// Throws std::system_error when what was printed could not be written.
+void check_written(std::FILE* out);
+
 }  // namespace dr::cli

@@ -53,6 +53,7 @@ class ListWriter {
         if (!context_.json()) {
             std::fputs(table_.flush().c_str(), context_.out);
         }
+        check_written(context_.out);
     }
     void end() {
         if (context_.json()) {
