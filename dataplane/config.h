@@ -1,0 +1,80 @@
+// The configuration file of dr-dataplane: JSON, read once at start, every field validated.
+//
+// Units and keys are described in docs/configuration in the words of the fields below; a key that
+// is not listed here is an error, so that a misspelt one cannot be overlooked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/ports/port.h"
+#include "dataplane/tables/rib.h"
+#include "dataplane/tables/tables.h"
+
+namespace dr {
+
+struct RouteConfig {
+    IpPrefix prefix;
+    IpAddress via;  // same family; on a network of the port
+};
+struct NeighbourConfig {
+    IpAddress address;
+    wire::Mac mac{};
+};
+
+struct PortConfig {
+    std::string name;  // 1-31 characters of [A-Za-z0-9_.-], unique
+    PortKind kind{};
+    // af_xdp, af_packet: the kernel's interface, which must exist. tap, and pci with a kernel
+    // mirror: the interface that is made.
+    std::string interface;
+    std::string device;  // pci: "0000:03:00.0"
+    std::uint16_t queues = 1;
+    std::optional<std::uint16_t> mtu;  // bytes of IP packet; absent: the interface's, or 1500
+    std::optional<wire::Mac> mac;      // absent: the device's
+    std::vector<std::string> rx;       // pcap: a receive queue for each file
+    std::string tx;                    // pcap
+    bool infinite = false;             // pcap: start again at the end of the files
+    bool gated = false;                // pcap: receive queue n waits for step n + 1
+    std::uint16_t packet_size = 64;    // null: bytes of each received frame
+    std::vector<IpPrefix> addresses;   // host bits kept
+    std::vector<RouteConfig> routes;
+    std::vector<NeighbourConfig> neighbours;
+
+    // Packets of other programs on this machine pass through the port's kernel interface.
+    [[nodiscard]] bool has_kernel_interface() const {
+        return kind == PortKind::AfXdp || kind == PortKind::AfPacket ||
+               (kind == PortKind::Pci && !interface.empty());
+    }
+    // Addresses, routes and neighbours come from the kernel, not from this file.
+    [[nodiscard]] bool mirrors_kernel() const {
+        return has_kernel_interface() && addresses.empty();
+    }
+};
+
+struct Config {
+    std::string socket;
+    unsigned workers = 1;
+    std::vector<unsigned> lcores;  // CPU numbers: main, then workers; empty: chosen at start
+    bool sleep_when_idle = true;
+    unsigned memory_mib = 256;  // DPDK's: packet buffers and queues, not the tables
+    unsigned mbufs = 16'384;
+    bool measure_stages = false;
+    Capacity capacity;
+    std::vector<PortConfig> ports;
+};
+
+// Reads and validates. false: `errors` has one line for each thing that is wrong, each with its
+// place as a JSON path ("ports[1].mtu: ...") and what would be right. `config` is then unspecified.
+bool parse_config(std::string_view text, Config* config, std::vector<std::string>* errors);
+bool load_config(const std::string& path, Config* config, std::vector<std::string>* errors);
+
+// Bytes of one packet buffer's data, headroom included, that the largest MTU of all ports needs.
+std::uint16_t mbuf_data_room(std::uint16_t largest_mtu);
+
+const char* to_string(PortKind kind);  // as in the file: "af_xdp"
+
+}  // namespace dr

@@ -1,0 +1,292 @@
+#include "dataplane/data_plane.h"
+
+#include <fmt/format.h>
+#include <rte_launch.h>
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "dataplane/ports/eal.h"
+#include "dataplane/ports/exception_path.h"
+#include "dataplane/ports/netlink_mirror.h"
+#include "dataplane/ports/port_set.h"
+#include "dataplane/ports/static_config.h"
+#include "dataplane/southbound/server.h"
+#include "dataplane/worker/worker.h"
+
+namespace dr {
+
+namespace {
+
+// How often the writer looks for what nothing wakes it for: reclamation, resolve requests, and,
+// with a TAP, packets.
+constexpr int kTickMs = 5;
+constexpr int kTickWithTapMs = 1;
+
+int run_worker(void* worker) {
+    static_cast<Worker*>(worker)->run();
+    return 0;
+}
+
+}  // namespace
+
+// Members in the order in which they depend on each other; they go in the reverse order.
+struct DataPlane::Core {
+    bool start(const Config& c, bool no_huge, std::string* error);
+    bool make_tables(std::string* error);
+    bool make_routes(std::string* error);
+    bool make_workers(std::string* error);
+    bool make_server(std::string* error);
+    bool launch(std::string* error);
+    void stop();
+
+    void housekeeping();
+    void steer();
+    void publish_addresses(std::uint16_t port);
+    void set_address(std::uint16_t port, const IpAddress& address);
+
+    Config config;
+    Eal eal;
+    std::unique_ptr<PortSet> ports;
+    std::unique_ptr<ExceptionPath> exception;
+    std::unique_ptr<Tables> tables;
+    std::unique_ptr<Rib> rib;
+    std::unique_ptr<southbound::CountersMemfd> counters;
+    std::unique_ptr<southbound::TableWriter> writer;
+    std::unique_ptr<NetlinkMirror> mirror;
+    WorkerShared shared;
+    std::vector<std::unique_ptr<Worker>> workers;
+    std::unique_ptr<southbound::Server> server;
+    bool launched = false;
+
+    std::vector<IpAddress> static_locals;
+    std::uint64_t locals_seen = 0;
+    std::uint64_t pools_seen = 0;
+    bool synced_seen = false;
+    bool steering_full = false;
+};
+
+bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
+    config = c;
+    StartLog log;
+    std::string notice;
+    if (!eal.start(config, no_huge, &notice, error)) {
+        *error += log.text();
+        return false;
+    }
+    if (!notice.empty()) fmt::print(stderr, "dr-dataplane: notice: {}\n", notice);
+    if (!make_tables(error)) return false;
+    ports = PortSet::start(config, log, error);
+    return ports && make_routes(error) && make_workers(error) && make_server(error) &&
+           launch(error);
+}
+
+bool DataPlane::Core::make_tables(std::string* error) {
+    tables = Tables::create(config.capacity, error);
+    if (!tables) return false;
+    rib = std::make_unique<Rib>(*tables);
+    std::vector<std::string> names;
+    for (const PortConfig& port : config.ports) names.push_back(port.name);
+    counters =
+        southbound::CountersMemfd::create(config.workers, config.capacity.tunnels, names, error);
+    if (!counters) return false;
+    writer = std::make_unique<southbound::TableWriter>(
+        *tables, *rib,
+        southbound::WriterHooks{[this](std::uint32_t slot) { counters->zero_tunnel(slot); }});
+    return true;
+}
+
+bool DataPlane::Core::make_routes(std::string* error) {
+    std::vector<MirroredPort> mirrored;
+    for (std::uint16_t i = 0; i < config.ports.size(); ++i) {
+        const PortConfig& port = config.ports[i];
+        if (port.mirrors_kernel()) {
+            mirrored.push_back({i, port.interface});
+            continue;
+        }
+        if (!install_static(*rib, i, ports->ports()[i], port, error)) return false;
+        for (const IpPrefix& address : port.addresses) {
+            static_locals.push_back(address.address);
+            set_address(i, address.address);
+        }
+    }
+    if (mirrored.empty()) return true;
+    NetlinkMirror::Hooks hooks;
+    hooks.changed = [this](std::uint16_t port) {
+        if (mirror) publish_addresses(port);
+    };
+    hooks.link = [this](std::uint16_t port, bool up) {
+        if (server)
+            server->publish(up ? southbound::EventKind::LinkUp : southbound::EventKind::LinkDown,
+                            port, 0);
+    };
+    mirror = NetlinkMirror::create(*rib, std::move(mirrored), std::move(hooks), error);
+    if (!mirror) return false;
+    // The kernel answers from memory, so this ends; a worker never starts on half a table.
+    while (!mirror->synced()) mirror->poll();
+    for (std::uint16_t i = 0; i < config.ports.size(); ++i)
+        if (config.ports[i].mirrors_kernel()) publish_addresses(i);
+    return true;
+}
+
+bool DataPlane::Core::make_workers(std::string* error) {
+    exception = ExceptionPath::create(ports->ports(), error);
+    if (!exception && !error->empty()) return false;
+    shared.tables = tables.get();
+    shared.ports = &ports->ports();
+    shared.qsbr = &tables->qsbr;
+    shared.pool = ports->pool();
+    shared.punt = exception ? exception->ring() : nullptr;
+    std::vector<WorkerConfig> configs(config.workers);
+    unsigned next = 0;
+    for (std::uint16_t port = 0; port < ports->ports().size(); ++port)
+        for (std::uint16_t queue = 0; queue < ports->ports()[port].rx_queues; ++queue)
+            configs[next++ % config.workers].queues.push_back({port, queue});
+    for (unsigned i = 0; i < config.workers; ++i) {
+        configs[i].number = i;
+        configs[i].tx_queue = static_cast<std::uint16_t>(i);
+        configs[i].sleep_when_idle = config.sleep_when_idle;
+        configs[i].measure_stages = config.measure_stages;
+        workers.push_back(std::make_unique<Worker>(configs[i], shared, counters->worker_block(i),
+                                                   counters->tunnel_counters(i)));
+    }
+    return true;
+}
+
+bool DataPlane::Core::make_server(std::string* error) {
+    southbound::ServerConfig server_config;
+    server_config.path = config.socket;
+    bool gated = false;
+    for (const PortConfig& port : config.ports) gated = gated || port.gated;
+    if (gated)
+        server_config.on_advance_gate = [this](std::uint32_t step) {
+            shared.gate.store(step, std::memory_order_release);
+        };
+    server = southbound::Server::create(std::move(server_config), *writer, *counters, error);
+    return server != nullptr;
+}
+
+bool DataPlane::Core::launch(std::string* error) {
+    steer();
+    for (unsigned i = 0; i < workers.size(); ++i) {
+        const int result = rte_eal_remote_launch(run_worker, workers[i].get(), i + 1);
+        if (result != 0) {
+            *error = fmt::format("worker {} does not start: {}", i, std::strerror(-result));
+            return false;
+        }
+        launched = true;
+    }
+    return true;
+}
+
+void DataPlane::Core::stop() {
+    shared.stop.store(true, std::memory_order_relaxed);
+    if (launched) rte_eal_mp_wait_lcore();
+}
+
+void DataPlane::Core::set_address(std::uint16_t port, const IpAddress& address) {
+    WorkerShared::PortAddresses& own = shared.addresses[port];
+    if (address.family == 4) {
+        std::uint32_t word{};
+        std::memcpy(&word, address.bytes.data(), sizeof word);
+        if (own.ipv4.load(std::memory_order_relaxed) == 0)
+            own.ipv4.store(word, std::memory_order_relaxed);
+        return;
+    }
+    const bool link_local = address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+    std::array<std::uint64_t, 2> words{};
+    std::memcpy(words.data(), address.bytes.data(), sizeof words);
+    if (link_local || own.ipv6[0].load(std::memory_order_relaxed) != 0) return;
+    own.ipv6[1].store(words[1], std::memory_order_relaxed);
+    own.ipv6[0].store(words[0], std::memory_order_relaxed);
+}
+
+void DataPlane::Core::publish_addresses(std::uint16_t port) {
+    WorkerShared::PortAddresses& own = shared.addresses[port];
+    own.ipv4.store(0, std::memory_order_relaxed);
+    own.ipv6[0].store(0, std::memory_order_relaxed);
+    own.ipv6[1].store(0, std::memory_order_relaxed);
+    for (const IpAddress& address : mirror->addresses(port)) set_address(port, address);
+}
+
+// Tells the steering programs what has changed.
+void DataPlane::Core::steer() {
+    SteeringMaps& maps = ports->steering();
+    if (maps.empty()) return;
+    bool room = true;
+    const std::uint64_t locals = mirror ? mirror->locals_generation() : 1;
+    if (locals != locals_seen) {
+        locals_seen = locals;
+        std::vector<IpAddress> addresses = static_locals;
+        if (mirror)
+            for (const IpAddress& address : mirror->locals()) addresses.push_back(address);
+        room = maps.set_locals(addresses);
+    }
+    if (writer->pools_generation() != pools_seen || writer->synced() != synced_seen) {
+        pools_seen = writer->pools_generation();
+        synced_seen = writer->synced();
+        std::vector<IpPrefix> prefixes;
+        for (const southbound::Pool& pool : writer->pools()) prefixes.push_back(pool.prefix);
+        // What a killed run had is kept until drd has sent all that there is.
+        room = maps.set_pools(prefixes, !synced_seen) && room;
+    }
+    if (!room && !steering_full)
+        fmt::print(stderr,
+                   "dr-dataplane: error: the steering program's maps are full: some pools or "
+                   "own addresses stay with the kernel\n");
+    steering_full = !room;
+}
+
+void DataPlane::Core::housekeeping() {
+    ResolveRequest request{};
+    for (const auto& worker : workers)
+        while (worker->next_resolve_request(request))
+            if (mirror) mirror->want(request.port, request.address);
+    writer->housekeeping();
+    rib->reclaim();
+    steer();
+}
+
+DataPlane::DataPlane() : core_(std::make_unique<Core>()) {}
+
+DataPlane::~DataPlane() {
+    core_->stop();
+}
+
+std::unique_ptr<DataPlane> DataPlane::start(const Config& config, bool no_huge,
+                                            std::string* error) {
+    std::unique_ptr<DataPlane> data_plane(new DataPlane);
+    error->clear();
+    if (!data_plane->core_->start(config, no_huge, error)) return nullptr;
+    return data_plane;
+}
+
+void DataPlane::run(int signal_fd) {
+    Core& core = *core_;
+    const FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+    const auto watch = [&](int fd) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.fd = fd;
+        epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event);
+    };
+    watch(signal_fd);
+    watch(core.server->epoll_fd());
+    if (core.mirror) watch(core.mirror->fd());
+    const int tick = core.exception ? kTickWithTapMs : kTickMs;
+    for (;;) {
+        std::array<epoll_event, 4> events{};
+        const int count = epoll_wait(epoll.get(), events.data(), events.size(), tick);
+        for (int i = 0; i < count; ++i)
+            if (events[static_cast<unsigned>(i)].data.fd == signal_fd) return;
+        core.server->poll(0);
+        if (core.mirror) core.mirror->poll();
+        if (core.exception) core.exception->poll();
+        core.housekeeping();
+    }
+}
+
+}  // namespace dr

@@ -1,0 +1,77 @@
+// dr-dataplane: command line, signals, and the rest in DataPlane.
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "dataplane/data_plane.h"
+
+namespace {
+
+struct Options {
+    std::string config;
+    std::string socket;
+    bool no_huge = false;
+    bool check = false;
+};
+
+void fail(const std::string& message) {
+    fmt::print(stderr, "dr-dataplane: error: {}\n", message);
+}
+
+// Blocks them for all threads to come and lets a descriptor tell of them.
+int watch_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int run(const Options& options) {
+    dr::Config config;
+    std::vector<std::string> errors;
+    if (!dr::load_config(options.config, &config, &errors)) {
+        for (const std::string& error : errors) fail(options.config + ": " + error);
+        return 1;
+    }
+    if (!options.socket.empty()) config.socket = options.socket;
+    if (options.check) {
+        fmt::print("{}: good: {} ports, {} workers\n", options.config, config.ports.size(),
+                   config.workers);
+        return 0;
+    }
+    const int signals = watch_signals();
+    std::string error;
+    const auto data_plane = dr::DataPlane::start(config, options.no_huge, &error);
+    if (!data_plane) {
+        fail(error);
+        return 1;
+    }
+    fmt::print("dr-dataplane: ready\n");
+    std::fflush(stdout);
+    data_plane->run(signals);
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"The forwarding process of a Distribution Router."};
+    app.set_version_flag("--version", DR_VERSION);
+    Options options;
+    app.add_option("--config", options.config, "the configuration file (JSON)")->required();
+    app.add_option("--socket", options.socket, "path of the southbound socket, before the file's");
+    app.add_flag("--no-huge", options.no_huge, "use small pages even where huge pages are free");
+    app.add_flag("--check", options.check, "validate the configuration file and end");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : 2;
+    }
+    return run(options);
+}

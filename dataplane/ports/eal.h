@@ -1,0 +1,55 @@
+// DPDK's environment: one start for each process, quiet unless it fails.
+//
+// Thread: main.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "dataplane/config.h"
+
+namespace dr {
+
+// Takes what DPDK, libbpf and the drivers say during the start, and tells it only when asked: an
+// error message can then say why.
+class StartLog final {
+  public:
+    StartLog();
+    // From now on errors go to standard error as they come.
+    ~StartLog();
+    StartLog(const StartLog&) = delete;
+    StartLog& operator=(const StartLog&) = delete;
+
+    // Forgets what was said so far.
+    void clear();
+    // The last lines said, indented for standard error; empty when nothing was said.
+    [[nodiscard]] std::string text() const;
+    void add(const char* bytes, std::size_t length);
+
+  private:
+    std::string partial_;
+    std::deque<std::string> lines_;
+};
+
+class Eal final {
+  public:
+    // Starts EAL. The writer runs on the calling thread, worker n on lcore n + 1. false and a
+    // reason; `notice` gets a line for the operator when there are no huge pages.
+    bool start(const Config& config, bool no_huge, std::string* notice, std::string* error);
+    Eal() = default;
+    ~Eal();
+    Eal(const Eal&) = delete;
+    Eal& operator=(const Eal&) = delete;
+
+  private:
+    bool started_ = false;
+};
+
+// For Eal and its tests: EAL's --lcores argument. cpus: those this process may use, ascending.
+// Without a choice of its own the main thread takes the first CPU and each worker a next one; when
+// they run out, workers share all but the first, or the only one.
+std::string lcores_argument(const Config& config, const std::vector<unsigned>& cpus);
+
+}  // namespace dr

@@ -1,0 +1,379 @@
+#include "dataplane/ports/netlink_mirror.h"
+
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/msg.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/neighbour.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <optional>
+
+#include "dataplane/ports/neighbour_table.h"
+#include "dataplane/ports/netlink_socket.h"
+#include "dataplane/ports/route_table.h"
+
+namespace dr {
+
+namespace {
+
+constexpr std::uint64_t kHousekeepingMs = 50;
+
+std::uint64_t now_ms() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+bool is_link_local(const IpAddress& a) {
+    return a.family == 6 && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
+}
+
+bool is_loopback(const IpAddress& a) {
+    static constexpr std::array<std::uint8_t, 16> kOne{0, 0, 0, 0, 0, 0, 0, 0,
+                                                       0, 0, 0, 0, 0, 0, 0, 1};
+    return a.family == 4 ? a.bytes[0] == 127 : a.bytes == kOne;
+}
+
+IpPrefix host_prefix(const IpAddress& address) {
+    return {address, static_cast<std::uint8_t>(address.family == 4 ? 32 : 128)};
+}
+
+struct Link {
+    std::string name;
+    std::optional<std::uint16_t> port;
+    bool up = false;  // administratively, with carrier
+    wire::Mac mac{};
+    std::uint16_t mtu = 0;
+    std::uint32_t generation{};
+};
+
+struct OwnAddress {
+    int ifindex;
+    IpAddress address;
+    std::uint32_t generation;
+};
+
+}  // namespace
+
+struct NetlinkMirror::Core {
+    Core(Rib& r, std::vector<MirroredPort> p, Hooks h)
+        : rib(r),
+          ports(std::move(p)),
+          hooks(std::move(h)),
+          routes(r),
+          neighbours(r, [this](std::uint16_t port, const IpAddress& a) { ask(port, a); }) {}
+
+    void message(nl_msg* message);
+    void link(nl_object* object, bool removed);
+    void address(nl_object* object, bool removed);
+    void neighbour(nl_object* object, bool removed);
+    void route(nl_object* object, bool removed, int flags);
+    std::optional<RouteTarget> target_of(rtnl_route* route) const;
+    void begin();
+    void end();
+
+    void ask(std::uint16_t port, const IpAddress& address);
+    void set_link(int ifindex, Link next);
+    void install_locals();
+    [[nodiscard]] std::optional<std::uint16_t> port_of(int ifindex) const;
+    [[nodiscard]] bool listing() const { return !socket->synced(); }
+
+    Rib& rib;
+    std::vector<MirroredPort> ports;
+    Hooks hooks;
+    RouteTable routes;
+    NeighbourTable neighbours;
+    std::unique_ptr<NetlinkSocket> socket;
+
+    std::map<int, Link> links;
+    std::vector<OwnAddress> own;
+    std::map<IpAddress, std::uint16_t> installed;  // Local, with its port
+    std::uint64_t locals_generation = 1;
+    std::uint32_t generation = 0;
+    std::uint64_t housekept_ms = 0;
+    bool complete = false;
+};
+
+std::optional<std::uint16_t> NetlinkMirror::Core::port_of(int ifindex) const {
+    const auto at = links.find(ifindex);
+    return at == links.end() ? std::nullopt : at->second.port;
+}
+
+void NetlinkMirror::Core::message(nl_msg* message) {
+    struct Call {
+        Core* core;
+        nlmsghdr* header;
+    } call{this, nlmsg_hdr(message)};
+    // The parser hands out the object for the time of the call.
+    const auto parsed = [](nl_object* object, void* argument) {
+        const auto* c = static_cast<Call*>(argument);
+        switch (c->header->nlmsg_type) {
+            case RTM_NEWLINK:
+            case RTM_DELLINK:
+                return c->core->link(object, c->header->nlmsg_type == RTM_DELLINK);
+            case RTM_NEWADDR:
+            case RTM_DELADDR:
+                return c->core->address(object, c->header->nlmsg_type == RTM_DELADDR);
+            case RTM_NEWNEIGH:
+            case RTM_DELNEIGH:
+                return c->core->neighbour(object, c->header->nlmsg_type == RTM_DELNEIGH);
+            case RTM_NEWROUTE:
+            case RTM_DELROUTE:
+                return c->core->route(object, c->header->nlmsg_type == RTM_DELROUTE,
+                                      c->header->nlmsg_flags);
+            default:
+                return;
+        }
+    };
+    nl_msg_parse(message, parsed, &call);
+}
+
+void NetlinkMirror::Core::link(nl_object* object, bool removed) {
+    auto* link = reinterpret_cast<rtnl_link*>(object);
+    // AF_BRIDGE and the like tell of the same link in other words.
+    if (rtnl_link_get_family(link) != AF_UNSPEC) return;
+    const int ifindex = rtnl_link_get_ifindex(link);
+    Link next;
+    const char* name = rtnl_link_get_name(link);
+    next.name = name == nullptr ? "" : name;
+    next.generation = generation;
+    for (const MirroredPort& port : ports)
+        if (port.interface == next.name) next.port = port.port;
+    const unsigned flags = rtnl_link_get_flags(link);
+    next.up = !removed && (flags & IFF_UP) != 0 && (flags & IFF_RUNNING) != 0;
+    next.mtu = static_cast<std::uint16_t>(std::min(rtnl_link_get_mtu(link), 65'535U));
+    nl_addr* mac = rtnl_link_get_addr(link);
+    if (mac != nullptr && nl_addr_get_len(mac) == next.mac.size())
+        std::memcpy(next.mac.data(), nl_addr_get_binary_addr(mac), next.mac.size());
+    set_link(ifindex, std::move(next));
+    if (removed) links.erase(ifindex);
+}
+
+void NetlinkMirror::Core::set_link(int ifindex, Link next) {
+    Link& known = links[ifindex];
+    const Link before = std::exchange(known, std::move(next));
+    const Link& now = known;
+    // The kernel drops routes of a link that goes down without a word on each.
+    if (before.up && !now.up && !listing()) socket->resync();
+    if (!now.port) return;
+    const bool changed = !before.port || before.mac != now.mac || before.mtu != now.mtu;
+    if (changed) {
+        rib.set_port(*now.port, now.mac, now.mtu);
+        if (hooks.changed) hooks.changed(*now.port);
+    }
+    if ((!before.port || before.up != now.up) && hooks.link) hooks.link(*now.port, now.up);
+}
+
+void NetlinkMirror::Core::address(nl_object* object, bool removed) {
+    auto* entry = reinterpret_cast<rtnl_addr*>(object);
+    const int ifindex = rtnl_addr_get_ifindex(entry);
+    const IpAddress address = to_address(rtnl_addr_get_local(entry));
+    if (address.family == 0 || is_loopback(address)) return;
+    // An address that failed duplicate detection is not ours.
+    if ((rtnl_addr_get_flags(entry) & IFA_F_DADFAILED) != 0) removed = true;
+    const auto at = std::find_if(own.begin(), own.end(), [&](const OwnAddress& a) {
+        return a.ifindex == ifindex && a.address == address;
+    });
+    if (removed) {
+        if (at == own.end()) return;
+        own.erase(at);
+        // Routes with this source went with it, without a word on each.
+        if (!listing()) socket->resync();
+    } else if (at != own.end()) {
+        at->generation = generation;
+        return;
+    } else {
+        own.push_back({ifindex, address, generation});
+    }
+    if (complete) install_locals();
+    const auto port = port_of(ifindex);
+    if (port && hooks.changed) hooks.changed(*port);
+}
+
+void NetlinkMirror::Core::install_locals() {
+    std::map<IpAddress, std::uint16_t> wanted;
+    for (const OwnAddress& a : own) {
+        const auto port = port_of(a.ifindex);
+        if (!port && is_link_local(a.address)) continue;
+        // An address of another interface (loopback, say) is reached through any port.
+        wanted.try_emplace(a.address, port.value_or(ports.front().port));
+        if (port) wanted[a.address] = *port;
+    }
+    if (wanted == installed) return;
+    for (const auto& [address, port] : installed)
+        if (!wanted.contains(address)) rib.remove(host_prefix(address), RouteSource::Local);
+    for (const auto& [address, port] : wanted)
+        rib.insert(host_prefix(address), RouteSource::Local, Target(TargetKind::Local, port));
+    installed = std::move(wanted);
+    ++locals_generation;
+}
+
+void NetlinkMirror::Core::neighbour(nl_object* object, bool removed) {
+    auto* entry = reinterpret_cast<rtnl_neigh*>(object);
+    const auto port = port_of(rtnl_neigh_get_ifindex(entry));
+    const IpAddress address = to_address(rtnl_neigh_get_dst(entry));
+    if (!port || address.family == 0) return;
+    constexpr int kUsable = NUD_PERMANENT | NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE;
+    const int state = rtnl_neigh_get_state(entry);
+    nl_addr* mac = rtnl_neigh_get_lladdr(entry);
+    wire::Mac bytes{};
+    const bool usable = !removed && (state & kUsable) != 0 && mac != nullptr &&
+                        nl_addr_get_len(mac) == bytes.size();
+    if (!usable) return neighbours.remove(*port, address);
+    std::memcpy(bytes.data(), nl_addr_get_binary_addr(mac), bytes.size());
+    neighbours.set(*port, address, bytes, (state & NUD_STALE) != 0);
+}
+
+std::optional<RouteTarget> NetlinkMirror::Core::target_of(rtnl_route* route) const {
+    switch (rtnl_route_get_type(route)) {
+        case RTN_BLACKHOLE:
+        case RTN_UNREACHABLE:
+        case RTN_PROHIBIT:
+            return RouteTarget{RouteTarget::Kind::Blackhole, 0, {}};
+        case RTN_UNICAST:
+            break;
+        default:
+            return std::nullopt;
+    }
+    for (int i = 0; i < rtnl_route_get_nnexthops(route); ++i) {
+        rtnl_nexthop* hop = rtnl_route_nexthop_n(route, i);
+        const auto port = port_of(rtnl_route_nh_get_ifindex(hop));
+        if (!port || (rtnl_route_nh_get_flags(hop) & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) != 0)
+            continue;
+        IpAddress gateway = to_address(rtnl_route_nh_get_gateway(hop));
+        if (gateway.family == 0) gateway = to_address(rtnl_route_nh_get_via(hop));
+        if (gateway.family == 0) return RouteTarget{RouteTarget::Kind::Connected, *port, {}};
+        return RouteTarget{RouteTarget::Kind::Gateway, *port, gateway};
+    }
+    return std::nullopt;
+}
+
+void NetlinkMirror::Core::route(nl_object* object, bool removed, int flags) {
+    auto* entry = reinterpret_cast<rtnl_route*>(object);
+    if (rtnl_route_get_table(entry) != RT_TABLE_MAIN) return;
+    if ((rtnl_route_get_flags(entry) & RTM_F_CLONED) != 0) return;
+    const int family = rtnl_route_get_family(entry);
+    if (family != AF_INET && family != AF_INET6) return;
+    IpPrefix prefix;
+    nl_addr* destination = rtnl_route_get_dst(entry);
+    if (destination != nullptr) {
+        prefix.address = to_address(destination);
+        prefix.length = static_cast<std::uint8_t>(nl_addr_get_prefixlen(destination));
+    }
+    prefix.address.family = family == AF_INET ? 4 : 6;
+    if (is_link_local(prefix.address) || prefix.address.bytes[0] == 0xff) return;
+
+    const std::uint32_t metric = rtnl_route_get_priority(entry);
+    const auto target = target_of(entry);
+    if (removed || !target) {
+        // What leads elsewhere now has replaced what was there; what leads elsewhere and is removed
+        // was never there, or was one of several.
+        if (!routes.remove(prefix, metric) && !listing()) socket->resync();
+        return;
+    }
+    using How = RouteTable::How;
+    How how = How::Replace;
+    // Next hops of an IPv6 multipath route are removed one by one.
+    const bool several = family == AF_INET6 && rtnl_route_get_nnexthops(entry) > 1;
+    if ((flags & NLM_F_APPEND) != 0 || several) how = How::Append;
+    if ((flags & NLM_F_MULTI) != 0 && !several) how = How::Dump;
+    routes.set(prefix, metric, *target, how);
+}
+
+void NetlinkMirror::Core::begin() {
+    ++generation;
+    routes.mark();
+    neighbours.mark();
+}
+
+void NetlinkMirror::Core::end() {
+    complete = true;
+    for (auto it = links.begin(); it != links.end();) {
+        const auto at = it++;
+        if (at->second.generation == generation) continue;
+        if (at->second.port && hooks.link) hooks.link(*at->second.port, false);
+        links.erase(at);
+    }
+    std::erase_if(own, [this](const OwnAddress& a) { return a.generation != generation; });
+    routes.sweep();
+    neighbours.sweep();
+    install_locals();
+    if (hooks.changed)
+        for (const MirroredPort& port : ports) hooks.changed(port.port);
+}
+
+void NetlinkMirror::Core::ask(std::uint16_t port, const IpAddress& address) {
+    for (const auto& [ifindex, link] : links)
+        if (link.port == port && link.up) return socket->resolve(ifindex, address);
+}
+
+NetlinkMirror::NetlinkMirror() = default;
+NetlinkMirror::~NetlinkMirror() = default;
+
+std::unique_ptr<NetlinkMirror> NetlinkMirror::create(Rib& rib, std::vector<MirroredPort> ports,
+                                                     Hooks hooks, std::string* error) {
+    std::unique_ptr<NetlinkMirror> mirror(new NetlinkMirror);
+    mirror->core_ = std::make_unique<Core>(rib, std::move(ports), std::move(hooks));
+    Core* core = mirror->core_.get();
+    core->socket = NetlinkSocket::create({[core](nl_msg* message) { core->message(message); },
+                                          [core] { core->begin(); }, [core] { core->end(); }},
+                                         error);
+    if (!core->socket) return nullptr;
+    return mirror;
+}
+
+void NetlinkMirror::poll() {
+    core_->socket->poll();
+    const std::uint64_t now = now_ms();
+    if (now - core_->housekept_ms < kHousekeepingMs) return;
+    core_->housekept_ms = now;
+    core_->rib.for_each_unresolved([&](std::uint16_t port, const IpAddress& address) {
+        core_->neighbours.want(port, address, now);
+    });
+    core_->neighbours.refresh(now);
+}
+
+int NetlinkMirror::fd() const {
+    return core_->socket->fd();
+}
+bool NetlinkMirror::synced() const {
+    return core_->complete && core_->socket->synced();
+}
+void NetlinkMirror::want(std::uint16_t port, const IpAddress& address) {
+    core_->neighbours.want(port, address, now_ms());
+}
+
+std::vector<IpAddress> NetlinkMirror::locals() const {
+    std::vector<IpAddress> addresses;
+    for (const auto& [address, port] : core_->installed) addresses.push_back(address);
+    return addresses;
+}
+std::uint64_t NetlinkMirror::locals_generation() const {
+    return core_->locals_generation;
+}
+
+std::vector<IpAddress> NetlinkMirror::addresses(std::uint16_t port) const {
+    std::vector<IpAddress> addresses;
+    for (const OwnAddress& a : core_->own)
+        if (core_->port_of(a.ifindex) == port) addresses.push_back(a.address);
+    return addresses;
+}
+
+bool NetlinkMirror::up(std::uint16_t port) const {
+    for (const auto& [ifindex, link] : core_->links)
+        if (link.port == port) return link.up;
+    return false;
+}
+
+std::uint64_t NetlinkMirror::refused_routes() const {
+    return core_->routes.refused();
+}
+
+}  // namespace dr

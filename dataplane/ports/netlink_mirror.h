@@ -1,0 +1,71 @@
+// Mirrors the kernel's view of the ports whose interface the kernel keeps: links, addresses,
+// neighbours and the routes of the main table go into the Rib, as they are and as they change. It
+// goes on when drd is down.
+//
+//   address of any interface        -> Local (127/8, ::1, and other interfaces' fe80:: left out)
+//   route through a port            -> NextHop; without gateway -> Glean (connected)
+//   blackhole, unreachable, prohibit -> Blackhole
+//   neighbour on a port             -> NextHop
+//
+// Routes through interfaces that are no ports are not there for the data plane: the next best route
+// through a port is taken instead. Of a multipath route the first next hop that is usable is taken.
+// Routing rules and tables other than main are not followed.
+//
+// Thread: the writer.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/tables/rib.h"
+
+namespace dr {
+
+struct MirroredPort {
+    std::uint16_t port;
+    std::string interface;
+};
+
+class NetlinkMirror final {
+  public:
+    struct Hooks {
+        // A port's interface went up (running) or down.
+        std::function<void(std::uint16_t port, bool up)> link;
+        // The addresses of a port's interface, or its MTU or MAC, have changed.
+        std::function<void(std::uint16_t port)> changed;
+    };
+    static std::unique_ptr<NetlinkMirror> create(Rib& rib, std::vector<MirroredPort> ports,
+                                                 Hooks hooks, std::string* error);
+    ~NetlinkMirror();
+    NetlinkMirror(const NetlinkMirror&) = delete;
+    NetlinkMirror& operator=(const NetlinkMirror&) = delete;
+
+    // Takes what the kernel has sent, and asks it for neighbours that are missing or stale. Call it
+    // when fd() is readable, and a few times a second.
+    void poll();
+    [[nodiscard]] int fd() const;
+    // Everything that was there at start is in the Rib.
+    [[nodiscard]] bool synced() const;
+
+    // A worker, or the Rib, needs this neighbour.
+    void want(std::uint16_t port, const IpAddress& address);
+
+    // All own addresses of the namespace, and a number that grows when the set changes.
+    [[nodiscard]] std::vector<IpAddress> locals() const;
+    [[nodiscard]] std::uint64_t locals_generation() const;
+    // The addresses of a port's interface, in the kernel's order.
+    [[nodiscard]] std::vector<IpAddress> addresses(std::uint16_t port) const;
+    // false: the interface is gone, or down.
+    [[nodiscard]] bool up(std::uint16_t port) const;
+    // Routes that found no room in the tables, ever.
+    [[nodiscard]] std::uint64_t refused_routes() const;
+
+  private:
+    NetlinkMirror();
+    struct Core;
+    std::unique_ptr<Core> core_;
+};
+
+}  // namespace dr

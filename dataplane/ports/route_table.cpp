@@ -1,0 +1,99 @@
+#include "dataplane/ports/route_table.h"
+
+#include <algorithm>
+
+namespace dr {
+
+namespace {
+
+RouteSource source_of(const RouteTarget& target) {
+    return target.kind == RouteTarget::Kind::Connected ? RouteSource::Connected
+                                                       : RouteSource::Route;
+}
+
+}  // namespace
+
+void RouteTable::set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target,
+                     How how) {
+    Prefix& state = prefixes_[prefix];
+    const auto at = std::lower_bound(state.entries.begin(), state.entries.end(), metric,
+                                     [](const Entry& e, std::uint32_t m) { return e.metric < m; });
+    if (at == state.entries.end() || at->metric != metric) {
+        state.entries.insert(at, Entry{metric, generation_, target, how == How::Append});
+    } else {
+        const bool met = at->generation == generation_;
+        const bool another = how == How::Append || (how == How::Dump && met);
+        at->several = at->several || another;
+        at->generation = generation_;
+        if (!another) at->target = target;
+    }
+    install(prefix, state);
+}
+
+bool RouteTable::remove(const IpPrefix& prefix, std::uint32_t metric) {
+    const auto found = prefixes_.find(prefix);
+    if (found == prefixes_.end()) return true;
+    auto& entries = found->second.entries;
+    const auto at = std::find_if(entries.begin(), entries.end(),
+                                 [&](const Entry& e) { return e.metric == metric; });
+    if (at == entries.end()) return true;
+    const bool several = at->several;
+    entries.erase(at);
+    install(prefix, found->second);
+    if (entries.empty()) prefixes_.erase(found);
+    return !several;
+}
+
+void RouteTable::sweep() {
+    for (auto it = prefixes_.begin(); it != prefixes_.end();) {
+        auto& entries = it->second.entries;
+        const auto removed =
+            std::erase_if(entries, [&](const Entry& e) { return e.generation != generation_; });
+        if (removed != 0) install(it->first, it->second);
+        it = entries.empty() ? prefixes_.erase(it) : std::next(it);
+    }
+}
+
+void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
+    if (state.entries.empty()) return uninstall(prefix, state);
+    const RouteTarget& best = state.entries.front().target;
+    if (state.installed && state.target == best) return;
+
+    NextHopIndex next_hop{};
+    Target target(TargetKind::Blackhole, 0);
+    if (best.kind == RouteTarget::Kind::Connected) target = Target(TargetKind::Glean, best.port);
+    if (best.kind == RouteTarget::Kind::Gateway) {
+        next_hop = rib_.acquire_next_hop(best.port, best.gateway);
+        target = Target(TargetKind::NextHop, next_hop.value);
+    }
+    const bool room = best.kind != RouteTarget::Kind::Gateway || next_hop.value != 0;
+    // The new target replaces the old one in place where the source is the same, so that no packet
+    // finds neither.
+    if (!room || !rib_.insert(prefix, source_of(best), target)) {
+        if (next_hop.value != 0) rib_.release_next_hop(next_hop);
+        ++refused_;
+        return uninstall(prefix, state);
+    }
+    const bool same_source = state.installed && source_of(state.target) == source_of(best);
+    if (same_source)
+        release(state);
+    else
+        uninstall(prefix, state);
+    state.installed = true;
+    state.target = best;
+    state.next_hop = next_hop;
+}
+
+void RouteTable::uninstall(const IpPrefix& prefix, Prefix& state) {
+    if (!state.installed) return;
+    rib_.remove(prefix, source_of(state.target));
+    release(state);
+}
+
+void RouteTable::release(Prefix& state) {
+    if (state.next_hop.value != 0) rib_.release_next_hop(state.next_hop);
+    state.installed = false;
+    state.next_hop = {};
+}
+
+}  // namespace dr

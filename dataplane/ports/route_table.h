@@ -1,0 +1,70 @@
+// The kernel's routes as the data plane sees them: of several routes to one prefix the one with the
+// lowest metric is in the Rib. Knows nothing of netlink.
+//
+// Thread: the writer.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "dataplane/tables/rib.h"
+
+namespace dr {
+
+// Where a route leads.
+struct RouteTarget {
+    enum class Kind : std::uint8_t { Gateway, Connected, Blackhole };
+    Kind kind{};
+    std::uint16_t port{};  // Gateway, Connected
+    IpAddress gateway;     // Gateway; its family may differ from the prefix's (RFC 5549)
+    friend bool operator==(const RouteTarget&, const RouteTarget&) = default;
+};
+
+class RouteTable final {
+  public:
+    explicit RouteTable(Rib& rib) : rib_(rib) {}
+    RouteTable(const RouteTable&) = delete;
+    RouteTable& operator=(const RouteTable&) = delete;
+
+    enum class How : std::uint8_t {
+        Replace,  // the only one of its prefix and metric
+        Append,   // one of several of its prefix and metric; the first one met is used
+        Dump,     // part of a listing of all routes: several, if it is met twice since mark()
+    };
+    // Adds the route or changes it.
+    void set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target, How how);
+    // false: it was one of several, so another may still be there: list the routes again.
+    bool remove(const IpPrefix& prefix, std::uint32_t metric);
+
+    // Mark and sweep: sweep() removes what was not set since mark().
+    void mark() { ++generation_; }
+    void sweep();
+
+    [[nodiscard]] std::size_t size() const { return prefixes_.size(); }
+    // Routes that found no room in the lookup table or the next hop table, ever.
+    [[nodiscard]] std::uint64_t refused() const { return refused_; }
+
+  private:
+    struct Entry {
+        std::uint32_t metric;
+        std::uint32_t generation;
+        RouteTarget target;
+        bool several;
+    };
+    struct Prefix {
+        std::vector<Entry> entries;  // by metric
+        bool installed = false;
+        RouteTarget target;       // as installed
+        NextHopIndex next_hop{};  // held
+    };
+    void install(const IpPrefix& prefix, Prefix& state);
+    void uninstall(const IpPrefix& prefix, Prefix& state);
+    void release(Prefix& state);  // what the installed target holds
+
+    Rib& rib_;
+    std::map<IpPrefix, Prefix> prefixes_;
+    std::uint32_t generation_ = 0;
+    std::uint64_t refused_ = 0;
+};
+
+}  // namespace dr

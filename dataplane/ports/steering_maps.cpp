@@ -1,0 +1,88 @@
+#include "dataplane/ports/steering_maps.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace dr {
+
+bool SteeringMaps::take_over(const std::string& interface, std::string* error) {
+    std::string name;
+    switch (xdp_attachment(interface, &name)) {
+        case XdpAttachment::None:
+            return true;
+        case XdpAttachment::Foreign:
+            *error = fmt::format(
+                "{} has an XDP program of someone else's ({}); detach it first: ip "
+                "link set dev {} xdp off",
+                interface, name, interface);
+            return false;
+        case XdpAttachment::Ours:
+            break;
+    }
+    std::string ignored;
+    if (const auto maps = XdpMaps::of_interface(interface, &ignored)) {
+        for (const IpAddress& address : maps->locals()) locals_.insert(address);
+        for (const IpPrefix& prefix : maps->pools()) pools_.insert(prefix);
+    }
+    if (xdp_detach(interface)) return true;
+    *error = fmt::format(
+        "{} still has the XDP program of an earlier run, and it cannot be detached; "
+        "try: ip link set dev {} xdp off",
+        interface, interface);
+    return false;
+}
+
+bool SteeringMaps::adopt(std::optional<XdpMaps> maps) {
+    if (!maps) return false;
+    // A full map is reported by the next set_locals() or set_pools().
+    for (const IpAddress& address : locals_) (void)maps->add_local(address);
+    for (const IpPrefix& prefix : pools_) (void)maps->add_pool(prefix);
+    ports_.push_back(std::move(*maps));
+    return true;
+}
+
+bool SteeringMaps::add_interface(const std::string& interface, std::string* error) {
+    return adopt(XdpMaps::of_interface(interface, error));
+}
+
+bool SteeringMaps::add_program(int program_fd, std::string* error) {
+    return adopt(XdpMaps::of_program(program_fd, error));
+}
+
+bool SteeringMaps::set_locals(const std::vector<IpAddress>& addresses) {
+    const std::set<IpAddress> wanted(addresses.begin(), addresses.end());
+    bool good = true;
+    for (const IpAddress& address : locals_)
+        if (!wanted.contains(address))
+            for (const XdpMaps& port : ports_) port.remove_local(address);
+    for (const IpAddress& address : wanted)
+        for (const XdpMaps& port : ports_) good = port.add_local(address) && good;
+    locals_ = wanted;
+    return good;
+}
+
+bool SteeringMaps::set_pools(const std::vector<IpPrefix>& prefixes, bool keep_others) {
+    const std::set<IpPrefix> wanted(prefixes.begin(), prefixes.end());
+    bool good = true;
+    for (const IpPrefix& prefix : wanted) good = add_pool(prefix) && good;
+    if (keep_others) return good;
+    const std::set<IpPrefix> known = pools_;
+    for (const IpPrefix& prefix : known)
+        if (!wanted.contains(prefix)) remove_pool(prefix);
+    return good;
+}
+
+bool SteeringMaps::add_pool(const IpPrefix& prefix) {
+    bool good = true;
+    for (const XdpMaps& port : ports_) good = port.add_pool(prefix) && good;
+    pools_.insert(prefix);
+    return good;
+}
+
+void SteeringMaps::remove_pool(const IpPrefix& prefix) {
+    for (const XdpMaps& port : ports_) port.remove_pool(prefix);
+    pools_.erase(prefix);
+}
+
+}  // namespace dr

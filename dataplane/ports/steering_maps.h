@@ -1,0 +1,44 @@
+// What the steering programs of all AF_XDP ports are told: own addresses and subscriber pools.
+//
+// What a killed run had told its programs is inherited: from the moment a new program is attached,
+// packets for the pools go to the data plane again, also while drd has not sent the pools yet.
+//
+// Thread: the writer (and main before it).
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dataplane/ports/xdp_program.h"
+
+namespace dr {
+
+class SteeringMaps final {
+  public:
+    // Before a port starts: remembers what a program left behind on the interface knows, and
+    // detaches it. false and a reason: a foreign program is there, or the kernel refused.
+    bool take_over(const std::string& interface, std::string* error);
+    // After it has started: finds the maps of the program that is attached now and fills them.
+    bool add_interface(const std::string& interface, std::string* error);
+    // The same for a loaded program (tests).
+    bool add_program(int program_fd, std::string* error);
+
+    // All own addresses; others are forgotten. false: a map is full, the rest is installed.
+    bool set_locals(const std::vector<IpAddress>& addresses);
+    // All pools. keep_others: what is known besides stays (until drd has sent everything).
+    bool set_pools(const std::vector<IpPrefix>& prefixes, bool keep_others);
+    bool add_pool(const IpPrefix& prefix);
+    void remove_pool(const IpPrefix& prefix);
+
+    [[nodiscard]] bool empty() const { return ports_.empty(); }
+
+  private:
+    bool adopt(std::optional<XdpMaps> maps);
+
+    std::vector<XdpMaps> ports_;
+    std::set<IpAddress> locals_;
+    std::set<IpPrefix> pools_;
+};
+
+}  // namespace dr

@@ -1,0 +1,206 @@
+#include "dataplane/ports/xdp_program.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <net/if.h>
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "dataplane/ports/xdp_steer.h"
+#include "xdp_steer.skel.h"
+
+namespace dr {
+
+namespace {
+
+dr_local_key local_key(const IpAddress& address) {
+    dr_local_key key{};
+    if (address.family == 6) {
+        std::memcpy(key.address, address.bytes.data(), 16);
+    } else {
+        key.address[10] = key.address[11] = 0xff;
+        std::memcpy(key.address + 12, address.bytes.data(), 4);
+    }
+    return key;
+}
+
+IpAddress from_key(const dr_local_key& key) {
+    static constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    IpAddress address;
+    address.family = std::memcmp(key.address, kMapped.data(), 12) == 0 ? 4 : 6;
+    if (address.family == 4)
+        std::memcpy(address.bytes.data(), key.address + 12, 4);
+    else
+        std::memcpy(address.bytes.data(), key.address, 16);
+    return address;
+}
+
+template <typename Key>
+Key pool_key(const IpPrefix& prefix) {
+    Key key{};
+    key.length = prefix.length;
+    std::memcpy(key.address, prefix.address.bytes.data(), sizeof key.address);
+    return key;
+}
+
+template <typename Key>
+std::vector<Key> keys_of(int map) {
+    std::vector<Key> keys;
+    Key key{};
+    const void* previous = nullptr;
+    while (bpf_map_get_next_key(map, previous, &key) == 0) {
+        keys.push_back(key);
+        previous = &keys.back();
+    }
+    return keys;
+}
+
+template <typename Key>
+void pools_of(int map, std::uint8_t family, std::vector<IpPrefix>* out) {
+    for (const Key& key : keys_of<Key>(map)) {
+        IpPrefix prefix;
+        prefix.address.family = family;
+        std::memcpy(prefix.address.bytes.data(), key.address, sizeof key.address);
+        prefix.length = static_cast<std::uint8_t>(key.length);
+        out->push_back(prefix);
+    }
+}
+
+bool put(const FileDescriptor& map, const void* key) {
+    const std::uint8_t present = 1;
+    return bpf_map_update_elem(map.get(), key, &present, BPF_ANY) == 0;
+}
+
+FileDescriptor attached_program(unsigned ifindex) {
+    __u32 id = 0;
+    if (bpf_xdp_query_id(static_cast<int>(ifindex), 0, &id) != 0 || id == 0) return {};
+    return FileDescriptor(bpf_prog_get_fd_by_id(id));
+}
+
+}  // namespace
+
+std::optional<XdpObjectFile> XdpObjectFile::create(std::string* error) {
+    std::size_t size = 0;
+    const void* bytes = xdp_steer__elf_bytes(&size);
+    XdpObjectFile file;
+    file.fd_ = FileDescriptor(memfd_create("dr-xdp-steer", MFD_CLOEXEC));
+    if (!file.fd_.valid() || write(file.fd_.get(), bytes, size) != static_cast<ssize_t>(size)) {
+        *error =
+            fmt::format("cannot hold the steering program in memory: {}", std::strerror(errno));
+        return std::nullopt;
+    }
+    return file;
+}
+
+std::optional<XdpMaps> XdpMaps::of_program(int program_fd, std::string* error) {
+    std::array<__u32, 16> ids{};
+    bpf_prog_info info{};
+    info.nr_map_ids = static_cast<__u32>(ids.size());
+    info.map_ids = reinterpret_cast<std::uintptr_t>(ids.data());
+    __u32 length = sizeof info;
+    XdpMaps maps;
+    if (bpf_obj_get_info_by_fd(program_fd, &info, &length) == 0) {
+        for (__u32 i = 0; i < info.nr_map_ids && i < ids.size(); ++i) {
+            FileDescriptor fd(bpf_map_get_fd_by_id(ids[i]));
+            bpf_map_info map{};
+            length = sizeof map;
+            if (!fd.valid() || bpf_obj_get_info_by_fd(fd.get(), &map, &length) != 0) continue;
+            const std::string name = map.name;
+            if (name == "locals" && map.key_size == sizeof(dr_local_key))
+                maps.locals_ = std::move(fd);
+            else if (name == "pools4" && map.key_size == sizeof(dr_pool4_key))
+                maps.pools4_ = std::move(fd);
+            else if (name == "pools6" && map.key_size == sizeof(dr_pool6_key))
+                maps.pools6_ = std::move(fd);
+        }
+    }
+    if (maps.locals_.valid() && maps.pools4_.valid() && maps.pools6_.valid()) return maps;
+    *error = fmt::format(
+        "cannot open the maps of the steering program (CAP_BPF or root is needed): "
+        "{}",
+        std::strerror(errno));
+    return std::nullopt;
+}
+
+std::optional<XdpMaps> XdpMaps::of_interface(const std::string& interface, std::string* error) {
+    std::string name;
+    if (xdp_attachment(interface, &name) != XdpAttachment::Ours) {
+        *error = fmt::format("the steering program is not attached to {}{}", interface,
+                             name.empty() ? "" : "; another is: " + name);
+        return std::nullopt;
+    }
+    return of_program(attached_program(if_nametoindex(interface.c_str())).get(), error);
+}
+
+bool XdpMaps::add_local(const IpAddress& address) const {
+    const dr_local_key key = local_key(address);
+    return put(locals_, &key);
+}
+
+void XdpMaps::remove_local(const IpAddress& address) const {
+    const dr_local_key key = local_key(address);
+    bpf_map_delete_elem(locals_.get(), &key);
+}
+
+bool XdpMaps::add_pool(const IpPrefix& prefix) const {
+    if (prefix.address.family == 4) {
+        const auto key = pool_key<dr_pool4_key>(prefix);
+        return put(pools4_, &key);
+    }
+    const auto key = pool_key<dr_pool6_key>(prefix);
+    return put(pools6_, &key);
+}
+
+void XdpMaps::remove_pool(const IpPrefix& prefix) const {
+    if (prefix.address.family == 4) {
+        const auto key = pool_key<dr_pool4_key>(prefix);
+        bpf_map_delete_elem(pools4_.get(), &key);
+    } else {
+        const auto key = pool_key<dr_pool6_key>(prefix);
+        bpf_map_delete_elem(pools6_.get(), &key);
+    }
+}
+
+std::vector<IpAddress> XdpMaps::locals() const {
+    std::vector<IpAddress> addresses;
+    for (const dr_local_key& key : keys_of<dr_local_key>(locals_.get()))
+        addresses.push_back(from_key(key));
+    return addresses;
+}
+
+std::vector<IpPrefix> XdpMaps::pools() const {
+    std::vector<IpPrefix> prefixes;
+    pools_of<dr_pool4_key>(pools4_.get(), 4, &prefixes);
+    pools_of<dr_pool6_key>(pools6_.get(), 6, &prefixes);
+    return prefixes;
+}
+
+XdpAttachment xdp_attachment(const std::string& interface, std::string* name) {
+    name->clear();
+    const unsigned ifindex = if_nametoindex(interface.c_str());
+    __u32 id = 0;
+    if (ifindex == 0 || bpf_xdp_query_id(static_cast<int>(ifindex), 0, &id) != 0 || id == 0)
+        return XdpAttachment::None;
+    const FileDescriptor program = attached_program(ifindex);
+    bpf_prog_info info{};
+    __u32 length = sizeof info;
+    if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) {
+        *name = fmt::format("id {}", id);
+        return XdpAttachment::Foreign;
+    }
+    *name = info.name;
+    return *name == DR_XDP_PROGRAM ? XdpAttachment::Ours : XdpAttachment::Foreign;
+}
+
+bool xdp_detach(const std::string& interface) {
+    std::string name;
+    if (xdp_attachment(interface, &name) != XdpAttachment::Ours) return true;
+    const auto ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+    return bpf_xdp_detach(ifindex, 0, nullptr) == 0;
+}
+
+}  // namespace dr

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/* Steering on a port that the kernel keeps (AF_XDP): what is the data plane's goes to its socket,
+ * all else stays with the kernel.
+ *
+ *   to an own address (`locals`): GRE, UDP with destination port 4754, fragments that may be of
+ *       these, ICMP and ICMPv6 errors about packets of these   -> data plane
+ *   to an own address, anything else (BGP, SSH, ping, ND)       -> kernel
+ *   to a subscriber pool (`pools4`, `pools6`)                   -> data plane
+ *   anything else, VLAN tags included                           -> kernel
+ *
+ * Own addresses are looked up first, so an own address inside a pool keeps its kernel.
+ *
+ * Fragments: the protocol is known in each fragment, the port only in the first. So every fragment
+ * of GRE and of UDP to an own address goes to the data plane, where it is counted and dropped
+ * (tunnels do not reassemble); a fragmented UDP datagram for another service on such an address is
+ * lost. TCP and ICMP fragments stay with the kernel.
+ *
+ * With no data plane reading, the socket map is empty and these packets are dropped. They never
+ * fall through to the kernel, which would route packets for a pool back to where they came from.
+ *
+ * Limits, for the verifier's sake: up to 6 IPv6 extension headers; a packet with more stays with
+ * the kernel when it is for an own address.
+ */
+#include "dataplane/ports/xdp_steer.h"
+
+/* In this order: bpf_helpers.h stands on linux/bpf.h. */
+/* clang-format off */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+
+#include "dataplane/ports/xdp_steer.h"
+
+#define GRE_UDP_PORT 4754 /* RFC 8086 section 8 */
+#define MAX_EXTENSIONS 6
+
+#define PROTO_ICMP 1
+#define PROTO_UDP 17
+#define PROTO_GRE 47
+#define PROTO_ICMP6 58
+
+struct {
+    __uint(type, BPF_MAP_TYPE_XSKMAP);
+    __uint(max_entries, DR_XDP_QUEUES);
+    __type(key, __u32);
+    __type(value, __u32);
+} xsks_map SEC(".maps"); /* the name that the poll-mode driver looks for */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, DR_XDP_LOCALS);
+    __type(key, struct dr_local_key);
+    __type(value, __u8);
+} locals SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, DR_XDP_POOLS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct dr_pool4_key);
+    __type(value, __u8);
+} pools4 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, DR_XDP_POOLS);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct dr_pool6_key);
+    __type(value, __u8);
+} pools6 SEC(".maps");
+
+struct ipv4 {
+    __u8 version_ihl, tos;
+    __be16 total_length, id, fragment;
+    __u8 ttl, protocol;
+    __be16 checksum;
+    __u8 source[4], destination[4];
+};
+struct ipv6 {
+    __be32 version_class_flow;
+    __be16 payload_length;
+    __u8 next_header, hop_limit;
+    __u8 source[16], destination[16];
+};
+struct udp {
+    __be16 source, destination, length, checksum;
+};
+struct extension {
+    __u8 next_header, length;
+    __be16 fragment; /* of a fragment header: offset, reserved, more */
+};
+struct icmp_error {
+    __u8 type, code;
+    __be16 checksum;
+    __u32 rest;
+};
+
+static __always_inline int to_data_plane(struct xdp_md* ctx) {
+    return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_DROP);
+}
+
+/* A packet that we sent as a tunnel packet, as quoted in an ICMP error. Eight bytes of its payload
+ * are always there (RFC 792, RFC 4443), so both UDP ports are. Ours has 4754 on one side at least.
+ */
+static __always_inline int quotes_tunnel(__u8 protocol, void* l4, void* end) {
+    struct udp* udp = l4;
+    if (protocol == PROTO_GRE) return 1;
+    if (protocol != PROTO_UDP || (void*)(udp + 1) > end) return 0;
+    return udp->destination == bpf_htons(GRE_UDP_PORT) || udp->source == bpf_htons(GRE_UDP_PORT);
+}
+
+static __always_inline int icmp4_about_tunnel(void* l4, void* end) {
+    struct icmp_error* error = l4;
+    struct ipv4* quoted = (void*)(error + 1);
+    __u32 length;
+    if ((void*)(quoted + 1) > end) return 0;
+    /* destination unreachable, time exceeded, parameter problem */
+    if (error->type != 3 && error->type != 11 && error->type != 12) return 0;
+    length = (quoted->version_ihl & 15u) * 4u;
+    if (length < sizeof(*quoted)) return 0;
+    return quotes_tunnel(quoted->protocol, (void*)quoted + length, end);
+}
+
+/* We send no extension headers outside of tunnels, so a quoted one is not ours. */
+static __always_inline int icmp6_about_tunnel(void* l4, void* end) {
+    struct icmp_error* error = l4;
+    struct ipv6* quoted = (void*)(error + 1);
+    if ((void*)(quoted + 1) > end) return 0;
+    if (error->type < 1 || error->type > 4) return 0;
+    return quotes_tunnel(quoted->next_header, quoted + 1, end);
+}
+
+static __always_inline int is_tunnel(__u8 protocol, int fragment, void* l4, void* end) {
+    struct udp* udp = l4;
+    switch (protocol) {
+        case PROTO_GRE:
+            return 1;
+        case PROTO_UDP:
+            if (fragment) return 1;
+            return (void*)(udp + 1) <= end && udp->destination == bpf_htons(GRE_UDP_PORT);
+        case PROTO_ICMP:
+            return !fragment && icmp4_about_tunnel(l4, end);
+        default:
+            return 0;
+    }
+}
+
+static __always_inline int steer4(struct xdp_md* ctx, struct ipv4* ip, void* end) {
+    struct dr_local_key local = {};
+    struct dr_pool4_key pool = {.length = 32};
+    __u32 length;
+    if ((void*)(ip + 1) > end) return XDP_PASS;
+    local.address[10] = local.address[11] = 0xff;
+    __builtin_memcpy(local.address + 12, ip->destination, 4);
+    if (bpf_map_lookup_elem(&locals, &local)) {
+        length = (ip->version_ihl & 15u) * 4u;
+        if (length < sizeof(*ip)) return XDP_PASS;
+        if (is_tunnel(ip->protocol, (ip->fragment & bpf_htons(0x3fff)) != 0, (void*)ip + length,
+                      end))
+            return to_data_plane(ctx);
+        return XDP_PASS;
+    }
+    __builtin_memcpy(pool.address, ip->destination, 4);
+    return bpf_map_lookup_elem(&pools4, &pool) ? to_data_plane(ctx) : XDP_PASS;
+}
+
+/* What follows the extension headers of a packet for an own address. */
+static __always_inline int tunnel6(struct ipv6* ip, void* end) {
+    void* at = ip + 1;
+    __u8 protocol = ip->next_header;
+#pragma unroll
+    for (int i = 0; i < MAX_EXTENSIONS; ++i) {
+        struct extension* header = at;
+        /* hop-by-hop, routing, fragment, destination options */
+        if (protocol != 0 && protocol != 43 && protocol != 44 && protocol != 60) break;
+        if ((void*)(header + 1) > end) return 0;
+        if (protocol == 44) {
+            /* An atomic fragment (RFC 6946) is whole. */
+            if (header->fragment & bpf_htons(0xfff9)) {
+                protocol = header->next_header;
+                return protocol == PROTO_GRE || protocol == PROTO_UDP;
+            }
+            at += 8;
+        } else {
+            at += (header->length + 1u) * 8u;
+        }
+        protocol = header->next_header;
+    }
+    if (protocol == PROTO_ICMP) return 0; /* ICMP of IPv4 has no business here */
+    if (protocol == PROTO_ICMP6) return icmp6_about_tunnel(at, end);
+    return is_tunnel(protocol, 0, at, end);
+}
+
+static __always_inline int steer6(struct xdp_md* ctx, struct ipv6* ip, void* end) {
+    struct dr_local_key local;
+    struct dr_pool6_key pool = {.length = 128};
+    if ((void*)(ip + 1) > end) return XDP_PASS;
+    __builtin_memcpy(local.address, ip->destination, 16);
+    if (bpf_map_lookup_elem(&locals, &local))
+        return tunnel6(ip, end) ? to_data_plane(ctx) : XDP_PASS;
+    __builtin_memcpy(pool.address, ip->destination, 16);
+    return bpf_map_lookup_elem(&pools6, &pool) ? to_data_plane(ctx) : XDP_PASS;
+}
+
+SEC("xdp")
+int dr_xdp_steer(struct xdp_md* ctx) {
+    void* data = (void*)(long)ctx->data;
+    void* end = (void*)(long)ctx->data_end;
+    struct ethhdr* ethernet = data;
+    if ((void*)(ethernet + 1) > end) return XDP_PASS;
+    if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return steer4(ctx, (void*)(ethernet + 1), end);
+    if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return steer6(ctx, (void*)(ethernet + 1), end);
+    return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
