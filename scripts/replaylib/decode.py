@@ -15,8 +15,6 @@ bind_layers(UDP, GRE, sport=GRE_UDP_PORT)
 def _fields(frame):
     """[(layer number, layer name, field name, value as text)] of a decoded frame."""
     rows = []
-    if frame is None:
-        return rows
     layer, number = Ether(frame), 0
     while not isinstance(layer, NoPayload):
         for description in layer.fields_desc:
@@ -52,10 +50,9 @@ def _table(expected, sent):
 
 def _hex(expected, sent):
     """Rows of 16 bytes that differ."""
-    a, b = expected or b"", sent or b""
     lines = []
-    for at in range(0, max(len(a), len(b)), 16):
-        x, y = a[at:at + 16], b[at:at + 16]
+    for at in range(0, max(len(expected), len(sent)), 16):
+        x, y = expected[at:at + 16], sent[at:at + 16]
         if x == y:
             continue
         marks = "".join("   " if n < len(x) and n < len(y) and x[n] == y[n] else "^^ "
@@ -70,6 +67,19 @@ def _hex(expected, sent):
 
 def side_by_side(expected, sent) -> list:
     """Lines of text; either frame may be None (missing)."""
-    sizes = [f"{len(f)} bytes" if f is not None else "no such frame" for f in (expected, sent)]
+    if expected is None or sent is None:
+        return _alone(expected or sent, "sent, not expected" if expected is None else "not sent")
+    sizes = [f"{len(f)} bytes" for f in (expected, sent)]
     return [f"      {'':24} {sizes[0]:{WIDTH}} {sizes[1]}", *_table(expected, sent),
             "      bytes that differ:", *_hex(expected, sent)]
+
+
+def _alone(frame, what):
+    """A frame that has no counterpart."""
+    lines, shown = [f"      {what}: {len(frame)} bytes"], None
+    for number, layer, name, value in _fields(frame):
+        if shown != number:
+            lines.append(f"      {layer}")
+            shown = number
+        lines.append(f"        {name:22} {value}")
+    return lines + [f"      {at:04x}  {frame[at:at + 16].hex(' ')}" for at in range(0, len(frame), 16)]

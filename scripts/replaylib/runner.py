@@ -179,8 +179,10 @@ class _Run:
                  f"expected, {len(sent)} sent; frame {n + 1} is the first that differs"]
         want = expected[n] if n < len(expected) else None
         have = sent[n] if n < len(sent) else None
-        from . import decode  # here, because scapy takes long to load
-        self._fail("frames", lines + decode.side_by_side(want, have))
+        if not any(f.kind == "frames" for f in self._result.failures):
+            from . import decode  # here, because scapy takes long to load
+            lines += decode.side_by_side(want, have)
+        self._fail("frames", lines)
 
     def _fail(self, kind, lines):
         self._result.failures.append(Failure(kind, lines))
