@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -42,27 +44,44 @@ json tunnel_json(const Tunnel& t, const Datapath& datapath) {
             {"downlinkBytes", c.rx_bytes}};
 }
 
-sockaddr_un to_address(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path)
-        throw std::system_error(ENAMETOOLONG, std::generic_category(), path);
-    std::memcpy(address.sun_path, path.data(), path.size());
-    return address;
+struct Address {
+    sockaddr_un socket{};
+    socklen_t length{};
+};
+
+bool is_abstract(const std::string& path) {
+    return path.starts_with('@');
+}
+
+Address to_address(const std::string& path) {
+    Address out;
+    out.socket.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof out.socket.sun_path)
+        throw std::system_error(ENAMETOOLONG, std::generic_category(), "socket \"" + path + "\"");
+    std::memcpy(out.socket.sun_path, path.data(), path.size());
+    if (is_abstract(path)) out.socket.sun_path[0] = '\0';
+    out.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+    return out;
 }
 
 // A connected socket, or -1 and errno.
 int connect_to(const std::string& path) {
-    const sockaddr_un address = to_address(path);
+    const Address to = to_address(path);
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 &&
-        ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&to.socket), to.length) != 0) {
         const int error = errno;
         ::close(fd);
         errno = error;
         return -1;
     }
     return fd;
+}
+
+bool may_ask(int client) {
+    ucred peer{};
+    socklen_t length = sizeof peer;
+    return ::getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+           (peer.uid == 0 || peer.uid == ::geteuid());
 }
 
 }  // namespace
@@ -109,13 +128,16 @@ StatusServer::StatusServer(std::string path) : path_(std::move(path)) {
         throw std::system_error(EADDRINUSE, std::generic_category(),
                                 path_ + ": another urd answers here");
     }
-    std::error_code ignored;
-    std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), ignored);
-    ::unlink(path_.c_str());
-    const sockaddr_un address = to_address(path_);
+    const bool file = !is_abstract(path_);
+    if (file) {
+        std::error_code ignored;
+        std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), ignored);
+        ::unlink(path_.c_str());
+    }
+    const Address own = to_address(path_);
     fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd_ < 0 || ::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::chmod(path_.c_str(), 0660) != 0 || ::listen(fd_, 8) != 0) {
+    if (fd_ < 0 || ::bind(fd_, reinterpret_cast<const sockaddr*>(&own.socket), own.length) != 0 ||
+        (file && ::chmod(path_.c_str(), 0660) != 0) || ::listen(fd_, 8) != 0) {
         const int error = errno;
         if (fd_ >= 0) ::close(fd_);
         throw std::system_error(error, std::generic_category(), path_);
@@ -123,7 +145,7 @@ StatusServer::StatusServer(std::string path) : path_(std::move(path)) {
 }
 
 StatusServer::~StatusServer() {
-    ::unlink(path_.c_str());
+    if (!is_abstract(path_)) ::unlink(path_.c_str());
     ::close(fd_);
 }
 
@@ -132,9 +154,8 @@ void StatusServer::answer(const std::string& text) const {
     if (client < 0) return;
     const int room = static_cast<int>(text.size()) * 2;
     ::setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-    if (::send(client, text.data(), text.size(), MSG_NOSIGNAL) < 0) {
-        // The client went away; its loss.
-    }
+    // Who went away in the meantime gets nothing.
+    if (may_ask(client) && ::send(client, text.data(), text.size(), MSG_NOSIGNAL) < 0) errno = 0;
     ::close(client);
 }
 
@@ -148,6 +169,8 @@ std::string ask_status(const std::string& path) {
     while ((got = ::read(fd, buffer.data(), buffer.size())) > 0)
         text.append(buffer.data(), static_cast<std::size_t>(got));
     ::close(fd);
+    if (text.empty())
+        throw std::system_error(EACCES, std::generic_category(), path + " (root only)");
     return text;
 }
 

@@ -9,7 +9,10 @@
 
 namespace dr::ur {
 
-inline constexpr const char* kDefaultSocket = "/run/dr/urd.sock";
+// A name that starts with @ is in the abstract namespace: it belongs to the network namespace, as
+// urd's devices and rules do, and goes with the process. Any other is a file, for urd's user and
+// group. Only root and urd's own user are answered.
+inline constexpr const char* kDefaultSocket = "@urd";
 
 // The state of everything, as JSON.
 std::string status_json(const Config& config, const Datapath& datapath, const std::string& device);
@@ -27,7 +30,7 @@ class StatusServer final {
     StatusServer& operator=(const StatusServer&) = delete;
 
     [[nodiscard]] int fd() const { return fd_; }
-    // Answers one waiting connection. Never blocks: who does not read in time gets less.
+    // Answers one waiting connection. Never blocks.
     void answer(const std::string& text) const;
 
   private:
