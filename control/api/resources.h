@@ -1,0 +1,24 @@
+// dr.v1.Resources: bulk provisioning.
+//
+// Each message is one commit of the store and one transaction of the data plane; 1000 items a
+// message is what makes it fast. An object that refers to something unknown is parked until the
+// client half-closes and judged then, so references may point forward. Results are answered in the
+// order of the items; those behind a parked one wait for it.
+#pragma once
+
+#include "control/api/status.h"
+
+namespace dr::control {
+
+class ResourcesService final : public v1::Resources::Service {
+  public:
+    explicit ResourcesService(Catalog& catalog) : catalog_(catalog) {}
+
+    using Stream = grpc::ServerReaderWriter<v1::ApplyResponse, v1::ApplyRequest>;
+    grpc::Status Apply(grpc::ServerContext* context, Stream* stream) override;
+
+  private:
+    Catalog& catalog_;
+};
+
+}  // namespace dr::control

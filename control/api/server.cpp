@@ -1,0 +1,125 @@
+#include "control/api/server.h"
+
+#include <fmt/format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "control/api/policies.h"
+#include "control/api/pools.h"
+#include "control/api/resources.h"
+#include "control/api/subscribers.h"
+#include "control/api/system.h"
+#include "control/api/tunnels.h"
+#include "control/southbound/channel.h"
+
+namespace dr::control {
+namespace {
+
+constexpr int kMaxMessage = 16 << 20;
+constexpr int kMaxThreads = 512;  // each open stream takes one
+
+std::string read_file(const char* option, const std::string& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::ostringstream out;
+    out << in.rdbuf();
+    if (!in || out.str().empty())
+        throw StartError(
+            fmt::format("{} {}: cannot be read: {}", option, path, std::strerror(errno)));
+    return out.str();
+}
+
+std::shared_ptr<grpc::ServerCredentials> tls(const Options& options) {
+    grpc::SslServerCredentialsOptions ssl(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    ssl.pem_root_certs = read_file("--tls-ca", options.tls_ca);
+    ssl.pem_key_cert_pairs.push_back(
+        {read_file("--tls-key", options.tls_key), read_file("--tls-cert", options.tls_cert)});
+    return grpc::SslServerCredentials(ssl);
+}
+
+// Removes a socket that nobody listens on.
+void clear_socket(const std::string& path) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0) return;
+    if (!S_ISSOCK(status.st_mode))
+        throw StartError(fmt::format("--listen unix:{}: exists and is no socket", path));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+        throw StartError(fmt::format("--listen unix:{}: another process listens there", path));
+    ::unlink(path.c_str());
+}
+
+}  // namespace
+
+struct Server::Services {
+    PoolsService pools;
+    PoliciesService policies;
+    SubscribersService subscribers;
+    ResourcesService resources;
+    TunnelsService tunnels;
+    SystemService system;
+};
+
+Server::Server(const Options& options, const Privileges& privileges, Catalog& catalog, Link& link,
+               ChangeFeed& feed)
+    : services_(new Services{PoolsService(catalog), PoliciesService(catalog),
+                             SubscribersService(catalog, feed, stopping_),
+                             ResourcesService(catalog), TunnelsService(catalog, link, stopping_),
+                             SystemService(catalog, link, stopping_)}) {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    const std::string path = options.on_unix_socket() ? options.socket_path() : "";
+    if (path.size() >= sizeof(sockaddr_un::sun_path))
+        throw StartError(fmt::format("--listen unix:{}: the path is too long for a socket", path));
+    if (!path.empty()) {
+        privileges.make_directory(std::filesystem::path(path).parent_path());
+        clear_socket(path);
+    }
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort(
+        options.listen, path.empty() ? tls(options) : grpc::InsecureServerCredentials(), &port);
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.SetMaxReceiveMessageSize(kMaxMessage);
+    builder.SetMaxSendMessageSize(kMaxMessage);
+    grpc::ResourceQuota quota("drd");
+    quota.SetMaxThreads(kMaxThreads);
+    builder.SetResourceQuota(quota);
+    builder.RegisterService(&services_->pools);
+    builder.RegisterService(&services_->policies);
+    builder.RegisterService(&services_->subscribers);
+    builder.RegisterService(&services_->resources);
+    builder.RegisterService(&services_->tunnels);
+    builder.RegisterService(&services_->system);
+    const mode_t before = ::umask(0117);
+    server_ = builder.BuildAndStart();
+    ::umask(before);
+    if (!server_ || port == 0)
+        throw StartError(fmt::format("--listen {}: cannot listen there", options.listen));
+    if (!path.empty()) privileges.give(path);
+}
+
+Server::~Server() {
+    stop();
+}
+
+void Server::stop() {
+    stopping_.stop();
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+    server_.reset();
+}
+
+}  // namespace dr::control

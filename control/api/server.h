@@ -1,0 +1,33 @@
+// The gRPC server: all services, health, reflection, on a Unix socket or on TCP with mutual TLS.
+#pragma once
+
+#include <memory>
+
+#include "control/api/change_feed.h"
+#include "control/api/status.h"
+#include "control/options.h"
+#include "control/privileges.h"
+
+namespace dr::control {
+
+class Server {
+  public:
+    // Listens when it returns. The socket's directory is made, a socket that nobody listens on is
+    // replaced. Throws StartError.
+    Server(const Options& options, const Privileges& privileges, Catalog& catalog, Link& link,
+           ChangeFeed& feed);
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+    ~Server();
+
+    // Streams end by themselves; calls that are not done after a second are cut off.
+    void stop();
+
+  private:
+    struct Services;
+    Stopping stopping_;
+    std::unique_ptr<Services> services_;
+    std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace dr::control

@@ -1,0 +1,39 @@
+// dr.v1.Subscribers.
+#pragma once
+
+#include "control/api/change_feed.h"
+#include "control/api/status.h"
+
+namespace dr::control {
+
+// What the site's end needs to know: the subscriber seen from the UR, local and remote swapped.
+v1::UserRouterConfig user_router_config(const v1::Subscriber& subscriber, const v1::Policy& policy);
+
+class SubscribersService final : public v1::Subscribers::Service {
+  public:
+    SubscribersService(Catalog& catalog, ChangeFeed& feed, Stopping& stopping)
+        : catalog_(catalog), feed_(feed), stopping_(stopping) {}
+
+    grpc::Status Create(grpc::ServerContext*, const v1::Subscriber*, v1::Subscriber*) override;
+    grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;
+    grpc::Status List(grpc::ServerContext*, const v1::ListSubscribersRequest*,
+                      v1::ListSubscribersResponse*) override;
+    grpc::Status Update(grpc::ServerContext*, const v1::Subscriber*, v1::Subscriber*) override;
+    grpc::Status Delete(grpc::ServerContext*, const v1::DeleteRequest*,
+                        google::protobuf::Empty*) override;
+    grpc::Status Watch(grpc::ServerContext*, const v1::WatchRequest*,
+                       grpc::ServerWriter<v1::SubscriberEvent>*) override;
+    grpc::Status GetUserRouterConfig(grpc::ServerContext*, const v1::GetRequest*,
+                                     v1::UserRouterConfig*) override;
+
+  private:
+    grpc::Status follow(grpc::ServerContext& context, ChangeFeed::Watcher& watcher,
+                        const std::string& name_prefix,
+                        grpc::ServerWriter<v1::SubscriberEvent>& writer);
+
+    Catalog& catalog_;
+    ChangeFeed& feed_;
+    Stopping& stopping_;
+};
+
+}  // namespace dr::control

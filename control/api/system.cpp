@@ -1,0 +1,122 @@
+#include "control/api/system.h"
+
+#include <cstring>
+
+#include "control/api/crud.h"
+
+namespace dr::control {
+namespace {
+
+v1::SystemStatus::DataplaneState to_state(LinkState state) {
+    switch (state) {
+        case LinkState::Absent:
+            return v1::SystemStatus::ABSENT;
+        case LinkState::Syncing:
+            return v1::SystemStatus::SYNCING;
+        case LinkState::InSync:
+            return v1::SystemStatus::IN_SYNC;
+        case LinkState::Refused:
+            return v1::SystemStatus::REFUSED;
+    }
+    return v1::SystemStatus::DATAPLANE_STATE_UNSPECIFIED;
+}
+
+void fill_snapshot(const CountersMap& map, v1::CountersSnapshot& out) {
+    for (const auto& [name, value] : map.all()) (*out.mutable_counters())[name] = value;
+    out.set_incarnation(map.incarnation());
+    out.set_sampled_at_ns(
+        static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
+}
+
+}  // namespace
+
+void SystemService::fill(v1::SystemStatus& out) {
+    // The revision first: what is installed afterwards can only be as new or newer.
+    out.set_store_revision(catalog_.revision());
+    const LinkStatus link = link_.status(true);
+    const auto desired = catalog_.rows();
+    out.set_version(DR_VERSION);
+    out.set_dataplane_state(to_state(link.state));
+    out.set_detail(link.detail);
+    out.set_installed_revision(std::min(link.installed_revision, catalog_.revision()));
+    out.set_drain(catalog_.drain());
+    const southbound::State& state = link.dataplane;
+    if (link.known) {
+        out.set_dataplane_version(
+            {state.build.data(), ::strnlen(state.build.data(), state.build.size())});
+        out.set_dataplane_uuid(uuid_text(state.uuid));
+        out.set_dataplane_epoch(state.epoch);
+    }
+    for (std::size_t t = 0; t < southbound::kTables; ++t) {
+        auto& row = *out.add_rows();
+        row.set_table(southbound::kTableNames[t]);
+        row.set_desired(desired[t]);
+        if (!link.known) continue;
+        row.set_installed(state.rows[t]);
+        row.set_capacity(state.capacity[t]);
+        if (state.memory[t] == 0) continue;
+        auto& memory = *out.add_memory();
+        memory.set_what(southbound::kTableNames[t]);
+        memory.set_bytes(state.memory[t]);
+    }
+}
+
+grpc::Status SystemService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
+                                      v1::SystemStatus* response) {
+    return guarded([&] {
+        fill(*response);
+        return grpc::Status::OK;
+    });
+}
+
+grpc::Status SystemService::SetDrain(grpc::ServerContext*, const v1::SetDrainRequest* request,
+                                     v1::SystemStatus* response) {
+    return guarded([&] {
+        if (const Failure failure = catalog_.set_drain(request->drain()); !failure.ok())
+            return to_status(failure);
+        fill(*response);
+        return grpc::Status::OK;
+    });
+}
+
+grpc::Status SystemService::away() {
+    return {grpc::StatusCode::UNAVAILABLE,
+            "the data plane is away, and its counters with it: " + link_.status(false).detail};
+}
+
+grpc::Status SystemService::GetCounters(grpc::ServerContext*, const google::protobuf::Empty*,
+                                        v1::CountersSnapshot* response) {
+    const auto map = link_.counters();
+    if (!map) return away();
+    fill_snapshot(*map, *response);
+    return grpc::Status::OK;
+}
+
+grpc::Status SystemService::WatchCounters(grpc::ServerContext* context,
+                                          const v1::WatchCountersRequest* request,
+                                          grpc::ServerWriter<v1::CountersSnapshot>* writer) {
+    const auto interval = watch_interval(request->interval_ms());
+    do {
+        const auto map = link_.counters();
+        if (!map) continue;
+        v1::CountersSnapshot snapshot;
+        fill_snapshot(*map, snapshot);
+        if (!writer->Write(snapshot)) break;
+    } while (!context->IsCancelled() && !stopping_.wait_for(interval));
+    return grpc::Status::OK;
+}
+
+grpc::Status SystemService::ListExits(grpc::ServerContext*, const google::protobuf::Empty*,
+                                      v1::ListExitsResponse* response) {
+    const auto map = link_.counters();
+    if (!map) return away();
+    for (const auto& exit : map->exits()) {
+        auto& out = *response->add_exits();
+        out.set_name(exit.name);
+        out.set_help(exit.help);
+        out.set_count(exit.count);
+    }
+    return grpc::Status::OK;
+}
+
+}  // namespace dr::control

@@ -1,0 +1,26 @@
+// dr.v1.Tunnels.
+#pragma once
+
+#include "control/api/status.h"
+
+namespace dr::control {
+
+class TunnelsService final : public v1::Tunnels::Service {
+  public:
+    TunnelsService(Catalog& catalog, Link& link, Stopping& stopping)
+        : catalog_(catalog), link_(link), stopping_(stopping) {}
+
+    grpc::Status List(grpc::ServerContext*, const v1::ListTunnelsRequest*,
+                      v1::ListTunnelsResponse*) override;
+    grpc::Status Watch(grpc::ServerContext*, const v1::WatchTunnelsRequest*,
+                       grpc::ServerWriter<v1::ListTunnelsResponse>*) override;
+
+  private:
+    grpc::Status collect(const v1::ListTunnelsRequest& request, v1::ListTunnelsResponse& response);
+
+    Catalog& catalog_;
+    Link& link_;
+    Stopping& stopping_;
+};
+
+}  // namespace dr::control

@@ -1,0 +1,71 @@
+// drd, the control daemon: store -> catalog -> API and the link to the data plane.
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+
+#include "control/api/change_feed.h"
+#include "control/api/server.h"
+#include "control/model/catalog.h"
+#include "control/options.h"
+#include "control/privileges.h"
+#include "control/southbound/link.h"
+#include "control/store/sqlite.h"
+
+namespace dr::control {
+namespace {
+
+// Blocked in every thread, so that main alone takes them.
+sigset_t block_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    return set;
+}
+
+std::unique_ptr<Store> open_store(const Options& options, const Privileges& privileges) {
+    privileges.make_directory(std::filesystem::path(options.store).parent_path());
+    const Privileges::Acting acting(privileges);
+    return open_sqlite_store(options.store);
+}
+
+int run(const Options& options) {
+    const sigset_t signals = block_signals();
+    const Privileges privileges(options.user);
+    const auto store = open_store(options, privileges);
+    Catalog catalog(*store);
+    ChangeFeed feed;
+    Link link(catalog, options.dataplane);
+    catalog.set_installer(link);
+    catalog.set_listener([&feed](const auto& changes) { feed.publish(changes); });
+    Server server(options, privileges, catalog, link, feed);
+    privileges.drop();
+    link.start();
+    std::puts("drd: ready");
+    std::fflush(stdout);
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    server.stop();
+    link.stop();
+    return 0;
+}
+
+}  // namespace
+}  // namespace dr::control
+
+int main(int argc, char** argv) {
+    dr::control::Options options;
+    int exit_code = 0;
+    if (!dr::control::parse_options(argc, argv, options, exit_code)) return exit_code;
+    try {
+        return dr::control::run(options);
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "drd: error: %s\n", e.what());
+        return 1;
+    }
+}

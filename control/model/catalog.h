@@ -1,0 +1,156 @@
+// The desired state: the only way to change it and to read it.
+//
+// A change goes: judged against the index (in memory) -> given to the data plane, if that is there
+// and in sync -> committed to the store -> published to watchers. The data plane comes before the
+// store so that an object which it has no room for never becomes durable; if drd dies between the
+// two, the next comparison of digests finds the surplus and sweeps it. When the data plane is away,
+// the store's commit alone decides, and what the data plane then refuses in the replay is shown in
+// the system's status.
+//
+// Threads: all public functions may be called from any thread. Changes are serialized by one
+// writer lock; readers never wait for the data plane.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "control/model/failure.h"
+#include "control/model/index.h"
+#include "control/model/installer.h"
+#include "control/model/tunnel_ids.h"
+#include "control/store/store.h"
+
+namespace dr::control {
+
+using Object = std::variant<v1::Pool, v1::Policy, v1::Subscriber>;  // in the order of Kind
+
+struct Request {
+    enum class Mode { Create, Update, Apply, Delete };
+    Mode mode = Mode::Apply;
+    Object object;  // Delete: name, and revision if it is to be checked
+};
+
+struct Result {
+    enum class Outcome { Refused, Created, Updated, Unchanged, Deleted };
+    Outcome outcome = Outcome::Refused;
+    Failure failure;  // Refused
+    Object object;    // as stored (Deleted: as it was)
+};
+
+struct CommittedChange {
+    bool deleted = false;
+    Object object;
+};
+
+class Catalog {
+  public:
+    // Loads everything from the store. Throws StoreError, also when an object cannot be read.
+    Catalog(Store& store, TunnelIds::Clock::duration quarantine = TunnelIds::kQuarantine);
+
+    // The data plane; before the first change. It outlives the catalog's last change.
+    void set_installer(Installer& installer) { installer_ = &installer; }
+    // Called after each commit, in its order, with the writer lock held: it must not call back.
+    using Listener = std::function<void(const std::vector<CommittedChange>&)>;
+    void set_listener(Listener listener) { listener_ = std::move(listener); }
+
+    // Applies the requests in order, each by itself; with `atomic` all or none (then a refusal
+    // leaves the other results Refused with Code::Aborted). One commit of the store and, as long as
+    // nothing is refused, one transaction of the data plane. An atomic set is at most one
+    // transaction of the data plane (65,536 objects, 16 MiB).
+    std::vector<Result> apply(std::vector<Request> requests, bool atomic = false);
+    Result apply_one(Request request);
+
+    std::optional<Object> get(Kind kind, const std::string& name);
+    std::optional<v1::Subscriber> subscriber_by_id(std::uint32_t id);
+    // The subscriber whose tunnel has the slot of `tunnel_id`.
+    std::optional<v1::Subscriber> subscriber_by_tunnel(std::uint32_t tunnel_id);
+
+    struct Query {
+        std::string after;  // names greater than this
+        std::string name_prefix;
+        std::string policy;            // subscribers only
+        std::optional<Prefix> within;  // subscribers only
+        std::uint32_t limit = 1000;    // objects
+    };
+    struct Page {
+        std::vector<Object> objects;  // by name
+        std::string next;             // `after` of the next page; empty: this was the last
+    };
+    // A page ends early when its objects take more than 3 MiB, so that it fits gRPC's default
+    // message size.
+    Page list(Kind kind, const Query& query);
+
+    Failure set_drain(bool drain);
+    [[nodiscard]] bool drain();
+    [[nodiscard]] std::int64_t revision() const { return revision_.load(); }
+    [[nodiscard]] std::array<std::uint64_t, southbound::kTables> rows();
+
+    // For the replay: calls `prepare` with the writer lock held, so that every change is either in
+    // the snapshot or given to install() afterwards.
+    struct View {
+        std::int64_t revision;
+        std::array<std::uint64_t, kKinds> digest;
+        std::array<std::uint64_t, southbound::kTables> rows;
+        std::string synced_uuid;
+        std::uint32_t next_id;
+        bool drain;
+        std::map<std::string, std::uint32_t> policies;  // name -> id
+        std::unique_ptr<Snapshot> snapshot;
+    };
+    View view(const std::function<void()>& prepare);
+    // Remembers that the data plane's incarnation `uuid` holds what this store says.
+    void mark_synced(const std::string& uuid);
+
+  private:
+    struct Change;
+    struct Plan;
+
+    void load();
+    Failure plan(Request& request, Plan& plan, Result& result);
+    Failure plan_pool(Request& request, Plan& plan, Result& result);
+    Failure plan_policy(Request& request, Plan& plan, Result& result);
+    Failure plan_subscriber(Request& request, Plan& plan, Result& result);
+    Failure plan_delete(const Object& object, Plan& plan, Result& result);
+    void judge_references(const v1::Subscriber& s, const std::vector<Prefix>& prefixes,
+                          const std::vector<Address>& ends, std::uint32_t id, Findings& findings);
+    void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
+                           Findings& findings);
+    void judge_ids(const v1::Subscriber& s, std::uint32_t id, Findings& findings);
+    bool assign_ids(Change& change);
+    void release_ids(const Change& change);
+    std::string endpoint_inside(const Prefix& prefix);
+    std::string name_of(std::uint32_t subscriber_id);
+
+    void enter(Change change, Plan& plan);
+    void undo(Plan& plan);
+    void index_replace(const Change& change, bool forward);
+    Installed install(const Plan& plan);
+    Failure commit(Plan& plan);
+    void plan_all(std::vector<Request>& requests, std::vector<Result>& results, Plan& plan);
+    static void fail_all(std::vector<Result>& results, const Failure& why);
+    std::vector<std::uint32_t> matching_ids(Kind kind, const Query& query);
+    void apply_batch(std::vector<Request>& requests, std::vector<Result>& results);
+    void apply_singly(std::vector<Request>& requests, std::vector<Result>& results);
+    void apply_atomic(std::vector<Request>& requests, std::vector<Result>& results);
+
+    Store& store_;
+    Installer* installer_ = nullptr;
+    Listener listener_;
+
+    std::mutex writer_;              // changes, in order; taken before index_mutex_
+    std::shared_mutex index_mutex_;  // index_, ids_; held briefly
+    Index index_;
+    TunnelIds ids_;
+    Meta meta_;  // as of the change in hand
+    std::atomic<std::int64_t> revision_{0};
+};
+
+}  // namespace dr::control

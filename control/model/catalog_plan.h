@@ -1,0 +1,56 @@
+// Inside of the catalog: changes judged but not committed yet.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "control/model/catalog.h"
+
+namespace dr::control {
+
+struct Catalog::Change {
+    Kind kind{};
+    std::uint32_t id = 0;
+    std::size_t request = 0;
+    std::optional<Object> before;
+    std::optional<Object> after;  // absent: deleted
+    // Tunnel ids that the change takes: of slots never used before, and of slots that rested.
+    std::vector<std::uint32_t> taken;
+    std::vector<std::uint32_t> reused;
+    std::vector<std::uint32_t> freed;
+};
+
+// The changes of one batch in order. They are in the index already, so that each is judged against
+// what the ones before it will leave behind; undo() takes them out again.
+struct Catalog::Plan {
+    Meta before;  // to go back to
+    std::vector<Change> changes;
+    std::unordered_map<std::string, std::size_t> latest;  // "0/name" -> its last change
+    std::size_t request = 0;                              // in hand
+    const Plan* earlier = nullptr;  // changes before these, entered but not committed either
+
+    static std::string key(Kind kind, const std::string& name) {
+        return std::to_string(static_cast<int>(kind)) + "/" + name;
+    }
+    [[nodiscard]] const Change* find(Kind kind, const std::string& name) const {
+        const auto at = latest.find(key(kind, name));
+        if (at != latest.end()) return &changes[at->second];
+        return earlier != nullptr ? earlier->find(kind, name) : nullptr;
+    }
+};
+
+inline Kind kind_of(const Object& object) {
+    return static_cast<Kind>(object.index());
+}
+
+inline const std::string& name_of_object(const Object& object) {
+    return std::visit([](const auto& o) -> const std::string& { return o.name(); }, object);
+}
+
+// A serialized object of `kind`. Throws StoreError when the bytes are no such object.
+Object parse_object(Kind kind, std::string_view bytes);
+
+}  // namespace dr::control

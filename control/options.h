@@ -1,0 +1,33 @@
+// drd's command line.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace dr::control {
+
+struct Options {
+    std::string listen = "unix:/run/dr/drd.sock";
+    std::string store = "/var/lib/dr/drd.sqlite";
+    std::string dataplane = "/run/dr/dataplane.sock";
+    std::string tls_cert;
+    std::string tls_key;
+    std::string tls_ca;
+    std::string user;
+
+    [[nodiscard]] bool on_unix_socket() const { return listen.starts_with("unix:"); }
+    // "unix:/run/dr/drd.sock" -> "/run/dr/drd.sock"
+    [[nodiscard]] std::string socket_path() const { return listen.substr(5); }
+};
+
+// Something that only the operator can put right; reported as "drd: error: …", exit 1.
+class StartError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// Parses and checks. When there is nothing to run (help, version, a usage error), everything has
+// been said, false is returned, and `exit_code` is 0 or 2.
+bool parse_options(int argc, char** argv, Options& options, int& exit_code);
+
+}  // namespace dr::control

@@ -1,0 +1,95 @@
+// One connection to the data plane: frames of protocol.h over a Unix stream socket.
+//
+// Blocking with a deadline; every wait also ends when the `wake` descriptor says to stop. One
+// thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "dataplane/southbound/protocol.h"
+
+namespace dr::control {
+
+// A file descriptor that is closed with its owner.
+class Fd {
+  public:
+    explicit Fd(int fd = -1) : fd_(fd) {}
+    Fd(Fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+    Fd& operator=(Fd&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    Fd(const Fd&) = delete;
+    Fd& operator=(const Fd&) = delete;
+    ~Fd();
+
+    [[nodiscard]] int get() const { return fd_; }
+    [[nodiscard]] bool valid() const { return fd_ >= 0; }
+
+  private:
+    int fd_;
+};
+
+// The connection is of no more use: cannot connect, closed, silent, or not understood.
+class ChannelError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+struct Message {
+    southbound::Type type{};
+    std::vector<std::uint8_t> body;
+    Fd fd;
+
+    // The body as T; ChannelError when it has another size.
+    template <typename T>
+    [[nodiscard]] T as() const {
+        if (body.size() != sizeof(T))
+            throw ChannelError(
+                "data plane: a message of unexpected size; do both programs come "
+                "from one build?");
+        T value;
+        std::memcpy(&value, body.data(), sizeof(T));
+        return value;
+    }
+};
+
+class Channel {
+  public:
+    static constexpr std::chrono::seconds kPatience{10};
+
+    // Connects. `stopping` is asked whenever `wake_fd` (an eventfd, left as it is) is readable.
+    Channel(const std::string& path, int wake_fd, std::function<bool()> stopping);
+
+    void send(std::span<const std::uint8_t> bytes);
+    template <typename T>
+    void send(southbound::Type type, const T& body) {
+        std::vector<std::uint8_t> frame(sizeof(southbound::Header) + sizeof(T));
+        const southbound::Header header{sizeof(T), static_cast<std::uint16_t>(type), 0};
+        std::memcpy(frame.data(), &header, sizeof header);
+        std::memcpy(frame.data() + sizeof header, &body, sizeof(T));
+        send(frame);
+    }
+    void send(southbound::Type type);
+    // The next message; ChannelError after kPatience.
+    Message receive();
+    // Waits for the socket or `wake_fd`. True: a message is coming (or the end of the connection).
+    bool wait(std::chrono::milliseconds timeout);
+
+  private:
+    void wait_for(short events);
+    void read_exactly(std::uint8_t* to, std::size_t size, Fd& fd);
+
+    Fd socket_;
+    int wake_fd_;
+    std::function<bool()> stopping_;
+};
+
+}  // namespace dr::control

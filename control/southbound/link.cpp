@@ -1,0 +1,369 @@
+#include "control/southbound/link.h"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "control/southbound/replay.h"
+
+namespace dr::control {
+namespace {
+
+namespace sb = southbound;
+using namespace std::chrono_literals;
+
+constexpr auto kInstallPatience = 2s;
+constexpr auto kRefreshPatience = 1s;
+constexpr auto kFirstBackOff = 25ms;
+constexpr auto kMaxBackOff = 200ms;
+constexpr auto kRefusedBackOff = 200ms;
+constexpr auto kRefusedPatience = 30s;
+// Changes that may wait for the end of a replay; beyond that it is cheaper to compare again.
+constexpr std::size_t kMaxPendingBytes = 64U << 20;
+
+bool ok(const sb::Result& result) {
+    return result.status == static_cast<std::uint32_t>(sb::Status::Ok);
+}
+
+}  // namespace
+
+Link::Link(Catalog& catalog, std::string socket_path)
+    : catalog_(catalog),
+      path_(std::move(socket_path)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    status_.detail = "not connected yet";
+    drain_ = catalog_.drain();
+}
+
+Link::~Link() {
+    stop();
+}
+
+void Link::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void Link::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stop_ = true;
+    }
+    wake();
+    done_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Link::wake() {
+    const std::uint64_t one = 1;
+    // A full eventfd is readable, which is all that is wanted.
+    [[maybe_unused]] const auto n = ::write(wake_.get(), &one, sizeof one);
+}
+
+bool Link::stopping() {
+    const std::lock_guard lock(mutex_);
+    return stop_;
+}
+
+Installed Link::install(const Transaction& transaction) {
+    std::unique_lock lock(mutex_);
+    if (status_.state == LinkState::Syncing) {
+        pending_bytes_ += transaction.bytes().size();
+        if (pending_bytes_ > kMaxPendingBytes)
+            resync_ = true;
+        else
+            pending_.push_back(transaction);
+        return {};
+    }
+    if (status_.state != LinkState::InSync || stop_) {
+        changed_ = true;
+        wake();
+        return {};
+    }
+    const auto job = std::make_shared<Job>();
+    job->transaction = transaction;
+    enqueue_and_wait(job, kInstallPatience, lock);
+    return job->verdict;
+}
+
+void Link::enqueue_and_wait(const std::shared_ptr<Job>& job, std::chrono::milliseconds patience,
+                            std::unique_lock<std::mutex>& lock) {
+    jobs_.push_back(job);
+    wake();
+    if (!done_.wait_for(lock, patience, [&] { return job->done || stop_; })) job->abandoned = true;
+}
+
+void Link::resync() {
+    const std::lock_guard lock(mutex_);
+    resync_ = true;
+    wake();
+}
+
+void Link::set_drain(bool drain) {
+    std::unique_lock lock(mutex_);
+    drain_ = drain;
+    if (status_.state != LinkState::InSync || stop_) return;
+    const auto job = std::make_shared<Job>();
+    job->kind = Job::Kind::Drain;
+    job->drain = drain;
+    enqueue_and_wait(job, kInstallPatience, lock);
+}
+
+LinkStatus Link::status(bool fresh) {
+    std::unique_lock lock(mutex_);
+    if (fresh && status_.state == LinkState::InSync && !stop_) {
+        const auto job = std::make_shared<Job>();
+        job->kind = Job::Kind::Refresh;
+        enqueue_and_wait(job, kRefreshPatience, lock);
+    }
+    return status_;
+}
+
+std::shared_ptr<const CountersMap> Link::counters() {
+    const std::lock_guard lock(mutex_);
+    return counters_;
+}
+
+void Link::run() {
+    std::chrono::milliseconds pause = kFirstBackOff;
+    while (!stopping()) {
+        const bool was_in_sync = session();
+        pause = was_in_sync ? kFirstBackOff
+                            : std::min<std::chrono::milliseconds>(pause * 2, kMaxBackOff);
+        back_off(pause);
+    }
+    fail(LinkState::Absent, "drd is ending");
+}
+
+// Also lets go of everybody who waits: what they brought is found by the next comparison.
+void Link::fail(LinkState state, const std::string& detail) {
+    const std::lock_guard lock(mutex_);
+    if (status_.state != state)
+        std::fprintf(stderr, "drd: data plane %s: %s\n", path_.c_str(), detail.c_str());
+    status_.state = state;
+    status_.known = false;
+    status_.detail = detail;
+    for (const auto& job : jobs_) job->done = true;
+    jobs_.clear();
+    pending_.clear();
+    pending_bytes_ = 0;
+    counters_.reset();
+    done_.notify_all();
+}
+
+void Link::back_off(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    done_.wait_for(lock, time, [&] { return stop_; });
+}
+
+// One connection, to its end. True: it had come to IN_SYNC.
+bool Link::session() {
+    bool in_sync = false;
+    try {
+        Channel channel(path_, wake_.get(), [this] { return stopping(); });
+        try {
+            greet(channel);
+            map_counters(channel);
+            reconcile(channel);
+            in_sync = true;
+            serve(channel);
+        } catch (const RefusalError& e) {
+            fail(LinkState::Refused, e.what());
+            hold_refused(channel);
+        }
+    } catch (const ChannelError& e) {
+        fail(LinkState::Absent, e.what());
+    } catch (const StoreError& e) {
+        fail(LinkState::Absent, e.what());
+    }
+    return in_sync;
+}
+
+void Link::greet(Channel& channel) {
+    sb::Hello hello{};
+    hello.version = sb::kVersion;
+    hello.role = sb::kProvisioner;
+    const std::string_view build = DR_VERSION;
+    std::copy_n(build.begin(), std::min(build.size(), hello.build.size() - 1), hello.build.begin());
+    channel.send(sb::Type::Hello, hello);
+    const Message reply = channel.receive();
+    if (reply.type == sb::Type::Error)
+        throw RefusalError("the data plane refuses the connection: " +
+                           text_of(reply.as<sb::Result>()));
+    if (reply.type != sb::Type::HelloReply) throw ChannelError("data plane: no answer to HELLO");
+    const auto state = reply.as<sb::State>();
+    if (state.version != sb::kVersion)
+        throw RefusalError(
+            fmt::format("the data plane speaks version {} of the southbound protocol, "
+                        "this drd version {}: use programs of one build",
+                        state.version, sb::kVersion));
+    const std::lock_guard lock(mutex_);
+    status_.dataplane = state;
+    status_.known = true;
+}
+
+void Link::map_counters(Channel& channel) {
+    channel.send(sb::Type::GetCounters);
+    const Message reply = channel.receive();
+    if (reply.type != sb::Type::CountersReply)
+        throw ChannelError("data plane: no answer to GetCounters");
+    const auto body = reply.as<sb::CountersReply>();
+    auto map = std::make_shared<const CountersMap>(reply.fd, body.bytes, body.uuid);
+    const std::lock_guard lock(mutex_);
+    counters_ = std::move(map);
+}
+
+void Link::reconcile(Channel& channel) {
+    auto view = catalog_.view([this] {
+        const std::lock_guard lock(mutex_);
+        status_.state = LinkState::Syncing;
+        status_.detail = "comparing and replaying";
+        resync_ = false;
+        changed_ = false;
+        pending_.clear();
+        pending_bytes_ = 0;
+    });
+    const sb::State state = status(false).dataplane;
+    const auto same_rows = [&](Kind kind) {
+        const auto k = static_cast<std::size_t>(kind);
+        return state.rows[k] == view.rows[k] && state.digest[k] == view.digest[k];
+    };
+    const bool same = (state.flags & sb::kStateSynced) != 0 && same_rows(Kind::Pool) &&
+                      same_rows(Kind::Policy) && same_rows(Kind::Subscriber);
+    const std::string uuid = uuid_text(state.uuid);
+    if (!same) {
+        const auto result =
+            Replay(channel, view, view.synced_uuid == uuid, next_transaction_).run();
+        note_result(result, view.revision);
+    }
+    view.snapshot.reset();
+    {
+        const std::lock_guard lock(mutex_);
+        status_.installed_revision = view.revision;
+    }
+    catalog_.mark_synced(uuid);
+    drain_pending(channel);
+}
+
+// What was committed during the replay; then IN_SYNC, in one step with finding nothing left.
+void Link::drain_pending(Channel& channel) {
+    for (;;) {
+        std::unique_lock lock(mutex_);
+        if (resync_) throw ChannelError("too many changes during the replay; comparing again");
+        const bool drained = ((status_.dataplane.flags & sb::kStateDrain) != 0) == drain_;
+        const bool drain = drain_;
+        if (pending_.empty() && drained) {
+            status_.state = LinkState::InSync;
+            status_.detail.clear();
+            return;
+        }
+        if (!drained) {
+            lock.unlock();
+            send_drain(channel, drain);
+            continue;
+        }
+        const Transaction next = std::move(pending_.front());
+        pending_.pop_front();
+        lock.unlock();
+        const auto result = transact(channel, next);
+        if (!ok(result)) throw RefusalError("the data plane refuses a change: " + text_of(result));
+        note_result(result, next.revision);
+    }
+}
+
+sb::Result Link::transact(Channel& channel, const Transaction& transaction) {
+    const std::uint64_t id = next_transaction_++;
+    send_transaction(channel, id, transaction);
+    const sb::Result result = receive_result(channel, sb::Type::TxnResult);
+    if (result.id != id)
+        throw ChannelError(
+            fmt::format("data plane: an answer to transaction {} where {} is due", result.id, id));
+    return result;
+}
+
+void Link::note_result(const sb::Result& result, std::int64_t revision) {
+    const std::lock_guard lock(mutex_);
+    status_.dataplane.epoch = result.epoch;
+    status_.dataplane.rows = result.rows;
+    status_.installed_revision = std::max(status_.installed_revision, revision);
+}
+
+void Link::serve(Channel& channel) {
+    for (;;) {
+        std::unique_lock lock(mutex_);
+        if (stop_) throw ChannelError("drd is ending");
+        if (resync_) throw ChannelError("comparing again");
+        const auto job = jobs_.empty() ? nullptr : jobs_.front();
+        lock.unlock();
+        if (job == nullptr) {
+            std::uint64_t drained = 0;
+            // Work that is queued from here on makes the descriptor readable again.
+            if (channel.wait(1000ms)) {
+                const Message message = channel.receive();
+                if (message.type != sb::Type::Event)
+                    throw ChannelError("data plane: a message that nobody asked for");
+            }
+            [[maybe_unused]] const auto n = ::read(wake_.get(), &drained, sizeof drained);
+            continue;
+        }
+        do_job(channel, *job);
+        lock.lock();
+        job->done = true;
+        std::erase(jobs_, job);
+        done_.notify_all();
+    }
+}
+
+void Link::do_job(Channel& channel, Job& job) {
+    if (job.kind == Job::Kind::Install) {
+        do_install(channel, job);
+    } else if (job.kind == Job::Kind::Drain) {
+        send_drain(channel, job.drain);
+    } else {
+        channel.send(sb::Type::GetState);
+        update_state(channel, channel.receive());
+    }
+}
+
+void Link::do_install(Channel& channel, Job& job) {
+    const sb::Result result = transact(channel, job.transaction);
+    if (ok(result)) note_result(result, job.transaction.revision);
+    const std::lock_guard lock(mutex_);
+    if (!ok(result) && job.abandoned) resync_ = true;
+    job.verdict.result = ok(result) ? Installed::Result::Accepted : Installed::Result::Refused;
+    job.verdict.full = result.status == static_cast<std::uint32_t>(sb::Status::Full);
+    job.verdict.record = result.record;
+    job.verdict.text = text_of(result);
+}
+
+void Link::send_drain(Channel& channel, bool drain) {
+    channel.send(sb::Type::SetDrain, sb::SetDrain{drain ? 1U : 0U, 0});
+    update_state(channel, channel.receive());
+}
+
+void Link::update_state(Channel& channel, const Message& reply) {
+    if (reply.type == sb::Type::Event) return update_state(channel, channel.receive());
+    if (reply.type != sb::Type::State) throw ChannelError("data plane: no State where one is due");
+    const auto state = reply.as<sb::State>();
+    const std::lock_guard lock(mutex_);
+    status_.dataplane = state;
+}
+
+// Keeps the connection, so that a restart of the data plane is seen at once.
+void Link::hold_refused(Channel& channel) {
+    back_off(kRefusedBackOff);
+    const auto deadline = std::chrono::steady_clock::now() + kRefusedPatience;
+    while (std::chrono::steady_clock::now() < deadline) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (stop_ || changed_ || resync_) return;
+        }
+        std::uint64_t drained = 0;
+        if (channel.wait(200ms)) return;
+        [[maybe_unused]] const auto n = ::read(wake_.get(), &drained, sizeof drained);
+    }
+}
+
+}  // namespace dr::control

@@ -1,0 +1,146 @@
+#include "control/southbound/records.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "control/model/address.h"
+#include "control/model/check.h"
+
+namespace dr::control {
+namespace {
+
+namespace sb = southbound;
+
+template <typename T>
+void append(std::vector<std::uint8_t>& out, const T& value) {
+    const std::size_t at = out.size();
+    out.resize(at + sizeof(T));
+    std::memcpy(out.data() + at, &value, sizeof(T));
+}
+
+template <std::size_t N>
+void set_text(std::array<char, N>& out, std::string_view text) {
+    std::copy_n(text.begin(), std::min(text.size(), N - 1), out.begin());
+}
+
+std::uint8_t byte(unsigned long value) {
+    return static_cast<std::uint8_t>(value);
+}
+
+sb::TunnelRecord tunnel_record(const v1::Tunnel& tunnel) {
+    sb::TunnelRecord r{};
+    const Address local = parse_address(tunnel.local()).value();
+    r.id = tunnel.id();
+    r.encapsulation = tunnel.encapsulation() == v1::GRE_UDP ? 2 : 1;
+    r.family = local.family;
+    r.remote_port = static_cast<std::uint16_t>(tunnel.has_remote_port() ? tunnel.remote_port() : 0);
+    r.mtu = static_cast<std::uint16_t>(effective_mtu(tunnel));
+    r.local = local.bytes;
+    r.remote = parse_address(tunnel.remote()).value().bytes;
+    set_text(r.line, tunnel.line());
+    return r;
+}
+
+Prefix canonical_prefix(const std::string& text) {
+    std::string error;
+    return parse_prefix(text, error).value();
+}
+
+}  // namespace
+
+std::uint32_t effective_mtu(const v1::Tunnel& tunnel) {
+    if (tunnel.has_mtu()) return tunnel.mtu();
+    const bool ipv6 = tunnel.local().find(':') != std::string::npos;
+    return 1500 - tunnel_overhead(ipv6, tunnel.encapsulation());
+}
+
+std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id) {
+    const Prefix prefix = canonical_prefix(pool.prefix());
+    sb::PoolRecord r{};
+    r.id = id;
+    r.family = prefix.address.family;
+    r.length = prefix.length;
+    r.announce = pool.announce() ? 1 : 0;
+    r.address = prefix.address.bytes;
+    std::vector<std::uint8_t> out;
+    append(out, r);
+    return out;
+}
+
+std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t id) {
+    std::vector<std::uint8_t> out;
+    sb::PolicyRecord head{id, 0};
+    append(out, head);
+    for (int c = 0; c < policy.classes_size(); ++c) {
+        for (int t = 0; t < policy.classes(c).tiers_size(); ++t) {
+            for (const auto& line : policy.classes(c).tiers(t).lines()) {
+                sb::LineRecord r{};
+                set_text(r.name, line.line());
+                r.class_number = byte(static_cast<unsigned long>(c));
+                r.tier = byte(static_cast<unsigned long>(t));
+                r.weight = byte(std::max(1U, line.weight()));
+                append(out, r);
+                ++head.lines;
+            }
+        }
+    }
+    std::memcpy(out.data(), &head, sizeof head);
+    return out;
+}
+
+std::vector<std::uint8_t> subscriber_record(const v1::Subscriber& s, std::uint32_t policy_id) {
+    std::vector<std::uint8_t> out;
+    append(out, sb::SubscriberRecord{s.id(), policy_id, s.hash_seed(),
+                                     static_cast<std::uint16_t>(s.prefixes_size()),
+                                     static_cast<std::uint16_t>(s.tunnels_size())});
+    for (const auto& text : s.prefixes()) {
+        const Prefix prefix = canonical_prefix(text);
+        append(out,
+               sb::PrefixRecord{prefix.address.family, prefix.length, 0, prefix.address.bytes});
+    }
+    for (const auto& tunnel : s.tunnels()) append(out, tunnel_record(tunnel));
+    return out;
+}
+
+void Transaction::frame(sb::Type type, const void* body, std::size_t size) {
+    append(bytes_,
+           sb::Header{static_cast<std::uint32_t>(size), static_cast<std::uint16_t>(type), 0});
+    const auto* from = static_cast<const std::uint8_t*>(body);
+    bytes_.insert(bytes_.end(), from, from + size);
+    ++records_;
+}
+
+void Transaction::upsert(sb::Type type, const std::vector<std::uint8_t>& body) {
+    frame(type, body.data(), body.size());
+}
+
+void Transaction::erase(sb::Type type, std::uint32_t id) {
+    const sb::DeleteRecord r{id, 0};
+    frame(type, &r, sizeof r);
+}
+
+bool Transaction::fits(std::size_t size) const {
+    // TxnBegin and TxnCommit are counted with the transaction.
+    constexpr std::size_t kFrame = 64;
+    return records_ < sb::kMaxTxnRecords &&
+           bytes_.size() + size + sizeof(sb::Header) + kFrame <= sb::kMaxTxnBytes;
+}
+
+std::vector<std::uint8_t> Transaction::take(std::uint32_t at) {
+    std::size_t offset = 0;
+    sb::Header header{};
+    for (std::uint32_t i = 0;; ++i) {
+        std::memcpy(&header, bytes_.data() + offset, sizeof header);
+        if (i == at) break;
+        offset += sizeof header + header.length;
+    }
+    const auto from = bytes_.begin() + static_cast<std::ptrdiff_t>(offset);
+    const auto body = from + static_cast<std::ptrdiff_t>(sizeof header);
+    const auto end = body + static_cast<std::ptrdiff_t>(header.length);
+    std::vector<std::uint8_t> taken(body, end);
+    bytes_.erase(from, end);
+    --records_;
+    return taken;
+}
+
+}  // namespace dr::control

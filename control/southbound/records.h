@@ -1,0 +1,46 @@
+// Desired objects in the words of the southbound protocol (dataplane/southbound/protocol.h).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/southbound/protocol.h"
+#include "dr/v1/resource.pb.h"
+
+namespace dr::control {
+
+// Bodies of UpsertPool, UpsertPolicy, UpsertSubscriber. The objects are in the canonical form that
+// check.h produces and were accepted by the catalog; `id` is drd's stable id.
+std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id);
+std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t id);
+std::vector<std::uint8_t> subscriber_record(const v1::Subscriber& subscriber,
+                                            std::uint32_t policy_id);
+
+// The effective MTU of a tunnel: as configured, or the default for its encapsulation.
+std::uint32_t effective_mtu(const v1::Tunnel& tunnel);
+
+// One transaction of records, framed, without TxnBegin and TxnCommit.
+class Transaction {
+  public:
+    std::int64_t revision = 0;  // the store's revision once it is committed
+    bool force = false;         // kForce: an operator's explicit deletion
+
+    void upsert(southbound::Type type, const std::vector<std::uint8_t>& body);
+    void erase(southbound::Type type, std::uint32_t id);
+
+    [[nodiscard]] std::uint32_t records() const { return records_; }
+    [[nodiscard]] const std::vector<std::uint8_t>& bytes() const { return bytes_; }
+    // Whether a further record of `size` bytes still fits the protocol's bounds.
+    [[nodiscard]] bool fits(std::size_t size) const;
+    // Removes record number `at` (below records()) and returns its body.
+    std::vector<std::uint8_t> take(std::uint32_t at);
+
+  private:
+    void frame(southbound::Type type, const void* body, std::size_t size);
+
+    std::vector<std::uint8_t> bytes_;
+    std::uint32_t records_ = 0;
+};
+
+}  // namespace dr::control

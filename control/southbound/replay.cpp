@@ -1,0 +1,137 @@
+#include "control/southbound/replay.h"
+
+#include <fmt/format.h>
+
+namespace dr::control {
+namespace {
+
+namespace sb = southbound;
+
+// Records in one transaction of a replay: enough to hide the round trip, few enough that the
+// writer of the data plane is not held up for long.
+constexpr std::uint32_t kChunk = 4096;
+
+}  // namespace
+
+void send_transaction(Channel& channel, std::uint64_t id, const Transaction& transaction) {
+    channel.send(sb::Type::TxnBegin, sb::TxnBegin{id});
+    channel.send(transaction.bytes());
+    channel.send(sb::Type::TxnCommit, sb::TxnCommit{transaction.force ? sb::kForce : 0, 0});
+}
+
+std::string text_of(const sb::Result& result) {
+    return {result.text.data(), ::strnlen(result.text.data(), result.text.size())};
+}
+
+sb::Result receive_result(Channel& channel, sb::Type expected) {
+    for (;;) {
+        const Message message = channel.receive();
+        if (message.type == sb::Type::Event) continue;
+        if (message.type == expected) return message.as<sb::Result>();
+        if (message.type == sb::Type::Error)
+            throw ChannelError("data plane: " + text_of(message.as<sb::Result>()));
+        throw ChannelError(fmt::format("data plane: message {} where {} is due",
+                                       static_cast<int>(message.type), static_cast<int>(expected)));
+    }
+}
+
+sb::Result Replay::run() {
+    channel_.send(sb::Type::SyncBegin);
+    send_objects();
+    flush(building_);
+    settle();
+    if (aside_.records() > 0) {
+        last_ = true;
+        flush(aside_);
+        settle();
+    }
+    channel_.send(sb::Type::SyncEnd, sb::TxnCommit{may_force_ ? sb::kForce : 0, 0});
+    const sb::Result result = receive_result(channel_, sb::Type::SyncResult);
+    if (result.status != static_cast<std::uint32_t>(sb::Status::Ok))
+        throw RefusalError("the data plane refuses the end of the replay: " + text_of(result));
+    return result;
+}
+
+void Replay::send_objects() {
+    view_.snapshot->for_each(Kind::Pool, [&](std::uint32_t id, std::string_view bytes) {
+        v1::Pool pool;
+        pool.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+        add(sb::Type::UpsertPool, pool_record(pool, id));
+        return true;
+    });
+    view_.snapshot->for_each(Kind::Policy, [&](std::uint32_t id, std::string_view bytes) {
+        v1::Policy policy;
+        policy.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+        add(sb::Type::UpsertPolicy, policy_record(policy, id));
+        return true;
+    });
+    v1::Subscriber subscriber;
+    view_.snapshot->for_each(Kind::Subscriber, [&](std::uint32_t, std::string_view bytes) {
+        subscriber.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+        add(sb::Type::UpsertSubscriber,
+            subscriber_record(subscriber, view_.policies.at(subscriber.policy())));
+        return true;
+    });
+}
+
+void Replay::add(sb::Type type, const std::vector<std::uint8_t>& record) {
+    if (building_.records() >= kChunk || !building_.fits(record.size())) flush(building_);
+    building_.upsert(type, record);
+}
+
+void Replay::flush(Transaction& transaction) {
+    if (transaction.records() == 0) return;
+    while (outstanding_.size() >= sb::kMaxOutstanding) answer();
+    outstanding_.push_back({next_++, std::move(transaction)});
+    transaction = {};
+    send_transaction(channel_, outstanding_.back().id, outstanding_.back().transaction);
+}
+
+void Replay::settle() {
+    while (!outstanding_.empty()) answer();
+}
+
+void Replay::answer() {
+    const sb::Result result = receive_result(channel_, sb::Type::TxnResult);
+    Sent sent = std::move(outstanding_.front());
+    outstanding_.pop_front();
+    if (result.id != sent.id)
+        throw ChannelError(fmt::format("data plane: an answer to transaction {} where {} is due",
+                                       result.id, sent.id));
+    if (result.status == static_cast<std::uint32_t>(sb::Status::Ok)) return;
+    if (result.status != static_cast<std::uint32_t>(sb::Status::Conflict) || last_ ||
+        result.record >= sent.transaction.records())
+        throw RefusalError("the data plane refuses the replay: " + text_of(result));
+    put_aside(sent, result.record);
+}
+
+void Replay::put_aside(Sent& sent, std::uint32_t record) {
+    const auto body = sent.transaction.take(record);
+    if (!aside_.fits(body.size()))
+        throw RefusalError("the data plane holds too many conflicting rows; restart it");
+    aside_.upsert(sb::Type::UpsertSubscriber, body);
+    if (!deleted_gone_) delete_gone();
+    flush(sent.transaction);
+}
+
+void Replay::delete_gone() {
+    deleted_gone_ = true;
+    Transaction gone;
+    std::uint32_t next = 1;
+    const auto erase_until = [&](std::uint32_t end) {
+        for (; next < end; ++next) {
+            gone.force = may_force_;
+            gone.erase(sb::Type::DeleteSubscriber, next);
+            if (gone.records() == sb::kMaxTxnRecords) flush(gone);
+        }
+    };
+    view_.snapshot->for_each(Kind::Subscriber, [&](std::uint32_t id, std::string_view) {
+        erase_until(id);
+        next = id + 1;
+        return true;
+    });
+    erase_until(view_.next_id);
+    flush(gone);
+}
+
+}  // namespace dr::control

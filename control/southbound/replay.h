@@ -1,0 +1,66 @@
+// Mark and sweep: brings the data plane to the state of one snapshot of the store.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "control/model/catalog.h"
+#include "control/southbound/channel.h"
+#include "control/southbound/records.h"
+
+namespace dr::control {
+
+// The data plane answers with an error that a new connection will not cure.
+class RefusalError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// SyncBegin, everything in the view as transactions of moderate size with at most kMaxOutstanding
+// unanswered, SyncEnd. A record that meets a conflict, because its prefix or tunnel id still
+// belongs to another row of an older state, is put aside: the ids that are gone from the store are
+// deleted explicitly, and what was put aside goes last, in one transaction, which the data plane
+// judges by the state it leaves.
+class Replay {
+  public:
+    // `may_force`: the sweep may drop most rows. `next_transaction` is counted on.
+    Replay(Channel& channel, Catalog::View& view, bool may_force, std::uint64_t& next_transaction)
+        : channel_(channel), view_(view), may_force_(may_force), next_(next_transaction) {}
+
+    // The data plane's SyncResult. Throws ChannelError, RefusalError, StoreError.
+    southbound::Result run();
+
+  private:
+    struct Sent {
+        std::uint64_t id;
+        Transaction transaction;
+    };
+    void send_objects();
+    void add(southbound::Type type, const std::vector<std::uint8_t>& record);
+    void flush(Transaction& transaction);
+    void answer();
+    void settle();
+    void put_aside(Sent& sent, std::uint32_t record);
+    void delete_gone();
+
+    Channel& channel_;
+    Catalog::View& view_;
+    bool may_force_;
+    std::uint64_t& next_;
+    Transaction building_;
+    Transaction aside_;
+    std::deque<Sent> outstanding_;
+    bool deleted_gone_ = false;
+    bool last_ = false;  // what was put aside has been sent: a further conflict is final
+};
+
+// TxnBegin, the records, TxnCommit.
+void send_transaction(Channel& channel, std::uint64_t id, const Transaction& transaction);
+// The answer to a transaction or to SyncEnd. Throws ChannelError when it is something else.
+southbound::Result receive_result(Channel& channel, southbound::Type expected);
+// Result::text.
+std::string text_of(const southbound::Result& result);
+
+}  // namespace dr::control

@@ -1,0 +1,26 @@
+// The store in one SQLite file.
+//
+// Crash safety: WAL with synchronous=FULL, so each commit() ends with an fsync of the log; what
+// was acknowledged is there after a kill, a panic or a power cut, and a batch is there whole or not
+// at all. Bulk provisioning pays one fsync for each batch, not for each object. The log is
+// checkpointed by SQLite itself.
+//
+// Schema version 1 (PRAGMA user_version); a file with a newer version is refused.
+//   meta(key, value)            revision, next_id, drain, synced_uuid
+//   pools, policies, subscribers(id, object)   object: the serialized dr.v1 message
+//   freed_slots(slot, id)       tunnel slots used before and free now; id: the last one
+// Names are not indexed here: the catalog keeps all of them in memory.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "control/store/store.h"
+
+namespace dr::control {
+
+// Opens or creates `path`, and takes an exclusive lock beside it ("PATH.lock") for its life, so
+// that two daemons never write one store. Throws StoreError with the path and the reason.
+std::unique_ptr<Store> open_sqlite_store(const std::string& path);
+
+}  // namespace dr::control

@@ -1,0 +1,79 @@
+// The store of desired state: what survives drd. An interface, because several DRs that share
+// state keep it elsewhere than one DR by itself (sqlite.h).
+//
+// Objects are opaque bytes under (kind, id). The ids are drd's stable ids: never used twice.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dr::control {
+
+enum class Kind : std::uint8_t { Pool, Policy, Subscriber };
+inline constexpr std::size_t kKinds = 3;
+
+// The store cannot do what was asked (disk full, corrupt, locked). Nothing of the batch is kept.
+class StoreError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+struct Meta {
+    std::int64_t revision = 0;  // of the last committed change
+    std::uint32_t next_id = 1;  // the next stable id
+    bool drain = false;
+    std::string
+        synced_uuid;  // the incarnation of the data plane that this store last brought in sync
+};
+
+// One atomic commit.
+struct Batch {
+    struct Write {
+        Kind kind;
+        std::uint32_t id;
+        std::optional<std::string> object;  // absent: delete
+    };
+    std::vector<Write> writes;
+    std::vector<std::uint32_t> freed;  // tunnel ids whose slots are free from now on
+    std::vector<std::uint32_t> taken;  // tunnel ids whose slots were free before
+    Meta meta;
+};
+
+// A consistent view of one moment, for reading beside a writer.
+class Snapshot {
+  public:
+    using Visitor = std::function<bool(std::uint32_t id, std::string_view object)>;
+
+    Snapshot() = default;
+    Snapshot(const Snapshot&) = delete;
+    Snapshot& operator=(const Snapshot&) = delete;
+    virtual ~Snapshot() = default;
+    // All objects of `kind` in the order of their ids, until `visit` returns false.
+    virtual void for_each(Kind kind, const Visitor& visit) = 0;
+};
+
+class Store {
+  public:
+    Store() = default;
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+    virtual ~Store() = default;
+
+    // As of the opening of the store, or of the last commit().
+    [[nodiscard]] virtual const Meta& meta() const = 0;
+    virtual std::vector<std::uint32_t> freed_tunnel_ids() = 0;
+    // Durable when it returns. One thread at a time. Throws StoreError.
+    virtual void commit(const Batch& batch) = 0;
+    // Committed state; any thread. Throws StoreError.
+    virtual std::optional<std::string> read(Kind kind, std::uint32_t id) = 0;
+    // Any thread. Throws StoreError.
+    virtual std::unique_ptr<Snapshot> snapshot() = 0;
+};
+
+}  // namespace dr::control
