@@ -96,4 +96,9 @@ void check(Context& context, const grpc::Status& status) {
     throw Failure(code, describe(status));
 }
 
+void watch_ended(Context& context, const grpc::Status& status) {
+    check(context, status);
+    throw Failure(kExitUsage, fmt::format("{} ended the watch", context.options.server));
+}
+
 }  // namespace dr::cli

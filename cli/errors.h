@@ -33,4 +33,8 @@ class Failure : public std::runtime_error {
 // Throws Failure unless the status is OK.
 void check(Context& context, const grpc::Status& status);
 
+// A watch goes on until its reader has enough: that the server ended it is a Failure, also when
+// it did so properly (drd stops).
+[[noreturn]] void watch_ended(Context& context, const grpc::Status& status);
+
 }  // namespace dr::cli

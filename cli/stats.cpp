@@ -141,8 +141,7 @@ int watch(Context& context, const WatchOptions& options) {
             return kExitOk;
         }
     }
-    check(context, stream->Finish());
-    return kExitOk;
+    watch_ended(context, stream->Finish());
 }
 
 }  // namespace

@@ -111,8 +111,7 @@ int watch(Context& context, const std::string& prefix) {
         }
         std::fflush(context.out);
     }
-    check(context, stream->Finish());
-    return kExitOk;
+    watch_ended(context, stream->Finish());
 }
 
 void write_file(const std::string& path, const Json& json) {

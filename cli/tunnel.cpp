@@ -221,8 +221,7 @@ int watch(Context& context, const WatchOptions& options) {
             return kExitOk;
         }
     }
-    check(context, stream->Finish());
-    return kExitOk;
+    watch_ended(context, stream->Finish());
 }
 
 void add_filter(CLI::App& command, TunnelFilter& filter) {

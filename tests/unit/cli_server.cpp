@@ -126,6 +126,17 @@ class FakeSystem final : public dr::v1::System::Service {
                      dr::v1::ListExitsResponse*) override {
         return {StatusCode::UNAVAILABLE, "the data plane is away"};
     }
+    // Two samples, then the end, as when drd stops.
+    Status WatchCounters(ServerContext*, const dr::v1::WatchCountersRequest*,
+                         grpc::ServerWriter<dr::v1::CountersSnapshot>* writer) override {
+        dr::v1::CountersSnapshot snapshot;
+        for (std::uint64_t i = 1; i <= 2; ++i) {
+            (*snapshot.mutable_counters())["drop.no_route"] = 10 * i;
+            snapshot.set_sampled_at_ns(1'000'000'000 * i);
+            writer->Write(snapshot);
+        }
+        return Status::OK;
+    }
     int calls = 0;
     int behind_for = 3;
 };
@@ -343,6 +354,18 @@ TEST_CASE_METHOD(Fixture, "an empty file applies nothing, successfully") {
     const auto result = run({"apply", "-f", "-"}, "\n");
     CHECK(result.code == 0);
     CHECK(result.out == "0 objects: 0 created, 0 updated, 0 unchanged, 0 refused\n");
+}
+
+TEST_CASE_METHOD(Fixture, "a watch ends with 0 after --count, and with 2 when the server ends it") {
+    const std::string block =
+        "COUNTER        VALUE  PER SECOND\ndrop.no_route     20          10\n";
+    const auto counted = run({"stats", "watch", "--count", "1"});
+    CHECK(counted.code == 0);
+    CHECK(counted.out == block);
+    const auto ended = run({"stats", "watch"});
+    CHECK(ended.code == 2);
+    CHECK(ended.out == block);
+    CHECK(ended.err.find(" ended the watch\n") != std::string::npos);
 }
 
 TEST_CASE_METHOD(Fixture, "waiting ends when all that is stored is installed, or at the timeout") {
