@@ -1,7 +1,7 @@
 // The configuration file of dr-dataplane: JSON, read once at start, every field validated.
 //
-// Units and keys are described in docs/configuration in the words of the fields below; a key that
-// is not listed here is an error, so that a misspelt one cannot be overlooked.
+// The keys have the names of the fields below ("idle": "sleep" or "poll" is sleep_when_idle). Any
+// other key is an error, so that a misspelt one cannot be overlooked.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,232 @@
+// The mirror against a real kernel, in a network namespace of its own: a veth pair of which one end
+// is the port. Each test runs in a child process, so that the namespace ends with it.
+#include "dataplane/ports/netlink_mirror.h"
+
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+
+#include "dataplane/ports/route_table.h"
+
+namespace {
+
+using namespace std::chrono_literals;
+
+dr::Capacity small() {
+    return {.subscribers = 16,
+            .tunnels = 16,
+            .maps = 16,
+            .next_hops = 64,
+            .prefixes4 = 1024,
+            .prefixes6 = 1024,
+            .groups4 = 256,
+            .groups6 = 1024};
+}
+
+struct Rig {
+    explicit Rig(const std::string& interface) {
+        std::string error;
+        tables = dr::Tables::create(small(), &error);
+        rib = std::make_unique<dr::Rib>(*tables);
+        mirror = dr::NetlinkMirror::create(
+            *rib, {{3, interface}},
+            {.link = [this](std::uint16_t, bool is_up) { up = is_up; }, .changed = {}}, &error);
+        until([this] { return mirror->synced(); });
+    }
+    // Polls until it holds, at most 5 s.
+    bool until(const std::function<bool()>& holds) const {
+        const auto deadline = std::chrono::steady_clock::now() + 5s;
+        while (!holds()) {
+            if (std::chrono::steady_clock::now() > deadline) return false;
+            mirror->poll();
+            usleep(1000);
+        }
+        return true;
+    }
+    [[nodiscard]] dr::Target lookup(const char* text) const {
+        dr::IpAddress a;
+        if (!dr::parse_address(text, &a)) return {};
+        return a.family == 4 ? tables->lpm4->lookup(a.bytes.data())
+                             : tables->lpm6->lookup(a.bytes.data());
+    }
+    [[nodiscard]] bool is(const char* text, dr::TargetKind kind) const {
+        return lookup(text).kind() == kind;
+    }
+    bool becomes(const char* text, dr::TargetKind kind) const {
+        return until([&] { return is(text, kind); });
+    }
+    [[nodiscard]] const dr::NextHopRow& next_hop(const char* text) const {
+        return tables->next_hop(lookup(text).index());
+    }
+
+    std::unique_ptr<dr::Tables> tables;
+    std::unique_ptr<dr::Rib> rib;
+    std::unique_ptr<dr::NetlinkMirror> mirror;
+    bool up = false;
+};
+
+bool run(const char* commands) {
+    return std::system(commands) == 0;
+}
+
+// In a child with a fresh namespace and the pair d0 (the port) - p0. The child's exit status is the
+// number of the first check that failed.
+int in_namespace(const std::function<int()>& test) {
+    const pid_t child = fork();
+    if (child == 0) {
+        if (unshare(CLONE_NEWNET) != 0) _exit(200);
+        const bool made = run(
+            "set -e; ip link set lo up; ip link add d0 type veth peer name p0;"
+            "ip link set d0 address 02:00:00:00:00:d0; ip link set p0 address 02:00:00:00:00:f0;"
+            "ip addr add 192.0.2.1/24 dev d0; ip addr add 2001:db8:ff::1/64 dev d0 nodad;"
+            "ip addr add 198.51.100.1/32 dev lo; ip link set d0 up; ip link set p0 up");
+        _exit(made ? test() : 201);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+bool may_unshare() {
+    if (geteuid() == 0) return true;
+    WARN("skipped: a network namespace needs root");
+    return false;
+}
+
+using Kind = dr::TargetKind;
+
+}  // namespace
+
+TEST_CASE("addresses of all interfaces are local, networks of ports are connected") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              const Rig rig("d0");
+              if (!rig.is("192.0.2.1", Kind::Local)) return 1;
+              if (rig.lookup("192.0.2.1").index() != 3) return 2;
+              if (!rig.is("2001:db8:ff::1", Kind::Local)) return 3;
+              if (!rig.is("198.51.100.1", Kind::Local)) return 4;
+              if (!rig.is("127.0.0.1", Kind::None)) return 5;
+              if (!rig.is("192.0.2.77", Kind::Glean)) return 6;
+              if (!rig.is("2001:db8:ff::77", Kind::Glean)) return 7;
+              if (!rig.up) return 8;
+              if (!run("ip addr add 192.0.2.9/32 dev lo")) return 9;
+              if (!rig.becomes("192.0.2.9", Kind::Local)) return 10;
+              if (!run("ip addr del 192.0.2.9/32 dev lo")) return 11;
+              return rig.becomes("192.0.2.9", Kind::Glean) ? 0 : 12;
+          }) == 0);
+}
+
+TEST_CASE("neighbours resolve next hops and take them back when they are gone") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              const Rig rig("d0");
+              if (!run("ip neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev d0")) return 1;
+              if (!rig.becomes("192.0.2.7", Kind::NextHop)) return 2;
+              const dr::NextHopRow& row = rig.next_hop("192.0.2.7");
+              if (row.resolved == 0 || row.port != 3 || row.mtu != 1500) return 3;
+              if (row.destination != dr::wire::Mac{2, 0, 0, 0, 0, 7}) return 4;
+              if (row.source != dr::wire::Mac{2, 0, 0, 0, 0, 0xd0}) return 5;
+              if (!run("ip link set d0 mtu 1400")) return 6;
+              if (!rig.until([&] { return rig.next_hop("192.0.2.7").mtu == 1400; })) return 7;
+              if (!run("ip neigh del 192.0.2.7 dev d0")) return 8;
+              return rig.becomes("192.0.2.7", Kind::Glean) ? 0 : 9;
+          }) == 0);
+}
+
+TEST_CASE("routes through the port are mirrored by best metric, with blackholes") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip route add default via 192.0.2.7; ip -6 route add default via "
+                       "2001:db8:ff::7; ip route add blackhole 10.1.0.0/16;"
+                       "ip -6 route add unreachable 2001:db8:dead::/48"))
+                  return 1;
+              const Rig rig("d0");
+              if (!rig.is("9.9.9.9", Kind::NextHop)) return 2;
+              if (!rig.is("2001:db8:1::1", Kind::NextHop)) return 3;
+              if (!rig.is("10.1.2.3", Kind::Blackhole)) return 4;
+              if (!rig.is("2001:db8:dead::1", Kind::Blackhole)) return 5;
+              const dr::Target first = rig.lookup("9.9.9.9");
+              if (!run("ip route add default via 192.0.2.8 metric 100")) return 6;
+              if (!run("ip route add 10.9.0.0/16 via 192.0.2.8")) return 7;
+              if (!rig.becomes("10.9.0.1", Kind::NextHop)) return 8;
+              if (rig.lookup("9.9.9.9") != first) return 9;
+              if (!run("ip route del default via 192.0.2.7")) return 10;
+              const dr::Target second = rig.lookup("10.9.0.1");
+              if (!rig.until([&] { return rig.lookup("9.9.9.9") == second; })) return 11;
+              if (!run("ip route del 10.9.0.0/16")) return 12;
+              return rig.becomes("10.9.0.1", Kind::NextHop) ? 0 : 13;
+          }) == 0);
+}
+
+TEST_CASE("routes that the kernel drops without a word when a link goes down are gone") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip route add 10.9.0.0/16 via 192.0.2.7")) return 1;
+              const Rig rig("d0");
+              if (!rig.is("10.9.0.1", Kind::NextHop)) return 2;
+              if (!run("ip link set d0 down")) return 3;
+              if (!rig.becomes("10.9.0.1", Kind::None)) return 4;
+              return rig.until([&] { return !rig.up; }) ? 0 : 5;
+          }) == 0);
+}
+
+TEST_CASE("of a multipath route one member stays when the other is taken away") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip -6 route add 2001:db8:9::/48 nexthop via 2001:db8:ff::7 nexthop via "
+                       "2001:db8:ff::8"))
+                  return 1;
+              const Rig rig("d0");
+              if (!rig.is("2001:db8:9::1", Kind::NextHop)) return 2;
+              if (!run("ip -6 route del 2001:db8:9::/48 via 2001:db8:ff::7")) return 3;
+              // The listing that decides follows the notification.
+              if (!run("ip addr add 192.0.2.9/32 dev lo")) return 4;
+              if (!rig.becomes("192.0.2.9", Kind::Local)) return 5;
+              if (!rig.until([&] { return rig.mirror->synced(); })) return 6;
+              return rig.becomes("2001:db8:9::1", Kind::NextHop) ? 0 : 7;
+          }) == 0);
+}
+
+TEST_CASE("the kernel is asked for a gateway that nobody has resolved") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip route add 10.9.0.0/16 via 192.0.2.7")) return 1;
+              const Rig rig("d0");
+              if (!rig.is("10.9.0.1", Kind::NextHop)) return 2;
+              const bool asked = rig.until(
+                  [] { return run("ip neigh show 192.0.2.7 dev d0 | grep -q 192.0.2.7"); });
+              return asked ? 0 : 3;
+          }) == 0);
+}
+
+TEST_CASE("of several routes to one prefix the lowest metric is installed") {
+    std::string error;
+    const auto tables = dr::Tables::create(small(), &error);
+    dr::Rib rib(*tables);
+    dr::RouteTable routes(rib);
+    using Target = dr::RouteTarget;
+    const dr::IpPrefix prefix{{4, {10}}, 8};
+    const auto kind = [&] { return tables->lpm4->lookup(prefix.address.bytes.data()).kind(); };
+    using How = dr::RouteTable::How;
+    routes.set(prefix, 20, {Target::Kind::Connected, 1, {}}, How::Replace);
+    CHECK(kind() == Kind::Glean);
+    routes.set(prefix, 10, {Target::Kind::Blackhole, 0, {}}, How::Replace);
+    CHECK(kind() == Kind::Blackhole);
+    CHECK(routes.remove(prefix, 10));
+    CHECK(kind() == Kind::Glean);
+    routes.set(prefix, 20, {Target::Kind::Gateway, 1, {4, {192, 0, 2, 7}}}, How::Append);
+    CHECK(kind() == Kind::Glean);
+    CHECK_FALSE(routes.remove(prefix, 20));
+    CHECK(kind() == Kind::None);
+    CHECK(routes.size() == 0);
+
+    routes.set(prefix, 5, {Target::Kind::Blackhole, 0, {}}, How::Dump);
+    routes.mark();
+    routes.sweep();
+    CHECK(kind() == Kind::None);
+}
