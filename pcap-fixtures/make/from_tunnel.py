@@ -194,6 +194,17 @@ def _elsewhere():
                drop__no_neighbour=1)]
 
 
+def _to_nobody():
+    """RFC 1812 §5.3.4, §5.3.7; RFC 4291 §2.5.3, §2.5.6: no router forwards to these."""
+    customer = site()
+    line = customer.tunnels[0]
+    packets = [udp(SITE4, d) for d in ("224.0.0.5", "239.1.2.3", "255.255.255.255", "127.0.0.1", "0.0.0.0")]
+    packets += [udp(SITE6, d) for d in ("ff02::1", "ff0e::1", "fe80::1", "::1")]
+    return Case("uplink-unroutable", "a site's packet to multicast, broadcast, loopback or link-local "
+                "addresses does not leave") \
+        .provision(customer).send([ether(out_of_tunnel(line, p)) for p in packets])
+
+
 def _trailing():
     """The inner packet ends where its own length says."""
     customer = site()
@@ -207,4 +218,4 @@ def _trailing():
 def cases():
     return [*_keys(), *_mismatch(), *_endpoints(), *_gre_headers(), *_udp_headers(),
             _outer_fragments(), _inner_headers(), _inner_sources(), *_to_the_router(), *_elsewhere(),
-            _trailing()]
+            _to_nobody(), _trailing()]

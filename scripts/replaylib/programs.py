@@ -16,6 +16,7 @@ END_SECONDS = 30
 
 _running = set()
 _folders = set()
+_stopping = False
 _lock = threading.RLock()  # a signal handler may come while it is held
 
 
@@ -39,8 +40,10 @@ def discard_folder(folder: Path):
 
 @atexit.register
 def clean_up(and_folders=False):
-    """The last resort, when a run is interrupted: ends every program that still runs."""
+    """The last resort, when a run is interrupted: ends what still runs, lets nothing more start."""
+    global _stopping
     with _lock:
+        _stopping = True
         for process in list(_running):
             if process.poll() is None:
                 process.kill()
@@ -50,6 +53,23 @@ def clean_up(and_folders=False):
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _start(command, folder, **streams):
+    """Starts a program that is ended with this process, however that ends."""
+    guard = [shutil.which("setpriv"), "--pdeathsig", "KILL", "--"]
+    command = (guard if guard[0] else []) + [str(c) for c in command]
+    with _lock:
+        if _stopping:
+            raise ProgramError("interrupted")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=folder, **streams)
+        _running.add(process)
+    return process
+
+
+def _forget(process):
+    with _lock:
+        _running.discard(process)
+
+
 class Program:
     """A daemon that prints `NAME: ready` when it may be used."""
 
@@ -57,14 +77,8 @@ class Program:
         """number: of its starts in this folder; each has a log of its own."""
         self.name = name
         self._log = folder / f"{name}-{number}.log"
-        # The kernel ends it should this process be killed.
-        guard = [shutil.which("setpriv"), "--pdeathsig", "KILL", "--"]
-        command = (guard if guard[0] else []) + [str(c) for c in command]
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                             stderr=subprocess.STDOUT, cwd=folder)
-        with _lock:
-            _running.add(self._process)
+            self._process = _start(command, folder, stdout=log, stderr=subprocess.STDOUT)
 
     def wait_ready(self):
         deadline = time.monotonic() + START_SECONDS
@@ -89,7 +103,7 @@ class Program:
             except subprocess.TimeoutExpired as error:
                 raise ProgramError(f"{self.name} did not end within {END_SECONDS} s of SIGTERM"
                                    f"{self._tail()}") from error
-        self._forget()
+        _forget(self._process)
         if self._process.returncode != 0:
             raise ProgramError(f"{self.name} ended with {_outcome(self._process.returncode)} "
                                f"on SIGTERM{self._tail()}")
@@ -98,11 +112,7 @@ class Program:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        self._forget()
-
-    def _forget(self):
-        with _lock:
-            _running.discard(self._process)
+        _forget(self._process)
 
     def _text(self):
         return self._log.read_text(errors="replace")
@@ -147,17 +157,19 @@ class Binaries:
         return self._paths[name]
 
 
-def drcli(binaries, socket, *arguments):
-    """Runs drcli; raises with its standard error when it fails."""
-    command = [str(binaries["drcli"]), "--server", f"unix:{socket}", *map(str, arguments)]
+def drcli(binaries, folder, socket, *arguments):
+    """Runs drcli to its end; raises with its standard error when it fails."""
+    what = " ".join(["drcli", *map(str, arguments)])
+    process = _start([binaries["drcli"], "--server", f"unix:{socket}", *arguments], folder,
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS,
-                              check=False)
+        out, err = process.communicate(timeout=START_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise ProgramError(f"drcli {' '.join(map(str, arguments))}: no end after "
-                           f"{START_SECONDS} s") from error
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
-        raise ProgramError(f"drcli {' '.join(map(str, arguments))}: exit code {done.returncode}: "
-                           f"{said}")
-    return done.stdout
+        process.kill()
+        process.communicate()
+        raise ProgramError(f"{what}: no end after {START_SECONDS} s") from error
+    finally:
+        _forget(process)
+    if process.returncode != 0:
+        said = (err.strip() or out.strip())[-2000:]
+        raise ProgramError(f"{what}: {_outcome(process.returncode)}: {said}")

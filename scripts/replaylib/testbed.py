@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import pcap
 from .programs import Program, ProgramError, drcli
-from .southbound import Client, SouthboundError
+from .southbound import Client
 
 # The pcap driver takes at most so many files for a port.
 MAX_QUEUES = 16
@@ -71,15 +71,15 @@ class Testbed:
     # ---- what a step does ----
 
     def apply(self, file):
-        drcli(self._binaries, self._api, "apply", "-f", file)
+        drcli(self._binaries, self._folder, self._api, "apply", "-f", Path(file).resolve())
         self.wait_installed()
 
     def delete(self, kind, name):
-        drcli(self._binaries, self._api, kind, "delete", name)
+        drcli(self._binaries, self._folder, self._api, kind, "delete", name)
         self.wait_installed()
 
     def wait_installed(self):
-        drcli(self._binaries, self._api, "system", "wait")
+        drcli(self._binaries, self._folder, self._api, "system", "wait")
         self._quiet()
 
     def let_in(self, packets):
@@ -152,6 +152,3 @@ class Testbed:
             files.append(str(file))
         return {**port, "kind": "pcap", "gated": True, "rx": files,
                 "tx": str(self._tx_file(port["name"]))}
-
-
-__all__ = ["MAX_QUEUES", "SouthboundError", "Testbed"]
