@@ -26,6 +26,7 @@ constexpr std::array<KindName, 7> kKinds{{{PortKind::AfXdp, "af_xdp"},
                                           {PortKind::Pci, "pci"}}};
 constexpr std::uint64_t kMinMtu = 1280;  // RFC 8200 §5
 constexpr std::uint64_t kMaxMtu = 9600;
+constexpr std::size_t kMaxPcapQueues = 16;  // of DPDK's net_pcap
 
 unsigned bit(PortKind kind) {
     return 1U << static_cast<unsigned>(kind);
@@ -91,7 +92,11 @@ void check_pcap(ObjectReader& reader, const PortConfig& port) {
     if (port.rx.empty() && port.tx.empty())
         reader.fail("rx",
                     "a pcap port needs files to read (\"rx\"), one to write (\"tx\"), or both");
-    if (port.rx.size() > 1000) reader.fail("rx", "at most 1000 files");
+    if (port.rx.size() > kMaxPcapQueues)
+        reader.fail("rx",
+                    fmt::format("has {} files; the pcap driver has {} receive queues, one for "
+                                "each file",
+                                port.rx.size(), kMaxPcapQueues));
     for (const std::string& name : port.rx)
         if (name.empty() || name.find(',') != std::string::npos)
             reader.fail(

@@ -17,6 +17,10 @@ namespace dr {
 
 namespace {
 
+// A page less what a buffer has besides its data (structure, mempool header, alignment), and the
+// MTU that a kernel driver takes with an XDP program attached, both rounded down.
+constexpr std::uint16_t kMaxXdpDataRoom = 4'096 - 320;
+constexpr unsigned kMaxXdpMtu = 3'498;
 constexpr unsigned kPoolCache = 256;  // buffers that an lcore keeps for itself
 
 struct Interface {
@@ -115,6 +119,13 @@ bool PortSet::open(const PortConfig& config, const Config& all, std::string* err
     const bool kernel = config.kind == PortKind::AfXdp || config.kind == PortKind::AfPacket;
     if (kernel && !kernel_mtu(config, &port.mtu, error)) return false;
     if (config.kind == PortKind::AfXdp) {
+        if (data_room_ > kMaxXdpDataRoom) {
+            *error = fmt::format(
+                "AF_XDP needs packet buffers that fit a memory page, and those of "
+                "all ports are made for the largest MTU: at most {} on every port",
+                kMaxXdpMtu);
+            return false;
+        }
         if (!xdp_object_ && !(xdp_object_ = XdpObjectFile::create(error))) return false;
     }
     const auto number = static_cast<unsigned>(ports_.size());

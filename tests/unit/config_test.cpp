@@ -105,6 +105,10 @@ TEST_CASE("a port says what its kind needs") {
     CHECK(parse_port(R"("kind": "null", "rx": ["a"])").says("does not apply to kind null"));
     CHECK(parse_port(R"("kind": "pcap", "rx": ["a"], "infinite": true, "gated": true)")
               .says("ports[0].gated"));
+    std::string files = "\"a\"";
+    for (int i = 1; i < 16; ++i) files += ", \"a\"";
+    CHECK(parse_port(R"("kind": "pcap", "rx": [)" + files + "]").good);
+    CHECK(parse_port(R"("kind": "pcap", "rx": [)" + files + ", \"a\"]").says("has 17 files"));
     CHECK(parse_port(R"("kind": "af_xdp", "interface": "sixteen-and-more")").says("interface"));
 }
 
