@@ -16,7 +16,8 @@ namespace dr::cli {
 inline constexpr std::uint64_t kPageSize = 1000;
 
 // Calls page(objects) for each page until there are no more or `limit` objects were seen (0: no
-// limit). call(client_context, request, &response) -> status; objects_of(response) -> repeated.
+// limit). call(client_context, request, &response) -> status; objects_of(response) -> pointer to
+// the repeated field.
 template <class Response, class Request, class Call, class ObjectsOf, class Page>
 void for_each_page(Context& context, Request request, std::uint64_t limit, Call&& call,
                    ObjectsOf&& objects_of, Page&& page) {
@@ -27,9 +28,14 @@ void for_each_page(Context& context, Request request, std::uint64_t limit, Call&
         Response response;
         check(context,
               unary([&](grpc::ClientContext& client) { return call(client, request, &response); }));
-        const auto& objects = objects_of(response);
-        page(objects);
-        left -= std::min(left, static_cast<std::uint64_t>(objects.size()));
+        auto* objects = objects_of(response);
+        // A server may send more than asked for, to keep together what belongs together.
+        if (limit != 0 && static_cast<std::uint64_t>(objects->size()) > left) {
+            objects->DeleteSubrange(static_cast<int>(left),
+                                    objects->size() - static_cast<int>(left));
+        }
+        page(*objects);
+        left -= std::min(left, static_cast<std::uint64_t>(objects->size()));
         request.set_page_token(response.next_page_token());
     } while (!request.page_token().empty() && (limit == 0 || left != 0));
 }

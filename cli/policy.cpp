@@ -40,7 +40,7 @@ int list(Context& context, const ListOptions& options) {
         [&](auto& client, const auto& r, auto* response) {
             return stub->List(&client, r, response);
         },
-        [](const auto& response) -> const auto& { return response.policies(); },
+        [](auto& response) { return response.mutable_policies(); },
         [&](const auto& policies) { writer.add(policies, row); });
     writer.end();
     return kExitOk;

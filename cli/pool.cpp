@@ -33,7 +33,7 @@ int list(Context& context, const ListOptions& options) {
         [&](auto& client, const auto& r, auto* response) {
             return stub->List(&client, r, response);
         },
-        [](const auto& response) -> const auto& { return response.pools(); },
+        [](auto& response) { return response.mutable_pools(); },
         [&](const auto& pools) { writer.add(pools, row); });
     writer.end();
     return kExitOk;

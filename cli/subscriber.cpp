@@ -76,7 +76,7 @@ int list(Context& context, const SubscriberListOptions& options) {
         [&](auto& client, const auto& r, auto* response) {
             return stub->List(&client, r, response);
         },
-        [](const auto& response) -> const auto& { return response.subscribers(); },
+        [](auto& response) { return response.mutable_subscribers(); },
         [&](const auto& subscribers) { writer.add(subscribers, row); });
     writer.end();
     return kExitOk;

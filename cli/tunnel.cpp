@@ -65,7 +65,7 @@ void for_each_tunnel_page(Context& context, const TunnelFilter& filter, Page&& p
         [&](auto& client, const auto& r, auto* response) {
             return stub->List(&client, r, response);
         },
-        [](const auto& response) -> const auto& { return response.tunnels(); }, page);
+        [](auto& response) { return response.mutable_tunnels(); }, page);
 }
 
 int list(Context& context, const TunnelFilter& filter) {
