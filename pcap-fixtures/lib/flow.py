@@ -9,6 +9,7 @@ M64 = (1 << 64) - 1
 BUCKETS = 256
 ICMP, TCP, UDP, ICMP6, NONE = 1, 6, 17, 58, 59
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
+MAX_EXTENSIONS = 8
 
 
 def default_seed(name: str) -> int:
@@ -49,10 +50,12 @@ def upper4(ip: bytes):
 
 
 def upper6(ip: bytes):
-    """As upper4, behind the extension headers; a chain that runs out ends as "no next header"."""
-    protocol, offset, fragment = ip[6], 40, False
+    """As upper4, behind the extension headers; a chain that runs out, or is too long, ends as "no
+    next header"."""
+    protocol, offset, fragment, seen = ip[6], 40, False, 0
     while protocol in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, FRAGMENT):
-        if offset + 8 > len(ip):
+        seen += 1
+        if offset + 8 > len(ip) or seen > MAX_EXTENSIONS:
             return offset, NONE, fragment
         size = 8 if protocol == FRAGMENT else (ip[offset + 1] + 1) * 8
         if offset + size > len(ip):

@@ -79,7 +79,8 @@ KEY_A, KEY_B, KEY_C, KEY_D = 0x01000029, 0x0200002A, 0x0300002B, 0x0400002C
 
 
 def tunnel(encapsulation=GRE_UDP, outer=4, line="a", key=None, **more):
-    remote = {("c", 4): "198.51.100.207", ("c", 6): "2001:db8:c::207", ("a", 4): LINE_A4, ("a", 6): LINE_A6, ("b", 4): LINE_B4, ("b", 6): LINE_B6}
+    remote = {("a", 4): LINE_A4, ("a", 6): LINE_A6, ("b", 4): LINE_B4, ("b", 6): LINE_B6,
+              ("c", 4): "198.51.100.207", ("c", 6): "2001:db8:c::207"}
     key = key or {"a": KEY_A, "b": KEY_B, "c": KEY_D}[line]
     return Tunnel(line, encapsulation, DR4 if outer == 4 else DR6, remote[line, outer], key, **more)
 

@@ -23,7 +23,8 @@ def with_extensions(src, dst):
     hop_by_hop = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
     destination = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])
     routing = IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)
-    chains = [hop_by_hop, destination, routing, hop_by_hop / destination, hop_by_hop / routing / destination,
+    chains = [hop_by_hop, destination, routing, hop_by_hop / destination,
+              hop_by_hop / routing / destination,
               IPv6ExtHdrFragment(m=0, offset=0, id=5)]
     packets = [ip(src, dst) / c / UDP(sport=3333, dport=n, chksum=0x1111) / Raw(payload(41))
                for n, c in enumerate(chains, start=1)]
@@ -42,6 +43,14 @@ def with_broken_chains(src, dst):
             ip(src, dst, nh=17) / Raw(b"\x11\x11\x22"), ip(src, dst, nh=6)]
 
 
+def with_long_chains(src, dst):
+    """Seven, eight and nine extension headers: eight are looked behind (proto/TUNNEL.md §3)."""
+    padding = b"\x3c\x00\x01\x04" + bytes(4)
+    last = b"\x11" + padding[1:]
+    datagram = bytes(UDP(sport=3333, dport=7777, len=30, chksum=0x3333)) + payload(22)
+    return [ip(src, dst, nh=60) / Raw(padding * (n - 1) + last + datagram) for n in (7, 8, 9)]
+
+
 def _down_and_up(name, description, customer, down, up):
     line = customer.tunnels[0]
     return Case(name, description).provision(customer) \
@@ -52,10 +61,11 @@ def _down_and_up(name, description, customer, down, up):
 
 def _fragments():
     """Whatever fragment, ports play no part in its hash: all of a packet take one way."""
-    four = [ip(HOST4, SITE4, id=9, flags="MF", proto=17) / Raw(bytes(UDP(sport=1, dport=2)) + payload(72)),
+    start = bytes(UDP(sport=1, dport=2)) + payload(72)
+    four = [ip(HOST4, SITE4, id=9, flags="MF", proto=17) / Raw(start),
             ip(HOST4, SITE4, id=9, flags="MF", frag=10, proto=17) / Raw(payload(80)),
             ip(HOST4, SITE4, id=9, frag=20, proto=17) / Raw(payload(11))]
-    six = [ip(HOST6, SITE6) / IPv6ExtHdrFragment(nh=17, m=1, id=9) / Raw(bytes(UDP(sport=1, dport=2)) + payload(72)),
+    six = [ip(HOST6, SITE6) / IPv6ExtHdrFragment(nh=17, m=1, id=9) / Raw(start),
            ip(HOST6, SITE6) / IPv6ExtHdrFragment(nh=17, offset=10, id=9) / Raw(payload(11))]
     return four, six
 
@@ -72,4 +82,6 @@ def cases():
         _down_and_up("ipv6-broken-chains", "extension headers that run out of the packet count as no "
                      "next header", site(tunnel(GRE, 6)), with_broken_chains(HOST6, SITE6),
                      with_broken_chains(SITE6, HOST6)),
+        _down_and_up("ipv6-long-chains", "eight extension headers are looked behind, not nine", site(),
+                     with_long_chains(HOST6, SITE6), with_long_chains(SITE6, HOST6)),
         _down_and_up("inner-fragments", "fragments are hashed without ports", site(), four + six, up4)]

@@ -98,7 +98,8 @@ def _two_ports():
     """The Internet on one port, the lines on another."""
     network = {"name": "net0", "mac": "02:00:00:00:00:01",
                "addresses": ["192.0.2.9/24", "2001:db8:fe::9/64"],
-               "routes": [{"prefix": "0.0.0.0/0", "via": GATEWAY4}, {"prefix": "::/0", "via": "2001:db8:fe::fe"}],
+               "routes": [{"prefix": "0.0.0.0/0", "via": GATEWAY4},
+                          {"prefix": "::/0", "via": "2001:db8:fe::fe"}],
                "neighbours": [{"address": GATEWAY4, "mac": GATEWAY_MAC},
                               {"address": "2001:db8:fe::fe", "mac": GATEWAY_MAC}]}
     access = {"name": "acc0", "mac": ACCESS_MAC,

@@ -2,7 +2,8 @@
 
 from lib import flow, forward
 from lib.case import Case
-from lib.forward import TIME_EXCEEDED, encapsulated, fragments, hop, icmp_error, into_tunnel, out_of_tunnel
+from lib.forward import (TIME_EXCEEDED, encapsulated, fragments, hop, icmp_error, into_tunnel,
+                         out_of_tunnel)
 from lib.model import GRE, GRE_UDP, OTHER4, SITE4, SITE6, other, site, tunnel
 from lib.packets import echo, ether, ip, payload, sent, sized, tcp, udp
 from lib.topology import DR4, DR6, HOST4, HOST6
@@ -75,14 +76,15 @@ def _fragments():
     frames, out, used = [], [], set()
     for n in range(24):
         host = f"198.18.1.{n + 1}"
-        first = ip(host, SITE4, id=n, flags="MF", proto=17) / Raw(bytes(UDP(sport=n, dport=7)) + payload(72))
+        start = bytes(UDP(sport=n, dport=7)) + payload(72)
+        first = ip(host, SITE4, id=n, flags="MF", proto=17) / Raw(start)
         later = ip(host, SITE4, id=n, frag=10, proto=17) / Raw(payload(33))
         assert customer.tunnel_of(first) is customer.tunnel_of(later)
         used.add(customer.tunnel_of(first).line)
         frames += [ether(first), ether(later)]
         out += [sent(encapsulated(customer, p)) for p in (first, later)]
         host = f"2001:db8:77::{n + 1:x}"
-        first = ip(host, SITE6) / IPv6ExtHdrFragment(nh=17, m=1, id=n) / Raw(bytes(UDP(sport=n, dport=7)) + payload(72))
+        first = ip(host, SITE6) / IPv6ExtHdrFragment(nh=17, m=1, id=n) / Raw(start)
         later = ip(host, SITE6) / IPv6ExtHdrFragment(nh=17, offset=10, id=n) / Raw(payload(33))
         assert customer.tunnel_of(first) is customer.tunnel_of(later)
         frames += [ether(first), ether(later)]

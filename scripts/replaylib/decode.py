@@ -1,7 +1,7 @@
 """The side-by-side picture of an expected and a sent frame."""
 
+import scapy.layers.inet6  # noqa: F401  registers the IPv6 layers
 from scapy.layers.inet import UDP
-from scapy.layers.inet6 import IPv6  # noqa: F401  registers the IPv6 layers
 from scapy.layers.l2 import GRE, Ether
 from scapy.packet import NoPayload, bind_layers
 

@@ -1,5 +1,6 @@
 """Of the fixtures, without running anything of the product."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -49,6 +50,26 @@ def every_exit_has_a_case(tools):
     expect(not unknown, f"no such exit: {', '.join(unknown)}")
     bare = [e for e, entry in listed.items() if not entry.get("reason") or not entry.get("covered_by")]
     expect(not bare, f"{NOT_HERE}: reason or covered_by is missing for {', '.join(bare)}")
+
+
+def the_python_statement_agrees_with_the_vectors(tools):
+    """the fixtures' own flow hash, seed and bucket map give every published test vector"""
+    spec = importlib.util.spec_from_file_location("flow", tools.fixtures / "lib" / "flow.py")
+    flow = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(flow)
+    document = json.loads((tools.root / "proto" / "tunnel_vectors.json").read_text())
+    expect(len(document["vectors"]) >= 20, "fewer than 20 vectors")
+    for vector in document["vectors"]:
+        hashed = flow.flow_hash(bytes.fromhex(vector["packet"]), vector["seed"])
+        got = (hashed, flow.bucket(hashed), flow.source_port(hashed), flow.label(hashed))
+        want = tuple(vector[k] for k in ("hash", "bucket", "sourcePort", "flowLabel"))
+        expect(got == want, f"{vector['what']}: {got}, published {want}")
+    for published in document["maps"]:
+        tier = list(enumerate(published["weights"]))
+        got = "".join(f"{line:x}" for line in flow.bucket_map([tier], set(published["eligible"])))
+        expect(got == published["map"], f"map of {published['weights']}, {published['eligible']}")
+    for name, seed in document["seeds"].items():
+        expect(flow.default_seed(name) == seed, f"seed of {name!r}")
 
 
 # Deliberately broken upper layers, which must go through as they are.
@@ -106,4 +127,5 @@ def tunnel_packets_decode_cleanly_in_tshark(tools):
 
 
 CHECKS = [the_generator_makes_exactly_the_committed_cases, every_exit_has_a_case,
+          the_python_statement_agrees_with_the_vectors,
           tunnel_packets_decode_cleanly_in_tshark]
