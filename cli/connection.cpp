@@ -20,6 +20,8 @@ namespace {
 // A page of 10000 subscribers with all their tunnels fits.
 constexpr int kMaxMessageBytes = 64 * 1024 * 1024;
 
+constexpr int kReconnectMs = 100;
+
 std::string read_file(const char* option, const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -61,7 +63,7 @@ std::string unix_error(const std::string& path) {
     const int error = errno;
     close(fd);
     if (!failed) {
-        return "what listens there does not speak gRPC";
+        return "it takes connections, but does not answer";
     }
     const char* hint = error == ENOENT || error == ECONNREFUSED ? " (is drd running?)" : "";
     return fmt::format("{}{}", std::strerror(error), hint);
@@ -90,6 +92,9 @@ std::shared_ptr<grpc::Channel> make_channel(const GlobalOptions& options) {
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
     // An operator's router is not reached through the web proxy of the shell's environment.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    // `system wait` may begin before drd listens, and should not find it seconds later.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
     return grpc::CreateCustomChannel(target_of(options.server), credentials_for(options),
                                      arguments);
 }

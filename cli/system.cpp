@@ -108,6 +108,7 @@ int wait(Context& context, std::chrono::milliseconds timeout) {
     bool answered = false;
     for (;;) {
         grpc::ClientContext client;
+        client.set_wait_for_ready(true);
         client.set_deadline(
             std::chrono::system_clock::now() +
             std::max<std::chrono::nanoseconds>(deadline - Clock::now(), kPollInterval));

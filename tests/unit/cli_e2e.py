@@ -78,8 +78,11 @@ class DrcliTest(unittest.TestCase):
         self.folder = tempfile.mkdtemp(prefix="drcli-e2e-")
         self.addCleanup(shutil.rmtree, self.folder)
         self.server = "unix:" + self.path("drd.sock")
-        self.daemon("drd: ready", [DRD, "--listen", self.server, "--store", self.path("store.db"),
-                                   "--dataplane", self.path("dataplane.sock")])
+        self.drd = self.start_drd()
+
+    def start_drd(self):
+        return self.daemon("drd: ready", [DRD, "--listen", self.server, "--store", self.path("store.db"),
+                                          "--dataplane", self.path("dataplane.sock")])
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -291,6 +294,19 @@ class DrcliTest(unittest.TestCase):
         watched = self.output("stats", "watch", "port.up0", "--interval", "100ms", "--count", "1",
                               "-o", "json")
         self.assertIn("port.up0.rx_packets", json.loads(watched)["counters"])
+
+    def test_wait_for_start(self):
+        """waiting may begin before drd does"""
+        self.drd.end()
+        self.start_dataplane()
+        wait = subprocess.Popen([DRCLI, "system", "wait", "--timeout", f"{DEADLINE_S}s"],
+                                stdout=subprocess.DEVNULL, env=self.environment())
+        try:
+            self.start_drd()
+            self.assertEqual(wait.wait(timeout=DEADLINE_S), 0)
+        finally:
+            wait.kill()
+            wait.wait()
 
     def test_lost_connection(self):
         """no server, or one that goes away, ends with 2"""
