@@ -7,7 +7,7 @@ import subprocess
 
 from .tools import Failed, expect
 
-EXIT = re.compile(r'^X\(\w+, "([^"]+)"', re.MULTILINE)
+EXIT = re.compile(r'^X\((\w+), "([^"]+)"', re.MULTILINE)
 NOT_HERE = "exits-not-here.json"
 
 
@@ -37,8 +37,10 @@ def _covered(tools):
 
 def every_exit_has_a_case(tools):
     """every exit of the pipeline is counted by a case, or tests/replay/exits-not-here.json says why
-    not and who covers it"""
-    exits = EXIT.findall((tools.root / "dataplane/worker/exits.def").read_text())
+    a pcap port cannot have it and which other test names it, if any"""
+    identifiers = {name: identifier for identifier, name in
+                   EXIT.findall((tools.root / "dataplane/worker/exits.def").read_text())}
+    exits = list(identifiers)
     listed = json.loads((tools.root / "tests/replay" / NOT_HERE).read_text())
     covered = _covered(tools)
     expect(len(exits) > 10, "dataplane/worker/exits.def could not be read")
@@ -48,8 +50,14 @@ def every_exit_has_a_case(tools):
     expect(not double, f"{NOT_HERE} lists {', '.join(double)}, but a case covers it")
     unknown = [e for e in {*listed, *covered} if e not in exits and not e.startswith("port.")]
     expect(not unknown, f"no such exit: {', '.join(unknown)}")
-    bare = [e for e, entry in listed.items() if not entry.get("reason") or not entry.get("covered_by")]
+    bare = [e for e, entry in listed.items() if not entry.get("reason") or "covered_by" not in entry]
     expect(not bare, f"{NOT_HERE}: reason or covered_by is missing for {', '.join(bare)}")
+    for name, entry in listed.items():
+        if entry["covered_by"] is not None:
+            file = tools.root / entry["covered_by"]
+            text = file.read_text() if file.is_file() else ""
+            expect(name in text or identifiers[name] in text,
+                   f"{NOT_HERE}: {entry['covered_by']} does not name {name}")
 
 
 def the_python_statement_agrees_with_the_vectors(tools):
