@@ -1,6 +1,7 @@
 // drd, the control daemon: store -> catalog -> API and the link to the data plane.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -31,7 +32,11 @@ sigset_t block_signals() {
 std::unique_ptr<Store> open_store(const Options& options, const Privileges& privileges) {
     privileges.make_directory(std::filesystem::path(options.store).parent_path());
     const Privileges::Acting acting(privileges);
-    return open_sqlite_store(options.store);
+    // What is provisioned is not for everybody on the machine to read.
+    const mode_t before = ::umask(0027);
+    auto store = open_sqlite_store(options.store);
+    ::umask(before);
+    return store;
 }
 
 int run(const Options& options) {
