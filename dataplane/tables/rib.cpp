@@ -56,6 +56,7 @@ struct NextHop {
     std::uint32_t references{};
     std::uint32_t row{};
     bool used{};
+    bool outdated{};  // a change waits for a free row
 };
 
 IpAddress masked(IpAddress a, unsigned length) {
@@ -64,6 +65,11 @@ IpAddress masked(IpAddress a, unsigned length) {
         if (bits < 8) a.bytes[i] = static_cast<std::uint8_t>(a.bytes[i] & ~(0xffU >> bits));
     }
     return a;
+}
+
+bool covers(const IpPrefix& prefix, const IpAddress& address) {
+    return prefix.address.family == address.family &&
+           masked(address, prefix.length).bytes == prefix.address.bytes;
 }
 
 Lpm4::Address v4(const IpAddress& a) {
@@ -75,8 +81,7 @@ Lpm4::Address v4(const IpAddress& a) {
 struct Rib::State {
     explicit State(Tables& t) : tables(t) {
         next_hops.resize(t.next_hops.size());
-        for (std::uint32_t i = static_cast<std::uint32_t>(next_hops.size()); i-- > 1;)
-            free_indexes.push_back(i);
+        for (std::uint32_t i = 1; i < next_hops.size(); ++i) free_indexes.push_back(i);
         for (std::uint32_t i = t.next_hop_rows.size(); i-- > 1;) free_rows.push_back(i);
     }
 
@@ -85,7 +90,12 @@ struct Rib::State {
     std::unordered_map<IpPrefix, Claims, PrefixHash> claims;
     std::array<std::uint32_t, 2 * 129> of_length{};  // claims of neighbours, connected and routes
     std::vector<NextHop> next_hops;
-    std::vector<std::uint32_t> free_indexes, free_rows;
+    // First in, first out: whoever holds a result of resolve() has the time that all other free
+    // indexes last to resolve it again, before a released one means another gateway.
+    std::deque<std::uint32_t> free_indexes;
+    std::vector<std::uint32_t> free_rows;
+    std::vector<std::uint32_t> gleaned;  // next hops that resolve() made and refers to
+    bool any_outdated = false;
     struct Retired {
         std::uint32_t row;    // 0: none
         std::uint32_t index;  // 0: none
@@ -119,12 +129,19 @@ struct Rib::State {
         return of_length[(p.address.family == 4 ? 0U : 129U) + p.length];
     }
     void publish(std::uint32_t index);
+    void publish_outdated();
+    [[nodiscard]] std::vector<NextHopIndex> take_gleaned(std::uint16_t port,
+                                                         const IpPrefix& prefix);
     [[nodiscard]] const Target* leading(const IpAddress& address) const;
 };
 
 void Rib::State::publish(std::uint32_t index) {
     NextHop& hop = next_hops[index];
-    if (free_rows.empty()) return;  // twice as many rows as next hops: reclaim() has fallen behind
+    hop.outdated = free_rows.empty();
+    if (hop.outdated) {  // reclaim() comes back to it
+        any_outdated = true;
+        return;
+    }
     const std::uint32_t row = free_rows.back();
     free_rows.pop_back();
     const PortInfo& port = ports[hop.gateway.port];
@@ -142,6 +159,25 @@ void Rib::State::publish(std::uint32_t index) {
     tables.next_hops[index].store(row, std::memory_order_release);
     if (hop.row != 0) retired.push_back({hop.row, 0, tables.qsbr.retire()});
     hop.row = row;
+}
+
+void Rib::State::publish_outdated() {
+    if (!any_outdated) return;
+    any_outdated = false;
+    for (std::uint32_t i = 1; i < next_hops.size(); ++i)
+        if (next_hops[i].used && next_hops[i].outdated) publish(i);
+}
+
+// What resolve() made for addresses of a network that is not connected any more.
+std::vector<NextHopIndex> Rib::State::take_gleaned(std::uint16_t port, const IpPrefix& prefix) {
+    std::vector<NextHopIndex> taken;
+    std::erase_if(gleaned, [&](std::uint32_t index) {
+        const Gateway& gateway = next_hops[index].gateway;
+        if (gateway.port != port || !covers(prefix, gateway.address)) return false;
+        taken.push_back({index});
+        return true;
+    });
+    return taken;
 }
 
 // The best claim, among those that lead somewhere, of the longest prefix that covers the address.
@@ -200,6 +236,10 @@ void Rib::remove(const IpPrefix& prefix, RouteSource source) {
     }
     auto& claim = it->second.by_source[static_cast<std::size_t>(source)];
     if (!claim) return;
+    if (source == RouteSource::Connected && claim->kind() == TargetKind::Glean) {
+        const auto port = static_cast<std::uint16_t>(claim->index());
+        for (const NextHopIndex index : s.take_gleaned(port, prefix)) release_next_hop(index);
+    }
     claim.reset();
     if (State::leads(source)) {
         --s.length_count(prefix);
@@ -221,11 +261,11 @@ NextHopIndex Rib::acquire_next_hop(std::uint16_t port, const IpAddress& gateway)
         ++s.next_hops[known->second].references;
         return {known->second};
     }
-    if (s.free_indexes.empty()) reclaim();
+    if (s.free_indexes.empty() || s.free_rows.empty()) reclaim();
     if (s.free_indexes.empty() || s.free_rows.empty()) return {0};
-    const std::uint32_t index = s.free_indexes.back();
-    s.free_indexes.pop_back();
-    s.next_hops[index] = {key, 1, 0, true};
+    const std::uint32_t index = s.free_indexes.front();
+    s.free_indexes.pop_front();
+    s.next_hops[index] = {key, 1, 0, true, false};
     s.by_gateway.emplace(key, index);
     s.publish(index);
     return {index};
@@ -278,8 +318,10 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
     const auto port = static_cast<std::uint16_t>(target->index());
     const auto known = s.by_gateway.find({port, address});
     if (known != s.by_gateway.end()) return {known->second};
-    // Kept for good: the address is somebody's tunnel endpoint.
-    return acquire_next_hop(port, address);
+    // Kept while the network is connected: the address is somebody's tunnel endpoint.
+    const NextHopIndex made = acquire_next_hop(port, address);
+    if (made.value != 0) s.gleaned.push_back(made.value);
+    return made;
 }
 
 std::uint64_t Rib::generation() const {
@@ -308,6 +350,7 @@ void Rib::reclaim() {
             s.free_indexes.push_back(r.index);
         }
     }
+    s.publish_outdated();
 }
 
 }  // namespace dr

@@ -58,7 +58,9 @@ class Rib final {
 
     // The next hop that leads to this address by the current tables, looking only at neighbours,
     // connected networks and routes. For a connected address without neighbour entry one is made,
-    // unresolved. {0}: no route.
+    // unresolved, and kept while the network is connected. {0}: no route. The result carries no
+    // reference: resolve again when generation() has grown. Until then a next hop that was released
+    // drops, and its index is the last free one to be used again.
     NextHopIndex resolve(const IpAddress& address);
     // Grows with each change that may alter a result of resolve().
     [[nodiscard]] std::uint64_t generation() const;

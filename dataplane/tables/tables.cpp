@@ -18,9 +18,31 @@ bool take(RowArray<Row>& array, std::uint32_t rows, const char* what, std::strin
     return false;
 }
 
+// What an index into the table has room for where it is stored, spare rows included.
+bool within_limits(const Capacity& c, std::string* error) {
+    struct Limit {
+        const char* what;
+        std::uint32_t value;
+        std::uint32_t most;
+    };
+    constexpr std::uint32_t k24 = (1U << 24) - 1;
+    for (const Limit& limit :
+         {Limit{"subscribers", c.subscribers, k24 / 17 * 16 - 64}, Limit{"tunnels", c.tunnels, k24},
+          Limit{"maps", c.maps, k24}, Limit{"next_hops", c.next_hops, 0xffff},
+          Limit{"prefixes4", c.prefixes4, 1U << 28}, Limit{"prefixes6", c.prefixes6, 1U << 28},
+          Limit{"groups4", c.groups4, k24}, Limit{"groups6", c.groups6, k24}}) {
+        if (limit.value != 0 && limit.value <= limit.most) continue;
+        *error = std::string("capacity of ") + limit.what + " is " + std::to_string(limit.value) +
+                 "; it must be from 1 to " + std::to_string(limit.most);
+        return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 std::unique_ptr<Tables> Tables::create(const Capacity& capacity, std::string* error) {
+    if (!within_limits(capacity, error)) return nullptr;
     auto t = std::make_unique<Tables>();
     t->capacity = capacity;
     t->lpm4 = Lpm4::create(capacity.groups4, capacity.prefixes4, t->qsbr);

@@ -44,6 +44,22 @@ class RandomRun final {
             check(address);
         }
     }
+    // A batch gives what single lookups give.
+    void check_batch() {
+        std::vector<typename Lpm<Bytes>::Address> addresses(1 + random_() % 256);
+        std::vector<const std::uint8_t*> pointers;
+        for (auto& address : addresses) {
+            address = crowded_address<Bytes>(random_);
+            if (!known_.empty() && random_() % 2 == 0)
+                address = known_[random_() % known_.size()].address;
+            pointers.push_back(address.data());
+        }
+        std::vector<Target> results(addresses.size());
+        lpm_->lookup_batch(pointers.data(), results.data(),
+                           static_cast<unsigned>(addresses.size()));
+        for (std::size_t i = 0; i < addresses.size(); ++i)
+            REQUIRE(results[i].raw() == lpm_->lookup(addresses[i].data()).raw());
+    }
     void remove_all() {
         for (const Prefix& p : model_.all()) {
             REQUIRE(lpm_->remove(p.address, p.length) == Result::Ok);
@@ -117,6 +133,7 @@ void run_random(unsigned seed, std::uint32_t groups, std::uint32_t prefixes, boo
     for (unsigned i = 0; i < kSteps; ++i) {
         run.step();
         if (i % 8 == 0) run.check_lookups(2);
+        if (i % 64 == 0) run.check_batch();
     }
     run.check_lookups(2000);
     CHECK((run.refused() > 0) == expect_refusals);
