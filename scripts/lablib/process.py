@@ -98,7 +98,8 @@ class Process:
                    seconds=seconds)
 
     def record(self):
-        return {"name": self.name, "pid": self.pid, "started": self.started, "log": self.log}
+        return {"name": self.name, "pid": self.pid, "started": self.started,
+                "log": str(self.log)}
 
     @classmethod
     def from_record(cls, record):
