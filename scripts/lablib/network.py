@@ -64,11 +64,11 @@ class Network:
         dr.route("default", t.INET6)
 
     def _exchange(self):
-        """A switch on which the DR and both ISPs meet."""
+        """A switch on which the DR, both ISPs and the Internet host meet."""
         ix, dr = self["ix"], self["dr"]
         ix.ip("link", "add", "br0", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
         ix.ip("link", "set", "br0", "up")
-        for node in ("dr", "ispa", "ispb"):
+        for node in ("dr", "ispa", "ispb", "inet"):
             cable(ix, node, self[node], "ix0")
             ix.ip("link", "set", node, "master", "br0")
         for namespace, device in ((ix, "dr"), (dr, "ix0")):
@@ -78,6 +78,12 @@ class Network:
             dr.route(t.ISP_ACCESS4[line], t.ISP_IX4[line])
         dr.route(t.ISP_ACCESS6["b"], t.ISP_IX6["b"])
 
+        inet = self["inet"]
+        inet.addresses("ix0", f"{t.INET_IX4}/24", f"{t.INET_IX6}/64")
+        for line in ("a", "b"):
+            inet.route(t.ISP_ACCESS4[line], t.ISP_IX4[line])
+        inet.route(t.ISP_ACCESS6["b"], t.ISP_IX6["b"])
+
     def _isps(self):
         for line in ("a", "b"):
             isp = self[f"isp{line}"]
@@ -85,6 +91,8 @@ class Network:
             isp.addresses("ix0", f"{t.ISP_IX4[line]}/24")
             if line in t.ISP_IX6:
                 isp.addresses("ix0", f"{t.ISP_IX6[line]}/64")
+                isp.route("default", t.INET_IX6)
+            isp.route("default", t.INET_IX4)
 
     def _site(self, site):
         ur, lan = self[f"ur{site.number}"], self[f"lan{site.number}"]

@@ -1,7 +1,10 @@
 """The lab's network: who is where, with which addresses.
 
     inet ── up0 DR ix0 ── ix (a switch: the exchange) ─┬─ ispa ── ur1 ── lan1
-                                                       └─ ispb ──┘
+      └───────────────────┘                            └─ ispb ──┘
+
+The Internet host is at the exchange too: what a UR sends from a line's own address reaches it
+without the DR.
 
 Line a is an IPv4-only ISP; line b has both families. Site n has the prefixes
 203.0.113.(8n)/29 and 2001:db8:5000:(n)00::/56. Documentation and benchmarking addresses only.
@@ -15,6 +18,7 @@ POOL6 = "2001:db8:5000::/40"
 INET4, INET6 = "192.0.2.2", "2001:db8:f::2"
 DR_UP4, DR_UP6 = "192.0.2.1", "2001:db8:f::1"
 DR_IX4, DR_IX6 = "198.51.100.1", "2001:db8:e::1"
+INET_IX4, INET_IX6 = "198.51.100.254", "2001:db8:e::fe"
 ISP_IX4 = {"a": "198.51.100.2", "b": "198.51.100.3"}
 ISP_IX6 = {"b": "2001:db8:e::3"}
 # What each ISP hands out to its customers.

@@ -104,10 +104,18 @@ def _(lab):
     dropped(lab, "drop.encap_mismatch", over_line_a(lab, inner4(), key=key))
 
 
-@cases.case("an inner destination that is the DR's own tunnel address is dropped: "
+@cases.case("a tunnel packet inside a tunnel, for the DR's own address, is dropped: "
             "drop.nested_tunnel")
 def _(lab):
-    dropped(lab, "drop.nested_tunnel", over_line_a(lab, inner4(destination=t.DR_IX4)))
+    inner = (IP(src=SITE.lan4, dst=t.DR_IX4) / UDP(sport=50000, dport=4754, chksum=0)
+             / GRE(key_present=1, key=lab.tunnels()[(OTHER.name, "a")]["tunnel"]["id"]) / inner4())
+    dropped(lab, "drop.nested_tunnel", over_line_a(lab, inner))
+
+
+@cases.case("what a site sends to the DR's own address through its tunnel is dropped: "
+            "drop.to_router")
+def _(lab):
+    dropped(lab, "drop.to_router", over_line_a(lab, inner4(destination=t.DR_IX4)))
 
 
 @cases.case("a packet from the network for neither a pool nor the DR is not for us to forward")

@@ -47,10 +47,12 @@ def trace_case(node, address, path, words):
 
 
 DR4, DR6 = {t.DR_UP4, t.DR_IX4}, {t.DR_UP6, t.DR_IX6}
+# To the outside the UR's kernel answers from the address of a line.
+UR4, UR6 = {SITE.wan4("a")[1], SITE.wan4("b")[1], SITE.ur4}, {SITE.wan6()[1], SITE.ur6}
 trace_case("lan1", t.INET4, [{SITE.ur4}, DR4, {t.INET4}], "the UR, the DR, and the Internet host")
 trace_case("lan1", t.INET6, [{SITE.ur6}, DR6, {t.INET6}], "the UR, the DR, and the Internet host")
-trace_case("inet", SITE.lan4, [DR4, {SITE.ur4}, {SITE.lan4}], "the DR, the UR, and the LAN host")
-trace_case("inet", SITE.lan6, [DR6, {SITE.ur6}, {SITE.lan6}], "the DR, the UR, and the LAN host")
+trace_case("inet", SITE.lan4, [DR4, UR4, {SITE.lan4}], "the DR, the UR, and the LAN host")
+trace_case("inet", SITE.lan6, [DR6, UR6, {SITE.lan6}], "the DR, the UR, and the LAN host")
 
 
 def pmtu_case(node, address, source):
