@@ -88,7 +88,7 @@ struct Rib::State {
     Tables& tables;
     std::uint64_t generation = 1;
     std::unordered_map<IpPrefix, Claims, PrefixHash> claims;
-    std::array<std::uint32_t, 2 * 129> of_length{};  // claims of neighbours, connected and routes
+    std::array<std::uint32_t, 258> of_length{};  // claims of neighbours, connected and routes
     std::vector<NextHop> next_hops;
     // First in, first out: whoever holds a result of resolve() has the time that all other free
     // indexes last to resolve it again, before a released one means another gateway.

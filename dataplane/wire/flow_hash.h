@@ -12,9 +12,11 @@
 #ifndef DR_FLOW_HASH_TYPES
 #define DR_FLOW_HASH_TYPES
 #include <stdint.h>
+/* This text is C as well. NOLINTBEGIN(modernize-use-using) */
 typedef uint16_t dr_u16;
 typedef uint32_t dr_u32;
 typedef uint64_t dr_u64;
+/* NOLINTEND(modernize-use-using) */
 #endif
 
 #define DR_HASH_K0 0x9e3779b97f4a7c15ULL

@@ -168,15 +168,16 @@ class LookupBatch {
     }
 
   private:
+    static constexpr std::size_t kSize = 2UL * kBurst;
     struct Half {
-        std::array<const std::uint8_t*, 2 * kBurst> addresses;
-        std::array<Target*, 2 * kBurst> destinations;
+        std::array<const std::uint8_t*, kSize> addresses;
+        std::array<Target*, kSize> destinations;
         unsigned count{};
     };
     template <typename Table>
     static void finish(const Table& table, Half& half) {
         if (half.count == 0) return;
-        std::array<Target, 2 * kBurst> results;
+        std::array<Target, kSize> results;
         table.lookup_batch(half.addresses.data(), results.data(), half.count);
         for (unsigned i = 0; i < half.count; ++i) *half.destinations[i] = results[i];
     }
