@@ -28,39 +28,32 @@ inline Upper upper4(const std::uint8_t* ip) {
             (fragment & Ipv4::kOffsetMask) != 0};
 }
 
-// Skips hop-by-hop options, routing header, destination options and fragment header (RFC 8200 §4).
-// A chain that runs out of `length` ends as protocol 59 (no next header).
+// IPv6 extension headers that are followed, at most; a longer chain has no upper layer.
+inline constexpr int kMaxExtensionHeaders = 8;
+
+// Skips hop-by-hop options, routing header and destination options up to the upper layer or to a
+// fragment header (RFC 8200 §4), where the search ends: what follows it is in the first fragment
+// alone, and all fragments must look alike. A chain that is too long, or that runs out of `length`,
+// ends as protocol 59 (no next header).
 inline Upper upper6(const std::uint8_t* ip, unsigned length) {
     Upper u{40, ip[6], false, false};
-    for (;;) {
-        switch (u.protocol) {
-            case kProtoHopByHop:
-            case kProtoRouting:
-            case kProtoDestOpts: {
-                if (u.offset + 8U > length) break;
-                const unsigned size = (ip[u.offset + 1] + 1U) * 8U;
-                if (u.offset + size > length) break;
-                u.protocol = ip[u.offset];
-                u.offset = static_cast<std::uint16_t>(u.offset + size);
-                continue;
-            }
-            case kProtoFragment: {
-                if (u.offset + 8U > length) break;
-                const unsigned offset_flags =
-                    static_cast<unsigned>(ip[u.offset + 2] << 8 | ip[u.offset + 3]);
-                u.protocol = ip[u.offset];
-                u.offset = static_cast<std::uint16_t>(u.offset + 8);
-                u.fragment = true;
-                u.later_fragment = (offset_flags & 0xfff8U) != 0;
-                if (u.later_fragment) return u;
-                continue;
-            }
-            default:
-                return u;
-        }
-        u.protocol = kProtoNone;
+    for (int headers = 0; headers <= kMaxExtensionHeaders; ++headers) {
+        const bool options = u.protocol == kProtoHopByHop || u.protocol == kProtoRouting ||
+                             u.protocol == kProtoDestOpts;
+        if (!options && u.protocol != kProtoFragment) return u;
+        if (headers == kMaxExtensionHeaders || u.offset + 8U > length) break;
+        const std::uint8_t* header = ip + u.offset;
+        const unsigned size = options ? (header[1] + 1U) * 8U : 8U;
+        if (u.offset + size > length) break;
+        u.protocol = header[0];
+        u.offset = static_cast<std::uint16_t>(u.offset + size);
+        if (options) continue;
+        u.fragment = true;
+        u.later_fragment = ((header[2] << 8 | header[3]) & 0xfff8) != 0;
         return u;
     }
+    u.protocol = kProtoNone;
+    return u;
 }
 
 // ICMP errors carry the packet they are about. RFC 792; RFC 4443 §2.1 (types below 128).

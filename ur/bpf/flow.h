@@ -39,7 +39,7 @@ static __noinline int ur_upper6(struct __sk_buff* skb, __u32 base, __u32 next, s
         if (u->protocol != IPPROTO_HOPOPTS && u->protocol != IPPROTO_ROUTING &&
             u->protocol != IPPROTO_DSTOPTS && u->protocol != IPPROTO_FRAGMENT)
             return 0;
-        if (bpf_skb_load_bytes(skb, u->offset, h, sizeof(h))) break;
+        if (i == UR_EXTENSIONS || bpf_skb_load_bytes(skb, u->offset, h, sizeof(h))) break;
         if (u->protocol == IPPROTO_FRAGMENT) {
             u->fragment = 1;
             u->later = (h[2] | (h[3] & 0xf8)) != 0;
@@ -49,7 +49,8 @@ static __noinline int ur_upper6(struct __sk_buff* skb, __u32 base, __u32 next, s
         if (u->offset + size > skb->len) break;
         u->protocol = h[0];
         u->offset += size;
-        if (u->later) return 0;
+        /* What follows a fragment header is in the first fragment alone: all must look alike. */
+        if (u->fragment) return 0;
     }
     u->protocol = IPPROTO_NONE;
     return 0;
