@@ -56,11 +56,9 @@ def upper_layer(packet):
         size = 8 if protocol == 44 or len(packet) < at + 2 else (packet[at + 1] + 1) * 8
         if skipped == 8 or at + size > len(packet):
             return NO_NEXT, at, fragment
-        later = False
-        if protocol == 44:
-            fragment, later = True, int.from_bytes(packet[at + 2:at + 4], "big") & 0xFFF8 != 0
+        fragment = protocol == 44
         protocol, at, skipped = packet[at], at + size, skipped + 1
-        if later:
+        if fragment:
             break
     return protocol, at, fragment
 

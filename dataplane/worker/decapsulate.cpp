@@ -146,6 +146,9 @@ void route_inner(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
     switch (p.target.kind()) {
         case TargetKind::NextHop:
+            if (p.family == 4 ? unroutable_destination4(p.ip) : unroutable_destination6(p.ip))
+                [[unlikely]]
+                return exit_with(c, p, Exit::DropNoRoute);
             b.forward.add(i);
             return;
         case TargetKind::Subscriber:

@@ -48,13 +48,18 @@ inline bool martian_source4(const std::uint8_t* ip) {
 inline bool multicast6(const std::uint8_t* address) {
     return address[0] == 0xff;
 }
-inline bool martian_source6(const std::uint8_t* ip) {
-    const std::uint8_t* s = ip + 8;
-    if (multicast6(s)) return true;
+inline bool unspecified_or_loopback6(const std::uint8_t* address) {
     std::uint64_t hi, lo;
-    std::memcpy(&hi, s, 8);
-    std::memcpy(&lo, s + 8, 8);
+    std::memcpy(&hi, address, 8);
+    std::memcpy(&lo, address + 8, 8);
     return hi == 0 && __builtin_bswap64(lo) <= 1;
+}
+inline bool martian_source6(const std::uint8_t* ip) {
+    return multicast6(ip + 8) || unspecified_or_loopback6(ip + 8);
+}
+// Destinations that no router forwards to: RFC 1812 §5.3.7, RFC 4291 §2.5.2-2.5.3.
+inline bool unroutable_destination4(const std::uint8_t* ip) {
+    return ip[16] == 0 || ip[16] == 127 || ip[16] >= 224;
 }
 inline bool group_destination4(const std::uint8_t* ip) {
     return ip[16] >= 224;
@@ -62,6 +67,10 @@ inline bool group_destination4(const std::uint8_t* ip) {
 // Link-local or multicast: never forwarded.
 inline bool local_scope6(const std::uint8_t* address) {
     return multicast6(address) || (address[0] == 0xfe && (address[1] & 0xc0) == 0x80);
+}
+
+inline bool unroutable_destination6(const std::uint8_t* ip) {
+    return local_scope6(ip + 24) || unspecified_or_loopback6(ip + 24);
 }
 
 }  // namespace dr

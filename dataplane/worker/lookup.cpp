@@ -2,6 +2,7 @@
 // decapsulation, packets of our own making to wherever the tables say; the rest ends here.
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
+#include "dataplane/worker/ip_check.h"
 #include "dataplane/worker/punt.h"
 
 namespace dr {
@@ -37,6 +38,9 @@ void from_network(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
     switch (p.target.kind()) {
         case TargetKind::Subscriber:
+            // Link-local sources stay on their link (RFC 4291 §2.5.6).
+            if (p.family == 6 && local_scope6(p.ip + 8)) [[unlikely]]
+                return exit_with(c, p, Exit::DropMartianSource);
             __builtin_prefetch(&c.tables->subscribers[p.target.index()]);
             b.steer.add(i);
             return;

@@ -62,10 +62,7 @@ def upper6(ip: bytes):
             return offset, NONE, fragment
         was, protocol = protocol, ip[offset]
         if was == FRAGMENT:
-            fragment = True
-            later = struct.unpack_from(">H", ip, offset + 2)[0] & 0xFFF8
-            if later:
-                return offset + 8, protocol, True
+            return offset + 8, protocol, True
         offset += size
     return offset, protocol, fragment
 

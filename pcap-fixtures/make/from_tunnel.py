@@ -202,7 +202,8 @@ def _to_nobody():
     packets += [udp(SITE6, d) for d in ("ff02::1", "ff0e::1", "fe80::1", "::1")]
     return Case("uplink-unroutable", "a site's packet to multicast, broadcast, loopback or link-local "
                 "addresses does not leave") \
-        .provision(customer).send([ether(out_of_tunnel(line, p)) for p in packets])
+        .provision(customer).send([ether(out_of_tunnel(line, p)) for p in packets]) \
+        .counters(drop__no_route=len(packets))
 
 
 def _trailing():

@@ -94,9 +94,14 @@ bool start_eal() {
     return started;
 }
 
-Pipeline::Pipeline() {
+Pipeline::Pipeline(unsigned tx_size, unsigned punt_size) {
     make_tables();
-    make_ports();
+    make_ports(tx_size);
+    if (punt_size != 0) {
+        punt_ = rte_ring_create("punt", punt_size, SOCKET_ID_ANY, 0);
+        for (Port& port : ports_) port.exception = port.ethdev;
+        shared_.punt = punt_;
+    }
     shared_.tables = tables_.get();
     shared_.ports = &ports_;
     shared_.qsbr = &tables_->qsbr;
@@ -126,11 +131,12 @@ Pipeline::~Pipeline() {
     drain();
     for (unsigned port = 0; port < 2; ++port)
         free_ring_port({rx_[port], tx_[port], ports_[port].ethdev});
+    rte_ring_free(punt_);
 }
 
-void Pipeline::make_ports() {
+void Pipeline::make_ports(unsigned tx_size) {
     for (unsigned port = 0; port < 2; ++port) {
-        const RingPort made = make_ring_port();
+        const RingPort made = make_ring_port(tx_size);
         rx_.push_back(made.rx);
         tx_.push_back(made.tx);
         Port p;
@@ -255,6 +261,15 @@ void Pipeline::drain() {
             rte_pktmbuf_free(m);
         }
     }
+    void* item = nullptr;
+    while (punt_ != nullptr && rte_ring_dequeue(punt_, &item) == 0)
+        rte_pktmbuf_free(static_cast<rte_mbuf*>(item));
+}
+
+std::vector<rte_mbuf*> Pipeline::exhaust_buffers() {
+    std::vector<rte_mbuf*> taken;
+    while (rte_mbuf* m = rte_pktmbuf_alloc(ring_pool())) taken.push_back(m);
+    return taken;
 }
 
 std::uint64_t Pipeline::exit(Exit exit) const {

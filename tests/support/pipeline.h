@@ -9,6 +9,7 @@
 //     subscriber n sends everything through tunnel k = n - 1
 #pragma once
 
+#include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
 
@@ -30,7 +31,9 @@ bool start_eal();
 
 class Pipeline final {
   public:
-    Pipeline();
+    // tx_size: of the rings that packets leave through, a power of two, one is left free;
+    // punt_size: of the way to the kernel, 0: there is none.
+    explicit Pipeline(unsigned tx_size = 4096, unsigned punt_size = 0);
     ~Pipeline();
     Pipeline(const Pipeline&) = delete;
     Pipeline& operator=(const Pipeline&) = delete;
@@ -45,6 +48,8 @@ class Pipeline final {
     [[nodiscard]] std::uint64_t received() const;
     // Buffers that are neither free nor in a queue: must be 0 between run()s.
     [[nodiscard]] unsigned missing_buffers() const;
+    // Takes all free buffers; give them back before the next run() that needs any.
+    [[nodiscard]] std::vector<rte_mbuf*> exhaust_buffers();
     [[nodiscard]] Tables& tables() { return *tables_; }
     [[nodiscard]] Worker& worker() { return *worker_; }
 
@@ -57,7 +62,7 @@ class Pipeline final {
     }
 
   private:
-    void make_ports();
+    void make_ports(unsigned tx_size);
     void make_tables();
     void add_next_hops();
     void add_subscriber(unsigned n);
@@ -67,6 +72,7 @@ class Pipeline final {
     std::unique_ptr<Tables> tables_;
     Ports ports_;
     WorkerShared shared_;
+    rte_ring* punt_{};
     std::vector<rte_ring*> rx_, tx_;
     std::vector<southbound::TunnelCounters> tunnel_counters_;
     std::unique_ptr<southbound::WorkerBlock> block_;

@@ -20,11 +20,11 @@ rte_mempool* ring_pool() {
     return pool;
 }
 
-RingPort make_ring_port() {
+RingPort make_ring_port(unsigned tx_size) {
     static unsigned serial = 0;
     const std::string name = std::to_string(serial++);
     RingPort port{rte_ring_create(("rx" + name).c_str(), 1024, SOCKET_ID_ANY, 0),
-                  rte_ring_create(("tx" + name).c_str(), 4096, SOCKET_ID_ANY, 0), 0};
+                  rte_ring_create(("tx" + name).c_str(), tx_size, SOCKET_ID_ANY, 0), 0};
     const int id = rte_eth_from_rings(("r" + name).c_str(), &port.rx, 1, &port.tx, 1, 0);
     if (id < 0) std::abort();
     port.ethdev = static_cast<std::uint16_t>(id);

@@ -16,7 +16,8 @@ struct RingPort {
 
 // The buffers of all tests of a process. DPDK must have been started. Aborts when memory is short.
 rte_mempool* ring_pool();
-RingPort make_ring_port();
+// tx_size: a power of two; the ring holds one packet less.
+RingPort make_ring_port(unsigned tx_size = 4096);
 void free_ring_port(const RingPort& port);
 
 }  // namespace dr::test

@@ -1,8 +1,10 @@
 // The forwarding pipeline as a whole, on in-memory ports: what single packets become is pinned byte
 // for byte by the replay cases; here it is robustness and conservation.
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <random>
 
+#include "dataplane/wire/checksum.h"
 #include "dataplane/worker/exits.h"
 #include "tests/support/pipeline.h"
 
@@ -118,4 +120,74 @@ TEST_CASE_METHOD(
     CHECK(pipeline.exit(Exit::DropIcmpLimited) > 0);
     CHECK(pipeline.exit(Exit::IcmpTimeExceeded) + pipeline.exit(Exit::DropIcmpLimited) == 300);
     CHECK(pipeline.out(0).size() == pipeline.exit(Exit::IcmpTimeExceeded));
+}
+
+TEST_CASE_METHOD(Started,
+                 "a blackhole route ends a packet from the network and one out of a tunnel") {
+    Pipeline pipeline;
+    const Bytes nowhere{198, 18, 0, 1};
+    REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(outside_address(4), nowhere, 10))));
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, udp_packet(site_address(1, 4), nowhere, 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropBlackhole) == 2);
+    CHECK(pipeline.exits() == 2);
+}
+
+TEST_CASE_METHOD(
+    Started,
+    "without free buffers, what needs a new one is dropped under its own name, the rest goes on") {
+    Pipeline pipeline;
+    Bytes expired = udp_packet(outside_address(6), site_address(1, 6), 10);
+    expired[7] = 1;  // hop limit
+    Bytes too_big = udp_packet(outside_address(4), site_address(1, 4), 1472);
+    too_big[6] = 0;  // may be fragmented
+    too_big[10] = too_big[11] = 0;
+    const Be16 sum = wire::checksum(too_big.data(), 20);
+    std::memcpy(too_big.data() + 10, &sum, 2);
+    const Bytes good = udp_packet(outside_address(4), site_address(1, 4), 10);
+    for (const Bytes& packet : {expired, too_big, good})
+        REQUIRE(pipeline.send(0, ethernet_frame(0, packet)));
+    const std::vector<rte_mbuf*> taken = pipeline.exhaust_buffers();
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropNoBuffers) == 2);
+    CHECK(pipeline.exit(Exit::ForwardedDownlink) == 1);
+    for (rte_mbuf* m : taken) rte_pktmbuf_free(m);
+    CHECK(pipeline.missing_buffers() == 0);
+}
+
+TEST_CASE_METHOD(Started,
+                 "what a full transmit queue does not take is dropped under its own name") {
+    Pipeline pipeline(32);
+    const Bytes packet = udp_packet(outside_address(4), site_address(1, 4), 10);
+    for (unsigned i = 0; i < 40; ++i) REQUIRE(pipeline.send(0, ethernet_frame(0, packet)));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::ForwardedDownlink) == 31);
+    CHECK(pipeline.exit(Exit::DropTransmit) == 9);
+    CHECK(pipeline.out(1).size() == 31);
+    CHECK(pipeline.missing_buffers() == 0);
+}
+
+TEST_CASE_METHOD(Started,
+                 "what is the kernel's goes to the kernel, and over the limit under its own name") {
+    Pipeline pipeline(4096, 8);
+    Bytes arp(60);
+    const Bytes head = ethernet_frame(0, {});
+    std::copy(head.begin(), head.end(), arp.begin());
+    arp[12] = 0x08;
+    arp[13] = 0x06;
+    for (unsigned i = 0; i < 10; ++i) REQUIRE(pipeline.send(0, arp));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::PuntKernel) == 7);
+    CHECK(pipeline.exit(Exit::DropPuntFull) == 3);
+    CHECK(pipeline.missing_buffers() == 0);
+}
+
+TEST_CASE_METHOD(Started, "a link-local source does not cross this router") {
+    Pipeline pipeline;
+    Bytes source = outside_address(6);
+    source[0] = 0xfe;
+    source[1] = 0x80;
+    REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(source, site_address(1, 6), 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropMartianSource) == 1);
 }
