@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # plane's socket.
 DRD_UID = DRD_GID = 61146
 
-CAPACITY = {"subscribers": 1024, "tunnels": 4096, "maps": 256, "next_hops": 1024,
-            "prefixes4": 8192, "prefixes6": 8192, "groups4": 1024, "groups6": 1024}
+CAPACITY = {"subscribers": 16384, "tunnels": 4096, "maps": 256, "next_hops": 1024,
+            "prefixes4": 32768, "prefixes6": 32768, "groups4": 4096, "groups6": 4096}
 
 
 class Programs:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from lablib import topology as t  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
+from lablib.process import Process  # noqa: E402
 from lablib.probe import four_probes, lost_nothing  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
 
@@ -97,15 +98,16 @@ def _(lab):
 @cases.case("drd killed in the middle of a bulk provisioning comes back with a store that it can "
             "read, and in sync")
 def _(lab):
+    count = 10000
     objects = [{"subscriber": {"name": f"bulk-{n}", "policy": "both-lines",
-                               "prefixes": [f"2001:db8:5080:{n:x}::/64"]}} for n in range(500)]
+                               "prefixes": [f"2001:db8:5080:{n:x}::/64"]}} for n in range(count)]
     path = lab.directory / "bulk.ndjson"
     path.write_text("".join(json.dumps(o) + "\n" for o in objects))
-    from lablib.process import Process
     apply = Process.start("drcli apply", lab.router.drcli_command("apply", "-f", path),
                           lab.directory / "apply.log")
     lab.helpers.append(apply)
-    time.sleep(0.05)
+    first = ("subscriber", "list", "--prefix", "bulk-", "--limit", "1")
+    wait_until(lambda: lab.router.drcli_json(*first), "the first of them", interval=0.005)
     lab.router.drd.kill()
     wait_until(lambda: not apply.alive(), "the end of drcli apply")
     lab.helpers.remove(apply)
@@ -114,9 +116,10 @@ def _(lab):
     stored = len(lab.router.drcli_json("subscriber", "list", "--prefix", "bulk-"))
     lab.router.drcli("apply", "-f", path)
     lab.wait_in_sync()
-    expect(rows(lab)["subscribers"] == (502, 502), f"subscribers: {rows(lab)['subscribers']}")
+    whole = (count + 2, count + 2)
+    expect(rows(lab)["subscribers"] == whole, f"subscribers: {rows(lab)['subscribers']}")
     lab.ping("inet", lab.sites[0].lan4)
-    return f"{stored} of 500 were stored when it was killed"
+    return f"{stored} of {count} were stored when it was killed"
 
 
 if __name__ == "__main__":
