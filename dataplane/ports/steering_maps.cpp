@@ -25,6 +25,7 @@ bool SteeringMaps::take_over(const std::string& interface, std::string* error) {
         for (const IpAddress& address : maps->locals()) locals_.insert(address);
         for (const IpPrefix& prefix : maps->pools()) pools_.insert(prefix);
     }
+    if (!guard(interface, error)) return false;
     if (xdp_detach(interface)) return true;
     *error = fmt::format(
         "{} still has the XDP program of an earlier run, and it cannot be detached; "
@@ -33,17 +34,36 @@ bool SteeringMaps::take_over(const std::string& interface, std::string* error) {
     return false;
 }
 
+// A full map is reported by the next set_locals() or set_pools().
+void SteeringMaps::fill(const XdpMaps& maps) const {
+    for (const IpAddress& address : locals_) (void)maps.add_local(address);
+    for (const IpPrefix& prefix : pools_) (void)maps.add_pool(prefix);
+}
+
+bool SteeringMaps::guard(const std::string& interface, std::string* error) {
+    auto guard = TakeoverGuard::load(interface, error);
+    if (!guard) return false;
+    const auto maps = XdpMaps::of_program(guard->program_fd(), error);
+    if (!maps) return false;
+    fill(*maps);
+    if (!guard->attach(error)) return false;
+    guards_.erase(interface);
+    guards_.emplace(interface, std::move(*guard));
+    return true;
+}
+
 bool SteeringMaps::adopt(std::optional<XdpMaps> maps) {
     if (!maps) return false;
-    // A full map is reported by the next set_locals() or set_pools().
-    for (const IpAddress& address : locals_) (void)maps->add_local(address);
-    for (const IpPrefix& prefix : pools_) (void)maps->add_pool(prefix);
+    fill(*maps);
     ports_.push_back(std::move(*maps));
     return true;
 }
 
 bool SteeringMaps::add_interface(const std::string& interface, std::string* error) {
-    return adopt(XdpMaps::of_interface(interface, error));
+    const bool good = adopt(XdpMaps::of_interface(interface, error));
+    guards_.erase(interface);
+    TakeoverGuard::remove_stale(interface);
+    return good;
 }
 
 bool SteeringMaps::add_program(int program_fd, std::string* error) {

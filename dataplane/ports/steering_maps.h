@@ -6,10 +6,12 @@
 // Thread: the writer (and main before it).
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "dataplane/ports/takeover_guard.h"
 #include "dataplane/ports/xdp_program.h"
 
 namespace dr {
@@ -17,7 +19,8 @@ namespace dr {
 class SteeringMaps final {
   public:
     // Before a port starts: remembers what a program left behind on the interface knows, and
-    // detaches it. false and a reason: a foreign program is there, or the kernel refused.
+    // detaches it. What it kept from the kernel is kept from it until add_interface().
+    // false and a reason: a foreign program is there, or the kernel refused.
     bool take_over(const std::string& interface, std::string* error);
     // After it has started: finds the maps of the program that is attached now and fills them.
     bool add_interface(const std::string& interface, std::string* error);
@@ -34,11 +37,14 @@ class SteeringMaps final {
     [[nodiscard]] bool empty() const { return ports_.empty(); }
 
   private:
+    void fill(const XdpMaps& maps) const;
+    bool guard(const std::string& interface, std::string* error);
     bool adopt(std::optional<XdpMaps> maps);
 
     std::vector<XdpMaps> ports_;
     std::set<IpAddress> locals_;
     std::set<IpPrefix> pools_;
+    std::map<std::string, TakeoverGuard> guards_;  // by interface
 };
 
 }  // namespace dr

@@ -18,6 +18,10 @@
  * With no data plane reading, the socket map is empty and these packets are dropped. They never
  * fall through to the kernel, which would route packets for a pool back to where they came from.
  *
+ * With no program attached at all, for the moment in which a new data plane replaces the program of
+ * a killed one, DR_TC_GUARD makes of the same rules a program for tc that only drops
+ * (takeover_guard.h).
+ *
  * Limits, for the verifier's sake: up to 6 IPv6 extension headers; a packet with more stays with
  * the kernel when it is for an own address.
  */
@@ -27,17 +31,10 @@
 /* clang-format off */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-
-#include "dataplane/ports/xdp_steer.h"
 
 #define GRE_UDP_PORT 4754 /* RFC 8086 section 8 */
 #define MAX_EXTENSIONS 6
@@ -103,10 +100,6 @@ struct icmp_error {
     __u32 rest;
 };
 
-static __always_inline int to_data_plane(struct xdp_md* ctx) {
-    return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_DROP);
-}
-
 /* A packet that we sent as a tunnel packet, as quoted in an ICMP error. Eight bytes of its payload
  * are always there (RFC 792, RFC 4443), so both UDP ports are. Ours has 4754 on one side at least.
  */
@@ -153,23 +146,22 @@ static __always_inline int is_tunnel(__u8 protocol, int fragment, void* l4, void
     }
 }
 
-static __always_inline int steer4(struct xdp_md* ctx, struct ipv4* ip, void* end) {
+/* Not 0: the data plane's. */
+static __always_inline int steer4(struct ipv4* ip, void* end) {
     struct dr_local_key local = {};
     struct dr_pool4_key pool = {.length = 32};
     __u32 length;
-    if ((void*)(ip + 1) > end) return XDP_PASS;
+    if ((void*)(ip + 1) > end) return 0;
     local.address[10] = local.address[11] = 0xff;
     __builtin_memcpy(local.address + 12, ip->destination, 4);
     if (bpf_map_lookup_elem(&locals, &local)) {
         length = (ip->version_ihl & 15u) * 4u;
-        if (length < sizeof(*ip)) return XDP_PASS;
-        if (is_tunnel(ip->protocol, (ip->fragment & bpf_htons(0x3fff)) != 0, (void*)ip + length,
-                      end))
-            return to_data_plane(ctx);
-        return XDP_PASS;
+        if (length < sizeof(*ip)) return 0;
+        return is_tunnel(ip->protocol, (ip->fragment & bpf_htons(0x3fff)) != 0, (void*)ip + length,
+                         end);
     }
     __builtin_memcpy(pool.address, ip->destination, 4);
-    return bpf_map_lookup_elem(&pools4, &pool) ? to_data_plane(ctx) : XDP_PASS;
+    return bpf_map_lookup_elem(&pools4, &pool) != 0;
 }
 
 /* What follows the extension headers of a packet for an own address. */
@@ -199,26 +191,44 @@ static __always_inline int tunnel6(struct ipv6* ip, void* end) {
     return is_tunnel(protocol, 0, at, end);
 }
 
-static __always_inline int steer6(struct xdp_md* ctx, struct ipv6* ip, void* end) {
+static __always_inline int steer6(struct ipv6* ip, void* end) {
     struct dr_local_key local;
     struct dr_pool6_key pool = {.length = 128};
-    if ((void*)(ip + 1) > end) return XDP_PASS;
+    if ((void*)(ip + 1) > end) return 0;
     __builtin_memcpy(local.address, ip->destination, 16);
-    if (bpf_map_lookup_elem(&locals, &local))
-        return tunnel6(ip, end) ? to_data_plane(ctx) : XDP_PASS;
+    if (bpf_map_lookup_elem(&locals, &local)) return tunnel6(ip, end);
     __builtin_memcpy(pool.address, ip->destination, 16);
-    return bpf_map_lookup_elem(&pools6, &pool) ? to_data_plane(ctx) : XDP_PASS;
+    return bpf_map_lookup_elem(&pools6, &pool) != 0;
 }
+
+static __always_inline int is_data_planes(void* data, void* end) {
+    struct ethhdr* ethernet = data;
+    if ((void*)(ethernet + 1) > end) return 0;
+    if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return steer4((void*)(ethernet + 1), end);
+    if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return steer6((void*)(ethernet + 1), end);
+    return 0;
+}
+
+#ifdef DR_TC_GUARD
+
+#define GUARD_HEADERS 256 /* bytes from the start that the rules may look at */
+
+SEC("tc")
+int dr_tc_guard(struct __sk_buff* skb) {
+    __u32 length = skb->len < GUARD_HEADERS ? skb->len : GUARD_HEADERS;
+    if (bpf_skb_pull_data(skb, length) != 0) return TC_ACT_SHOT;
+    return is_data_planes((void*)(long)skb->data, (void*)(long)skb->data_end) ? TC_ACT_SHOT
+                                                                              : TC_ACT_UNSPEC;
+}
+
+#else
 
 SEC("xdp")
 int dr_xdp_steer(struct xdp_md* ctx) {
-    void* data = (void*)(long)ctx->data;
-    void* end = (void*)(long)ctx->data_end;
-    struct ethhdr* ethernet = data;
-    if ((void*)(ethernet + 1) > end) return XDP_PASS;
-    if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return steer4(ctx, (void*)(ethernet + 1), end);
-    if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return steer6(ctx, (void*)(ethernet + 1), end);
-    return XDP_PASS;
+    if (!is_data_planes((void*)(long)ctx->data, (void*)(long)ctx->data_end)) return XDP_PASS;
+    return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_DROP);
 }
+
+#endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -105,12 +105,14 @@ def _(lab):
     works(lab)
 
 
-@cases.case("no stale XDP program: each port has a new one, and only ours")
+@cases.case("no stale XDP program: each port has a new one, only ours, and no other filter is left")
 def _(lab):
     for device in PORTS:
         program = xdp_program(lab.net["dr"], device)
         expect(program, f"none on {device}")
         expect(program != lab.programs_before[device], f"{device} still has the killed one's")
+        qdiscs = lab.net["dr"].run(["tc", "qdisc", "show", "dev", device]).stdout
+        expect("clsact" not in qdiscs, f"{device}: {qdiscs}")
 
 
 @cases.case("kill -9 under traffic and start: the stream goes on, with nothing twice, and nothing "
