@@ -77,12 +77,12 @@ def parse_summary(line):
     return match and tuple(int(n or 0) for n in match.groups())
 
 
-def captured(args, timeout, env=None):
+def captured(args, timeout, env=None, cwd=ROOT):
     """(exit status, output); status None when it took too long."""
     try:
         done = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, text=True,
                               errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=timeout, cwd=ROOT, env=env, check=False)
+                              timeout=timeout, cwd=cwd, env=env, check=False)
         return done.returncode, done.stdout
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""

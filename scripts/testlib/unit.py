@@ -5,6 +5,7 @@ Catch2 executables are asked for XML, so that each TEST_CASE counts by its own n
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -27,7 +28,8 @@ def run(report):
         sentence = f"{label}: everything builds without a warning"
         if report.command(sentence, [ROOT / "scripts" / "build", "-q", *options]):
             for test in _registered(ROOT / folder):
-                _test(report, label, test)
+                # Meson's own working directory for tests; their arguments may be relative to it.
+                _test(report, label, test, test.get("workdir") or ROOT / folder)
     report.command("clang-tidy finds nothing (scripts/lint tidy)",
                    [ROOT / "scripts" / "lint", "tidy"], show=60)
 
@@ -56,20 +58,34 @@ def _is_catch2(command):
         return False
 
 
-def _test(report, label, test):
-    command, started = test["cmd"], time.monotonic()
+def _test(report, label, test, cwd):
     timeout = max(test.get("timeout", 30), 30) * 10
-    if not _is_catch2(command):
-        status, output = captured(command, timeout, _environment(test))
-        sentence = f"{label}: {test['name']}"
-        outcome = {0: "pass", 77: "skip"}.get(status, "FAIL")  # 77: meson's code for skipped
-        why = "" if status == 0 else f"exit {status}\n" + "\n".join(output.splitlines()[-25:])
-        report.case(outcome, sentence, time.monotonic() - started, why)
+    run_one = _catch2 if _is_catch2([cwd / test["cmd"][0]]) else _program
+    run_one(report, label, test, lambda extra: captured(
+        [*test["cmd"], *extra], timeout, _environment(test), cwd))
+
+
+def _program(report, label, test, execute):
+    """A test of its own kind: unittest's verbose lines count one by one, else the exit status."""
+    started = time.monotonic()
+    status, output = execute([])
+    cases = re.findall(r"^(.+?) \.\.\. (ok|FAIL|ERROR|skipped.*)$", output, re.MULTILINE)
+    for sentence, outcome in cases:
+        what = {"ok": "pass", "FAIL": "FAIL", "ERROR": "FAIL"}.get(outcome, "skip")
+        report.case(what, f"{label}: {test['name']}: {sentence}",
+                    why=outcome if what == "skip" else "")
+    if cases and status == 0:
         return
+    outcome = {0: "pass", 77: "skip"}.get(status, "FAIL")  # 77: meson's code for skipped
+    why = "" if status == 0 else f"exit {status}\n" + "\n".join(output.splitlines()[-25:])
+    report.case(outcome, f"{label}: {test['name']} ends well", time.monotonic() - started, why)
+
+
+def _catch2(report, label, test, execute):
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.xml"
-        status, output = captured([*command, "-r", "xml", "-d", "yes", "-o", str(out)], timeout,
-                                  _environment(test))
+        status, output = execute(["-r", "xml", "-d", "yes", "-o", str(out)])
         failed = _count(report, label, test["name"], out)
     # A sanitizer's finding, a crash or a time-out is no failed assertion, yet a failure.
     if status != 0 and not failed:
