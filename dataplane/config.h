@@ -39,7 +39,7 @@ struct PortConfig {
     std::string tx;                    // pcap
     bool infinite = false;             // pcap: start again at the end of the files
     bool gated = false;                // pcap: receive queue n waits for step n + 1
-    std::uint16_t packet_size = 64;    // null: bytes of each received frame
+    std::uint16_t packet_size = 0;     // null: bytes of each received frame; absent: receives none
     std::vector<IpPrefix> addresses;   // host bits kept
     std::vector<RouteConfig> routes;
     std::vector<NeighbourConfig> neighbours;

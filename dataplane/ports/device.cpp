@@ -74,6 +74,7 @@ std::string arguments_of(const PortConfig& config, unsigned queues, const std::s
         case PortKind::Pcap:
             return pcap_arguments(config);
         case PortKind::Null:
+            if (config.packet_size == 0) return "no-rx=1";
             return fmt::format("size={},copy=0", config.packet_size);
         case PortKind::Tap:
             return "iface=" + config.interface;

@@ -22,6 +22,33 @@ def wait_for_line(process: subprocess.Popen, line: str, log: str, seconds: float
                      open(log, encoding="utf-8", errors="replace").read()[-2000:])
 
 
+class HugePages:
+    """2 MiB pages for both of a pair; as many as there were before are left afterwards."""
+
+    PATH = "/proc/sys/vm/nr_hugepages"
+
+    def __init__(self, pages: int):
+        self.pages = pages
+
+    def __enter__(self):
+        with open(self.PATH, encoding="ascii") as f:
+            self.before = int(f.read())
+        self.set(self.before + self.pages)
+        with open(self.PATH, encoding="ascii") as f:
+            got = int(f.read()) - self.before
+        if got < self.pages:
+            self.set(self.before)
+            raise SystemExit(f"bench: only {got} of {self.pages} huge pages of 2 MiB can be had: "
+                             "free memory, or measure fewer subscribers")
+
+    def __exit__(self, *_):
+        self.set(self.before)
+
+    def set(self, pages: int):
+        with open(self.PATH, "w", encoding="ascii") as f:
+            f.write(str(pages))
+
+
 class Paused:
     """A process that only runs while it is measured: the two of a pair share one core."""
 
@@ -63,7 +90,7 @@ class Dut:
             "ports": [
                 {"name": "in", "kind": "pcap", "rx": [rx], "infinite": True,
                  "mac": "02:00:00:00:00:01", "addresses": ["192.0.2.1/24", "2001:db8:ff::1/64"]},
-                {"name": "out", "kind": "null", "no_rx": True,
+                {"name": "out", "kind": "null",
                  "mac": "02:00:00:00:00:02", "addresses": ["198.51.100.1/24", "2001:db8:fe::1/64"],
                  "routes": [{"prefix": "0.0.0.0/0", "via": "198.51.100.254"},
                             {"prefix": "::/0", "via": "2001:db8:fe::fe"}],
@@ -137,7 +164,8 @@ class Testpmd:
         self.log = f"{work}/testpmd.log"
         self.out = open(self.log, "w", encoding="utf-8")
         self.process = subprocess.Popen(
-            ["dpdk-testpmd", "--in-memory", "--no-pci", "--no-telemetry",
+            # Unbuffered, because its answers are read while it runs.
+            ["stdbuf", "-o0", "dpdk-testpmd", "--in-memory", "--no-pci", "--no-telemetry",
              f"--file-prefix=bench{os.getpid()}", "--lcores", f"0@0,1@{cpu}",
              "--vdev", f"net_pcap0,rx_pcap={rx},infinite_rx=1", "--vdev", "net_null1,no-rx=1",
              "--", "-i", "--total-num-mbufs=131072", "--forward-mode=io", "--no-flush-rx",

@@ -36,7 +36,7 @@ DATAPLANE_CONFIG = {
     "mbufs": 4096,
     "capacity": {"subscribers": 1024, "tunnels": 4096, "maps": 64, "next_hops": 64,
                  "prefixes4": 1024, "prefixes6": 1024, "groups4": 1024, "groups6": 1024},
-    "ports": [{"name": "up0", "kind": "null", "mac": "02:00:00:00:00:01", "packet_size": 64,
+    "ports": [{"name": "up0", "kind": "null", "mac": "02:00:00:00:00:01",
                "addresses": ["192.0.2.1/24", "2001:db8:ff::1/64"],
                "routes": [{"prefix": "0.0.0.0/0", "via": "192.0.2.254"}],
                "neighbours": [{"address": "192.0.2.254", "mac": "02:00:00:00:00:fe"}]}],
