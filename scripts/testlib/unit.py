@@ -30,8 +30,8 @@ def run(report):
             for test in _registered(ROOT / folder):
                 # Meson's own working directory for tests; their arguments may be relative to it.
                 _test(report, label, test, test.get("workdir") or ROOT / folder)
-    report.command("clang-tidy finds nothing (scripts/lint tidy)",
-                   [ROOT / "scripts" / "lint", "tidy"], show=60)
+    report.command("clang-tidy finds nothing in dataplane/ and ur/ (scripts/lint looks at all)",
+                   [ROOT / "scripts" / "lint", "quick"], show=60)
 
 
 def _registered(build):
