@@ -101,7 +101,8 @@ bool DataPlane::Core::make_tables(std::string* error) {
 
 bool DataPlane::Core::make_routes(std::string* error) {
     std::vector<MirroredPort> mirrored;
-    for (std::uint16_t i = 0; i < config.ports.size(); ++i) {
+    const auto count = static_cast<std::uint16_t>(config.ports.size());
+    for (std::uint16_t i = 0; i < count; ++i) {
         const PortConfig& port = config.ports[i];
         if (port.mirrors_kernel()) {
             mirrored.push_back({i, port.interface});
@@ -127,7 +128,7 @@ bool DataPlane::Core::make_routes(std::string* error) {
     if (!mirror) return false;
     // The kernel answers from memory, so this ends; a worker never starts on half a table.
     while (!mirror->synced()) mirror->poll();
-    for (std::uint16_t i = 0; i < config.ports.size(); ++i)
+    for (std::uint16_t i = 0; i < count; ++i)
         if (config.ports[i].mirrors_kernel()) publish_addresses(i);
     return true;
 }
@@ -142,7 +143,8 @@ bool DataPlane::Core::make_workers(std::string* error) {
     shared.punt = exception ? exception->ring() : nullptr;
     std::vector<WorkerConfig> configs(config.workers);
     unsigned next = 0;
-    for (std::uint16_t port = 0; port < ports->ports().size(); ++port)
+    const auto count = static_cast<std::uint16_t>(ports->ports().size());
+    for (std::uint16_t port = 0; port < count; ++port)
         for (std::uint16_t queue = 0; queue < ports->ports()[port].rx_queues; ++queue)
             configs[next++ % config.workers].queues.push_back({port, queue});
     for (unsigned i = 0; i < config.workers; ++i) {

@@ -168,6 +168,7 @@ bool Eal::start(const Config& config, bool no_huge, std::string* notice, std::st
             free_mib, config.memory_mib, (config.memory_mib + 1) / 2 + 8);
     std::vector<std::string> arguments = eal_arguments(config, huge);
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     if (rte_eal_init(static_cast<int>(arguments.size()), argv.data()) < 0) {
