@@ -6,8 +6,9 @@
 namespace dr::southbound {
 namespace {
 
+// The smallest run of 1, 2, 4 or 8 that holds this many, as a power of two.
 unsigned order_of(unsigned classes) {
-    return static_cast<unsigned>(std::bit_width(std::bit_ceil(classes))) - 1;
+    return static_cast<unsigned>(std::bit_width(classes - 1));
 }
 
 }  // namespace
