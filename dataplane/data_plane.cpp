@@ -230,8 +230,7 @@ void DataPlane::Core::steer() {
     if (writer->pools_generation() != pools_seen || writer->synced() != synced_seen) {
         pools_seen = writer->pools_generation();
         synced_seen = writer->synced();
-        std::vector<IpPrefix> prefixes;
-        for (const southbound::Pool& pool : writer->pools()) prefixes.push_back(pool.prefix);
+        const std::vector<IpPrefix> prefixes = writer->steered();
         // What a killed run had is kept until drd has sent all that there is.
         room = maps.set_pools(prefixes, !synced_seen) && room;
     }

@@ -138,6 +138,7 @@ void TableWriter::Core::apply_delete(const Plan& plan, const SubscriberChange& c
     for (std::size_t i = 0; i < view.prefixes.size(); ++i) {
         const IpPrefix prefix = prefix_of(view.prefixes[i]);
         prefixes.erase(prefix, change.index);
+        note_steering(prefix);
         // A prefix that another subscriber takes over is replaced there, without a gap.
         if (!plan.prefixes.contains(prefix)) rib.remove(prefix, RouteSource::Subscriber);
     }
@@ -272,6 +273,18 @@ void TableWriter::Core::count_local(const TunnelRow& row, int by) {
     ++locals_generation;
 }
 
+bool TableWriter::Core::in_pool(const IpPrefix& prefix) const {
+    return std::any_of(pools.begin(), pools.end(), [&](const auto& entry) {
+        const IpPrefix pool = entry.second.prefix();
+        return pool.length <= prefix.length && covers(pool, prefix.address);
+    });
+}
+
+// A prefix outside all pools is steered by itself.
+void TableWriter::Core::note_steering(const IpPrefix& prefix) {
+    if (!in_pool(prefix)) ++pools_generation;
+}
+
 bool TableWriter::Core::apply_prefixes(const Plan& plan, std::uint32_t index,
                                        const SubscriberView& view, const std::uint8_t* old_body,
                                        bool again) {
@@ -280,6 +293,7 @@ bool TableWriter::Core::apply_prefixes(const Plan& plan, std::uint32_t index,
         const IpPrefix prefix = prefix_of(before.prefixes[i]);
         if (has_prefix(view, prefix)) continue;
         prefixes.erase(prefix, index);
+        note_steering(prefix);
         if (!plan.prefixes.contains(prefix)) rib.remove(prefix, RouteSource::Subscriber);
     }
     bool complete = true;
@@ -292,6 +306,7 @@ bool TableWriter::Core::apply_prefixes(const Plan& plan, std::uint32_t index,
             if (const std::uint32_t owner = owner_of(prefix); owner != 0)
                 prefixes.erase(prefix, owner);
             prefixes.insert(prefix, index);
+            note_steering(prefix);
         }
         const Target target(TargetKind::Subscriber, index);
         if (!rib.insert(prefix, RouteSource::Subscriber, target)) complete = false;

@@ -57,11 +57,14 @@ void TableWriter::Core::zero_freed_slot(std::uint32_t slot) {
         hooks.zero_tunnel_counters(slot);
 }
 
-// Goes round the tunnel slots once after each change of routes, in slices. Empty slots are cheap,
-// so more of them are passed in one slice.
+// Goes round the tunnel slots after a change of routes, in slices. Empty slots are cheap, so more of
+// them are passed in one slice. A change during a round is the next round's, so that rounds end, and
+// next hops that no tunnel names any more can be used again, however restless the routes are.
 bool TableWriter::Core::refresh(std::uint32_t budget) {
-    if (const std::uint64_t now = rib.generation(); now != refreshed_generation) {
-        refreshed_generation = now;
+    if (refresh_left == 0) {
+        rib.confirm(refreshed_generation);
+        if (rib.generation() == refreshed_generation) return true;
+        refreshed_generation = rib.generation();
         refresh_left = highest_slot + 1;
     }
     constexpr std::uint32_t kEmptyPerTunnel = 16;
@@ -78,7 +81,7 @@ bool TableWriter::Core::refresh(std::uint32_t budget) {
         if (row.next_hop.load(std::memory_order_relaxed) != next_hop)
             row.next_hop.store(next_hop, std::memory_order_release);
     }
-    return refresh_left == 0;
+    return refresh_left == 0 && rib.generation() == refreshed_generation;
 }
 
 }  // namespace dr::southbound

@@ -155,6 +155,20 @@ std::vector<Pool> TableWriter::pools() const {
     return pools;
 }
 
+std::vector<IpPrefix> TableWriter::steered() const {
+    std::vector<IpPrefix> prefixes;
+    for (const auto& [id, pool] : core_->pools) prefixes.push_back(pool.prefix());
+    for (const auto& subscriber : core_->subscribers) {
+        if (subscriber.body == nullptr) continue;
+        const SubscriberView view = subscriber.view();
+        for (std::size_t i = 0; i < view.prefixes.size(); ++i) {
+            const IpPrefix prefix = prefix_of(view.prefixes[i]);
+            if (!core_->in_pool(prefix)) prefixes.push_back(prefix);
+        }
+    }
+    return prefixes;
+}
+
 std::uint64_t TableWriter::pools_generation() const {
     return core_->pools_generation;
 }

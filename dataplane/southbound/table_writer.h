@@ -85,7 +85,10 @@ class TableWriter final {
     [[nodiscard]] std::array<std::uint32_t, kTables> rows() const;
 
     [[nodiscard]] std::vector<Pool> pools() const;
-    // Grows when pools() changes.
+    // What the ports must take from the kernel: the pools, and the subscribers' prefixes outside all
+    // pools. Goes through all subscribers.
+    [[nodiscard]] std::vector<IpPrefix> steered() const;
+    // Grows when pools() or steered() changes.
     [[nodiscard]] std::uint64_t pools_generation() const;
     // The local addresses of all tunnels, without duplicates, and a number that grows when the set
     // may have changed.

@@ -193,6 +193,8 @@ struct TableWriter::Core {
     std::array<std::uint32_t, kMaxLines> apply_tunnels(std::uint32_t index,
                                                        const SubscriberView& view,
                                                        const PolicyShape& shape);
+    [[nodiscard]] bool in_pool(const IpPrefix& prefix) const;
+    void note_steering(const IpPrefix& prefix);
     bool apply_prefixes(const Plan& plan, std::uint32_t index, const SubscriberView& view,
                         const std::uint8_t* old_body, bool again);
     std::uint32_t install_tunnel(std::uint32_t index, const TunnelRecord& record);

@@ -46,6 +46,15 @@ bool parse_prefix(const std::string& text, IpPrefix* out) {
     return true;
 }
 
+bool covers(const IpPrefix& prefix, const IpAddress& address) {
+    if (prefix.address.family != address.family) return false;
+    const unsigned whole = prefix.length / 8U;
+    if (std::memcmp(prefix.address.bytes.data(), address.bytes.data(), whole) != 0) return false;
+    const unsigned bits = prefix.length % 8U;
+    const unsigned differ = prefix.address.bytes[whole % 16] ^ address.bytes[whole % 16];
+    return bits == 0 || (differ & 0xffU & (0xff00U >> bits)) == 0;
+}
+
 std::string to_string(const IpAddress& address) {
     if (address.family == 0) return "none";
     std::array<char, INET6_ADDRSTRLEN> text{};

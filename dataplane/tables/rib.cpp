@@ -67,11 +67,6 @@ IpAddress masked(IpAddress a, unsigned length) {
     return a;
 }
 
-bool covers(const IpPrefix& prefix, const IpAddress& address) {
-    return prefix.address.family == address.family &&
-           masked(address, prefix.length).bytes == prefix.address.bytes;
-}
-
 Lpm4::Address v4(const IpAddress& a) {
     return {a.bytes[0], a.bytes[1], a.bytes[2], a.bytes[3]};
 }
@@ -96,12 +91,20 @@ struct Rib::State {
     std::vector<std::uint32_t> free_rows;
     std::vector<std::uint32_t> gleaned;  // next hops that resolve() made and refers to
     bool any_outdated = false;
-    struct Retired {
-        std::uint32_t row;    // 0: none
-        std::uint32_t index;  // 0: none
+    struct RetiredRow {
+        std::uint32_t row;
         Qsbr::Token token;
     };
-    std::deque<Retired> retired;
+    // Waits for the workers, and for whoever keeps results of resolve().
+    struct RetiredIndex {
+        std::uint32_t index;
+        std::uint32_t row;  // 0: none
+        Qsbr::Token token;
+        std::uint64_t generation;
+    };
+    std::deque<RetiredRow> retired_rows;
+    std::deque<RetiredIndex> retired_indexes;
+    std::uint64_t confirmed = 0;
     std::unordered_map<Gateway, std::uint32_t, GatewayHash> by_gateway;
     std::unordered_map<Gateway, wire::Mac, GatewayHash> neighbours;
     std::array<PortInfo, kMaxPorts> ports{};
@@ -157,7 +160,7 @@ void Rib::State::publish(std::uint32_t index) {
         r.resolved = 1;
     }
     tables.next_hops[index].store(row, std::memory_order_release);
-    if (hop.row != 0) retired.push_back({hop.row, 0, tables.qsbr.retire()});
+    if (hop.row != 0) retired_rows.push_back({hop.row, tables.qsbr.retire()});
     hop.row = row;
 }
 
@@ -277,10 +280,10 @@ void Rib::release_next_hop(NextHopIndex next_hop) {
     if (next_hop.value == 0 || !hop.used || --hop.references != 0) return;
     s.by_gateway.erase(hop.gateway);
     // The index stays pointing at its row until no worker can still hold it.
-    s.retired.push_back({hop.row, next_hop.value, s.tables.qsbr.retire()});
+    ++s.generation;
+    s.retired_indexes.push_back({next_hop.value, hop.row, s.tables.qsbr.retire(), s.generation});
     hop.used = false;
     hop.row = 0;
-    ++s.generation;
 }
 
 void Rib::set_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac) {
@@ -324,6 +327,10 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
     return made;
 }
 
+void Rib::confirm(std::uint64_t generation) {
+    state_->confirmed = generation;
+}
+
 std::uint64_t Rib::generation() const {
     return state_->generation;
 }
@@ -339,16 +346,19 @@ void Rib::reclaim() {
     State& s = *state_;
     s.tables.lpm4->reclaim();
     s.tables.lpm6->reclaim();
-    if (s.retired.empty()) return;
+    if (s.retired_rows.empty() && s.retired_indexes.empty()) return;
     const Qsbr::Token safe = s.tables.qsbr.safe();
-    while (!s.retired.empty() && s.retired.front().token <= safe) {
-        const State::Retired r = s.retired.front();
-        s.retired.pop_front();
-        if (r.row != 0) s.free_rows.push_back(r.row);
-        if (r.index != 0) {
-            s.tables.next_hops[r.index].store(0, std::memory_order_release);
-            s.free_indexes.push_back(r.index);
-        }
+    while (!s.retired_rows.empty() && s.retired_rows.front().token <= safe) {
+        s.free_rows.push_back(s.retired_rows.front().row);
+        s.retired_rows.pop_front();
+    }
+    while (!s.retired_indexes.empty()) {
+        const State::RetiredIndex& r = s.retired_indexes.front();
+        if (r.token > safe || r.generation > s.confirmed) break;
+        s.tables.next_hops[r.index].store(0, std::memory_order_release);
+        if (r.row != 0) s.retired_rows.push_back({r.row, s.tables.qsbr.retire()});
+        s.free_indexes.push_back(r.index);
+        s.retired_indexes.pop_front();
     }
     s.publish_outdated();
 }

@@ -31,6 +31,8 @@ bool parse_address(const std::string& text, IpAddress* out);
 bool parse_prefix(const std::string& text, IpPrefix* out);
 // As parse_prefix, but keeps host bits: the form of an interface address, "192.0.2.1/24".
 bool parse_interface_address(const std::string& text, IpPrefix* out);
+// The address, and every longer prefix of it, lies inside the prefix.
+bool covers(const IpPrefix& prefix, const IpAddress& address);
 std::string to_string(const IpAddress& address);
 std::string to_string(const IpPrefix& prefix);
 
@@ -59,11 +61,13 @@ class Rib final {
     // The next hop that leads to this address by the current tables, looking only at neighbours,
     // connected networks and routes. For a connected address without neighbour entry one is made,
     // unresolved, and kept while the network is connected. {0}: no route. The result carries no
-    // reference: resolve again when generation() has grown. Until then a next hop that was released
-    // drops, and its index is the last free one to be used again.
+    // reference: resolve again when generation() has grown, and say so with confirm(). Until then a
+    // next hop that was released stays as it was, and its index is not used again.
     NextHopIndex resolve(const IpAddress& address);
     // Grows with each change that may alter a result of resolve().
     [[nodiscard]] std::uint64_t generation() const;
+    // Whoever keeps results of resolve() holds none from before this generation any more.
+    void confirm(std::uint64_t generation);
     // Gateways still unresolved, for the netlink mirror to ask about; calls back with port and
     // address.
     template <typename F>

@@ -195,7 +195,7 @@ void stage_icmp(Context& c, Burst& b, Burst& replies);
 void stage_transmit(Context& c, Burst& b, Burst& replies);
 
 // IPv4 fragmentation of one packet (RFC 791 §3.2); sets p.extra and p.extras, p becomes the first.
-// false: no buffers, nothing changed.
+// false: no buffers, or an MTU that not even eight bytes fit into; nothing changed.
 bool fragment_ipv4(Context& c, Burst& b, Packet& p, unsigned mtu);
 
 }  // namespace dr

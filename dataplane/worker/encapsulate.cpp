@@ -90,16 +90,16 @@ std::uint32_t tunnel_slot(const TunnelRow& row) {
 }
 
 // Larger than the tunnel: an ICMP error, or fragments. true: goes on.
-bool fit(Context& c, Burst& b, unsigned i) {
+bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
     Packet& p = b.packets[i];
     const bool may_fragment =
         p.family == 4 && (load_be16(p.ip + 6) & wire::Ipv4::kDontFragment) == 0;
     if (!may_fragment) {
-        p.mtu = p.tunnel->mtu;
+        p.mtu = static_cast<std::uint16_t>(mtu);
         fail_with(c, b, i, IcmpError::TooBig, Exit::DropTooBig);
         return false;
     }
-    if (!fragment_ipv4(c, b, p, p.tunnel->mtu)) {
+    if (!fragment_ipv4(c, b, p, mtu)) {
         exit_with(c, p, Exit::DropNoBuffers);
         return false;
     }
@@ -134,18 +134,23 @@ void stage_encapsulate(Context& c, Burst& b) {
             continue;
         }
         // Before the TTL changes: an ICMP error quotes the packet as it came.
-        if (p.length > row.mtu && !fit(c, b, i)) continue;
-        maybe_clamp_mss(p, row.mtu);
+        // The tunnel's MTU, or what the port that it leaves through has room for.
+        const unsigned room = hop.mtu - row.header_length();
+        const unsigned mtu = row.mtu < room ? row.mtu : room;
+        if (p.length > mtu && !fit(c, b, i, mtu)) continue;
+        maybe_clamp_mss(p, mtu);
         if (!own) decrement_ttl(p);
         southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
         count_up(counters.downlink_packets, 1U + p.extras);
-        count_up(counters.downlink_bytes, p.length);
+        std::uint64_t bytes = p.length;
         frame_up(p.mbuf, p.ip, p.length, p, hop);
         for (unsigned e = p.extra; e < p.extra + static_cast<unsigned>(p.extras); ++e) {
             rte_mbuf* m = b.extra[e];
             auto* ip = rte_pktmbuf_mtod(m, std::uint8_t*);
+            bytes += m->data_len;
             frame_up(m, ip, m->data_len, p, hop);
         }
+        count_up(counters.downlink_bytes, bytes);
         p.out_port = hop.port;
         p.exit = p.from == nullptr ? Exit::ForwardedDownlink : Exit::ForwardedHairpin;
     }

@@ -29,6 +29,8 @@ inline IpFault check_ipv4(const std::uint8_t* ip, unsigned available, bool verif
     const unsigned total = ipv4_length(ip);
     if (ip[0] >> 4 != 4 || header < 20 || total < header || total > available)
         return IpFault::Header;
+    // A fragment that reaches beyond the largest packet (RFC 791 §3.2).
+    if ((load_be16(ip + 6) & 0x1fffU) * 8U + total - header > 65535U) return IpFault::Header;
     if (verify_checksum && !wire::checksum_ok(ip, header)) return IpFault::Checksum;
     return IpFault::None;
 }

@@ -9,6 +9,25 @@ namespace dr {
 
 namespace {
 
+// An ICMP error that quotes a packet which this router sent into a tunnel. The steering program
+// takes these from the kernel, which knows nothing of tunnels.
+bool about_a_tunnel(const Packet& p, const wire::Upper& u) {
+    const bool v4 = p.family == 4;
+    if (u.protocol != (v4 ? wire::kProtoIcmp : wire::kProtoIcmp6)) return false;
+    const unsigned header = v4 ? 20 : 40;
+    if (u.offset + 8U + header > p.length) return false;
+    const std::uint8_t type = p.ip[u.offset];
+    if (v4 ? !wire::is_icmp4_error(type) : !wire::is_icmp6_error(type)) return false;
+    const std::uint8_t* quoted = p.ip + u.offset + 8;
+    const unsigned left = p.length - u.offset - 8U;
+    if (quoted[0] >> 4 != (v4 ? 4 : 6)) return false;
+    const wire::Upper q = v4 ? wire::upper4(quoted) : wire::upper6(quoted, left);
+    return q.protocol == wire::kProtoGre ||
+           (q.protocol == wire::kProtoUdp && q.offset + 4U <= left &&
+            (load_be16(quoted + q.offset) == wire::kGreUdpPort ||
+             load_be16(quoted + q.offset + 2) == wire::kGreUdpPort));
+}
+
 // For an address of this router: a tunnel packet, or the kernel's business.
 void local_packet(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
@@ -31,6 +50,7 @@ void local_packet(Context& c, Burst& b, unsigned i) {
         b.decapsulate.add(i);
         return;
     }
+    if (about_a_tunnel(p, u)) return exit_with(c, p, Exit::DropTunnelIcmp);
     punt(c, b, p);
 }
 

@@ -50,6 +50,9 @@ class Pipeline final {
     [[nodiscard]] unsigned missing_buffers() const;
     // Takes all free buffers; give them back before the next run() that needs any.
     [[nodiscard]] std::vector<rte_mbuf*> exhaust_buffers();
+    [[nodiscard]] const southbound::TunnelCounters& tunnel_counters(TunnelId id) const {
+        return tunnel_counters_[id.slot()];
+    }
     [[nodiscard]] Tables& tables() { return *tables_; }
     [[nodiscard]] Worker& worker() { return *worker_; }
 

@@ -140,12 +140,14 @@ TEST_CASE("a next hop is shared by all that acquire it and gone after the last r
     CHECK(f.rib->acquire_next_hop(0, address("192.0.2.254")) == a);
     f.rib->release_next_hop(a);
     f.rib->release_next_hop(a);
+    f.rib->confirm(f.rib->generation());
     f.rib->reclaim();
     CHECK(f.tables->next_hops[a.value].load() == 0);
     CHECK(f.rib->acquire_next_hop(0, address("192.0.2.253")) != a);  // the last to be used again
 }
 
-TEST_CASE("next hops run out with index 0, and come back after a grace period") {
+TEST_CASE(
+    "next hops run out with index 0, and come back when no worker and no tunnel can name them") {
     Fixture f(4);
     f.tables->qsbr.online(0);
     std::vector<NextHopIndex> hops;
@@ -156,6 +158,9 @@ TEST_CASE("next hops run out with index 0, and come back after a grace period") 
     f.rib->release_next_hop(hops[1]);
     CHECK(f.rib->acquire_next_hop(0, address("192.0.2.9")).value == 0);  // a worker may hold it
     f.tables->qsbr.quiescent(0);
+    // A tunnel's row may still name it.
+    CHECK(f.rib->acquire_next_hop(0, address("192.0.2.9")).value == 0);
+    f.rib->confirm(f.rib->generation());
     CHECK(f.rib->acquire_next_hop(0, address("192.0.2.9")) == hops[1]);
     f.tables->qsbr.offline(0);
 }
@@ -247,6 +252,7 @@ TEST_CASE("a connected address without neighbour gets an unresolved next hop of 
     // They go with the network.
     f.rib->remove(prefix("192.0.2.0/24"), RouteSource::Connected);
     CHECK(f.rib->resolve(address("192.0.2.7")).value == 0);
+    f.rib->confirm(f.rib->generation());
     f.rib->reclaim();
     CHECK(f.tables->next_hops[hop.value].load() == 0);
 }
@@ -304,4 +310,17 @@ TEST_CASE("tables refuse a capacity that their indexes cannot hold, and name it"
             CHECK(error.find("must be from 1 to") != std::string::npos);
         }
     }
+}
+
+TEST_CASE("a prefix covers the addresses that share its bits, and no others") {
+    CHECK(covers(prefix("203.0.113.0/24"), address("203.0.113.255")));
+    CHECK_FALSE(covers(prefix("203.0.113.0/24"), address("203.0.114.0")));
+    CHECK(covers(prefix("203.0.113.8/29"), address("203.0.113.15")));
+    CHECK_FALSE(covers(prefix("203.0.113.8/29"), address("203.0.113.16")));
+    CHECK(covers(prefix("0.0.0.0/0"), address("255.255.255.255")));
+    CHECK_FALSE(covers(prefix("0.0.0.0/0"), address("::")));
+    CHECK(covers(prefix("192.0.2.1/32"), address("192.0.2.1")));
+    CHECK(covers(prefix("2001:db8::/37"), address("2001:db8:7ff::1")));
+    CHECK_FALSE(covers(prefix("2001:db8::/37"), address("2001:db8:800::1")));
+    CHECK(covers(prefix("2001:db8::1/128"), address("2001:db8::1")));
 }

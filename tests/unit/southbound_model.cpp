@@ -16,16 +16,6 @@ bool read(const Raw& raw, View* view) {
     return decode(Bytes(raw), view, &why);
 }
 
-bool covers(const IpPrefix& prefix, const IpAddress& address) {
-    if (prefix.address.family != address.family) return false;
-    for (unsigned bit = 0; bit < prefix.length; ++bit) {
-        const unsigned shift = 7 - bit % 8;
-        if (((prefix.address.bytes[bit / 8] ^ address.bytes[bit / 8]) >> shift & 1) != 0)
-            return false;
-    }
-    return true;
-}
-
 Target look_up(const Tables& tables, const IpAddress& address) {
     return address.family == 4 ? tables.lpm4->lookup(address.bytes.data())
                                : tables.lpm6->lookup(address.bytes.data());

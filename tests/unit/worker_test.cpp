@@ -191,3 +191,88 @@ TEST_CASE_METHOD(Started, "a link-local source does not cross this router") {
     pipeline.run();
     CHECK(pipeline.exit(Exit::DropMartianSource) == 1);
 }
+
+namespace {
+
+// An IPv4 packet whose fragment field and first flags are as given, checksum right.
+Bytes with_fragment_field(Bytes packet, std::uint16_t field) {
+    packet[6] = static_cast<std::uint8_t>(field >> 8);
+    packet[7] = static_cast<std::uint8_t>(field);
+    packet[10] = packet[11] = 0;
+    const Be16 sum = wire::checksum(packet.data(), 20);
+    std::memcpy(packet.data() + 10, &sum, 2);
+    return packet;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(
+    Started,
+    "a fragment that reaches beyond the largest packet is dropped, outside and inside a tunnel") {
+    Pipeline pipeline;
+    const Bytes down = udp_packet(outside_address(4), site_address(1, 4), 1400);
+    const Bytes up = udp_packet(site_address(1, 4), outside_address(4), 1400);
+    REQUIRE(pipeline.send(0, ethernet_frame(0, with_fragment_field(down, 8191))));
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, with_fragment_field(up, 8191))));
+    REQUIRE(pipeline.send(0, ethernet_frame(0, with_fragment_field(down, 8000))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropBadIpv4) == 1);
+    CHECK(pipeline.exit(Exit::DropInnerFormat) == 1);
+    CHECK(pipeline.exit(Exit::ForwardedDownlink) == 1);
+}
+
+TEST_CASE_METHOD(
+    Started,
+    "a tunnel whose MTU is more than its port has room for sends nothing larger than the port") {
+    Pipeline pipeline;
+    pipeline.tables().next_hop_rows[2].mtu = 1400;
+    const Bytes small = udp_packet(outside_address(4), site_address(1, 4), 1400 - 28 - 28);
+    const Bytes large = udp_packet(outside_address(4), site_address(1, 4), 1400 - 28 - 27);
+    REQUIRE(pipeline.send(0, ethernet_frame(0, small)));
+    REQUIRE(pipeline.send(0, ethernet_frame(0, large)));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::ForwardedDownlink) == 1);
+    CHECK(pipeline.exit(Exit::IcmpFragNeeded) == 1);
+    REQUIRE(pipeline.out(1).size() == 1);
+    CHECK(pipeline.out(1)[0].size() == 14 + 1400);
+}
+
+TEST_CASE_METHOD(Started, "a port without room for a fragment drops, and makes no frame") {
+    Pipeline pipeline;
+    pipeline.tables().next_hop_rows[1].mtu = 24;
+    const Bytes up =
+        with_fragment_field(udp_packet(site_address(1, 4), outside_address(4), 100), 0);
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, up)));
+    pipeline.run();
+    CHECK(pipeline.out(0).empty());
+    CHECK(pipeline.exits() == 1);
+    CHECK(pipeline.missing_buffers() == 0);
+}
+
+TEST_CASE_METHOD(Started, "all bytes of a fragmented packet are counted for its tunnel") {
+    Pipeline pipeline;
+    const Bytes packet =
+        with_fragment_field(udp_packet(outside_address(4), site_address(1, 4), 1480), 0);
+    REQUIRE(pipeline.send(0, ethernet_frame(0, packet)));
+    pipeline.run();
+    const auto& counters = pipeline.tunnel_counters(Pipeline::tunnel_id(1, 0));
+    CHECK(counters.downlink_packets == 2);
+    CHECK(counters.downlink_bytes == 20 + 1488 + 20);
+}
+
+TEST_CASE_METHOD(Started, "an ICMP error about one of our tunnel packets has an exit of its own") {
+    Pipeline pipeline;
+    // What the pipeline sent into the tunnel comes back quoted.
+    REQUIRE(pipeline.send(
+        0, ethernet_frame(0, udp_packet(outside_address(4), site_address(2, 4), 40))));
+    pipeline.run();
+    REQUIRE(pipeline.out(1).size() == 1);
+    Bytes icmp{3, 4, 0, 0, 0, 0, 5, 0};
+    icmp.insert(icmp.end(), pipeline.out(1)[0].begin() + 14, pipeline.out(1)[0].end());
+    Bytes error = udp_packet(outside_address(4), Bytes{192, 0, 2, 1}, icmp.size() - 8);
+    error[9] = wire::kProtoIcmp;
+    std::copy(icmp.begin(), icmp.end(), error.begin() + 20);
+    REQUIRE(pipeline.send(1, ethernet_frame(1, with_fragment_field(error, 0))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropTunnelIcmp) == 1);
+}
