@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -25,6 +26,8 @@ namespace {
 // with a TAP, packets.
 constexpr int kTickMs = 5;
 constexpr int kTickWithTapMs = 1;
+// For the kernel to list what it has at start; a million routes take about a second.
+constexpr std::chrono::seconds kListingLimit{30};
 
 int run_worker(void* worker) {
     static_cast<Worker*>(worker)->run();
@@ -105,7 +108,7 @@ bool DataPlane::Core::make_routes(std::string* error) {
     for (std::uint16_t i = 0; i < count; ++i) {
         const PortConfig& port = config.ports[i];
         if (port.mirrors_kernel()) {
-            mirrored.push_back({i, port.interface});
+            mirrored.push_back({i, port.interface, ports->ports()[i].mtu});
             continue;
         }
         if (!install_static(*rib, i, ports->ports()[i], port, error)) return false;
@@ -126,8 +129,18 @@ bool DataPlane::Core::make_routes(std::string* error) {
     };
     mirror = NetlinkMirror::create(*rib, std::move(mirrored), std::move(hooks), error);
     if (!mirror) return false;
-    // The kernel answers from memory, so this ends; a worker never starts on half a table.
-    while (!mirror->synced()) mirror->poll();
+    // The kernel answers from memory; a worker never starts on half a table.
+    const auto deadline = std::chrono::steady_clock::now() + kListingLimit;
+    while (!mirror->synced()) {
+        if (std::chrono::steady_clock::now() > deadline) {
+            *error = fmt::format(
+                "the kernel has not listed its links, addresses, neighbours and routes within {} "
+                "s: check that `ip route show` and `ip neigh show` end",
+                kListingLimit.count());
+            return false;
+        }
+        mirror->poll();
+    }
     for (std::uint16_t i = 0; i < count; ++i)
         if (config.ports[i].mirrors_kernel()) publish_addresses(i);
     return true;

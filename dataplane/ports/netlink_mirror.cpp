@@ -6,7 +6,6 @@
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/neighbour.h>
-#include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 
 #include "dataplane/ports/neighbour_table.h"
 #include "dataplane/ports/netlink_socket.h"
+#include "dataplane/ports/route_message.h"
 #include "dataplane/ports/route_table.h"
 
 namespace dr {
@@ -29,10 +29,6 @@ std::uint64_t now_ms() {
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-}
-
-bool is_link_local(const IpAddress& a) {
-    return a.family == 6 && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
 }
 
 bool is_loopback(const IpAddress& a) {
@@ -71,19 +67,18 @@ struct NetlinkMirror::Core {
           neighbours(r, [this](std::uint16_t port, const IpAddress& a) { ask(port, a); }) {}
 
     void message(nl_msg* message);
-    void link(nl_object* object, bool removed);
-    void address(nl_object* object, bool removed);
+    void link(nl_object* object, bool removed, bool live);
+    void address(nl_object* object, bool removed, bool live);
     void neighbour(nl_object* object, bool removed);
     void route(nl_object* object, bool removed, int flags);
-    std::optional<RouteTarget> target_of(rtnl_route* route) const;
     void begin();
     void end();
 
     void ask(std::uint16_t port, const IpAddress& address);
-    void set_link(int ifindex, Link next);
+    void set_link(int ifindex, Link next, bool live);
+    std::uint16_t usable_mtu(std::uint16_t port, unsigned interface_mtu) const;
     void install_locals();
     [[nodiscard]] std::optional<std::uint16_t> port_of(int ifindex) const;
-    [[nodiscard]] bool listing() const { return !socket->synced(); }
 
     Rib& rib;
     std::vector<MirroredPort> ports;
@@ -114,13 +109,15 @@ void NetlinkMirror::Core::message(nl_msg* message) {
     // The parser hands out the object for the time of the call.
     const auto parsed = [](nl_object* object, void* argument) {
         const auto* c = static_cast<Call*>(argument);
+        // Part of no listing: it happens now.
+        const bool live = (c->header->nlmsg_flags & NLM_F_MULTI) == 0;
         switch (c->header->nlmsg_type) {
             case RTM_NEWLINK:
             case RTM_DELLINK:
-                return c->core->link(object, c->header->nlmsg_type == RTM_DELLINK);
+                return c->core->link(object, c->header->nlmsg_type == RTM_DELLINK, live);
             case RTM_NEWADDR:
             case RTM_DELADDR:
-                return c->core->address(object, c->header->nlmsg_type == RTM_DELADDR);
+                return c->core->address(object, c->header->nlmsg_type == RTM_DELADDR, live);
             case RTM_NEWNEIGH:
             case RTM_DELNEIGH:
                 return c->core->neighbour(object, c->header->nlmsg_type == RTM_DELNEIGH);
@@ -135,7 +132,7 @@ void NetlinkMirror::Core::message(nl_msg* message) {
     nl_msg_parse(message, parsed, &call);
 }
 
-void NetlinkMirror::Core::link(nl_object* object, bool removed) {
+void NetlinkMirror::Core::link(nl_object* object, bool removed, bool live) {
     auto* link = reinterpret_cast<rtnl_link*>(object);
     // AF_BRIDGE and the like tell of the same link in other words.
     if (rtnl_link_get_family(link) != AF_UNSPEC) return;
@@ -148,20 +145,32 @@ void NetlinkMirror::Core::link(nl_object* object, bool removed) {
         if (port.interface == next.name) next.port = port.port;
     const unsigned flags = rtnl_link_get_flags(link);
     next.up = !removed && (flags & IFF_UP) != 0 && (flags & IFF_RUNNING) != 0;
-    next.mtu = static_cast<std::uint16_t>(std::min(rtnl_link_get_mtu(link), 65'535U));
+    if (next.port) next.mtu = usable_mtu(*next.port, rtnl_link_get_mtu(link));
     nl_addr* mac = rtnl_link_get_addr(link);
     if (mac != nullptr && nl_addr_get_len(mac) == next.mac.size())
         std::memcpy(next.mac.data(), nl_addr_get_binary_addr(mac), next.mac.size());
-    set_link(ifindex, std::move(next));
+    set_link(ifindex, std::move(next), live);
     if (removed) links.erase(ifindex);
 }
 
-void NetlinkMirror::Core::set_link(int ifindex, Link next) {
+// Buffers and the steering program are made for the port's MTU at start; and no IPv6 link has less
+// than 1280. Some messages have none (0).
+std::uint16_t NetlinkMirror::Core::usable_mtu(std::uint16_t port, unsigned interface_mtu) const {
+    constexpr unsigned kLeast = 1280;
+    unsigned mtu = interface_mtu;
+    for (const MirroredPort& p : ports)
+        if (p.port == port) mtu = mtu == 0 ? p.mtu : std::min<unsigned>(mtu, p.mtu);
+    return static_cast<std::uint16_t>(std::max(mtu, kLeast));
+}
+
+void NetlinkMirror::Core::set_link(int ifindex, Link next, bool live) {
     Link& known = links[ifindex];
     const Link before = std::exchange(known, std::move(next));
     const Link& now = known;
-    // The kernel drops routes of a link that goes down without a word on each.
-    if (before.up && !now.up && !listing()) socket->resync();
+    // The kernel drops the routes of a link that goes down, or marks them as unusable and takes the
+    // mark away when it comes back, without a word on each.
+    if (live && (before.up != now.up || before.port != now.port) && (before.port || now.port))
+        socket->resync();
     if (!now.port) return;
     const bool changed = !before.port || before.mac != now.mac || before.mtu != now.mtu;
     if (changed) {
@@ -171,7 +180,7 @@ void NetlinkMirror::Core::set_link(int ifindex, Link next) {
     if ((!before.port || before.up != now.up) && hooks.link) hooks.link(*now.port, now.up);
 }
 
-void NetlinkMirror::Core::address(nl_object* object, bool removed) {
+void NetlinkMirror::Core::address(nl_object* object, bool removed, bool live) {
     auto* entry = reinterpret_cast<rtnl_addr*>(object);
     const int ifindex = rtnl_addr_get_ifindex(entry);
     const IpAddress address = to_address(rtnl_addr_get_local(entry));
@@ -185,7 +194,7 @@ void NetlinkMirror::Core::address(nl_object* object, bool removed) {
         if (at == own.end()) return;
         own.erase(at);
         // Routes with this source went with it, without a word on each.
-        if (!listing()) socket->resync();
+        if (live) socket->resync();
     } else if (at != own.end()) {
         at->generation = generation;
         return;
@@ -231,60 +240,25 @@ void NetlinkMirror::Core::neighbour(nl_object* object, bool removed) {
     neighbours.set(*port, address, bytes, (state & NUD_STALE) != 0);
 }
 
-std::optional<RouteTarget> NetlinkMirror::Core::target_of(rtnl_route* route) const {
-    switch (rtnl_route_get_type(route)) {
-        case RTN_BLACKHOLE:
-        case RTN_UNREACHABLE:
-        case RTN_PROHIBIT:
-            return RouteTarget{RouteTarget::Kind::Blackhole, 0, {}};
-        case RTN_UNICAST:
-            break;
-        default:
-            return std::nullopt;
-    }
-    for (int i = 0; i < rtnl_route_get_nnexthops(route); ++i) {
-        rtnl_nexthop* hop = rtnl_route_nexthop_n(route, i);
-        const auto port = port_of(rtnl_route_nh_get_ifindex(hop));
-        if (!port || (rtnl_route_nh_get_flags(hop) & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) != 0)
-            continue;
-        IpAddress gateway = to_address(rtnl_route_nh_get_gateway(hop));
-        if (gateway.family == 0) gateway = to_address(rtnl_route_nh_get_via(hop));
-        if (gateway.family == 0) return RouteTarget{RouteTarget::Kind::Connected, *port, {}};
-        return RouteTarget{RouteTarget::Kind::Gateway, *port, gateway};
-    }
-    return std::nullopt;
-}
-
 void NetlinkMirror::Core::route(nl_object* object, bool removed, int flags) {
     auto* entry = reinterpret_cast<rtnl_route*>(object);
-    if (rtnl_route_get_table(entry) != RT_TABLE_MAIN) return;
-    if ((rtnl_route_get_flags(entry) & RTM_F_CLONED) != 0) return;
-    const int family = rtnl_route_get_family(entry);
-    if (family != AF_INET && family != AF_INET6) return;
-    IpPrefix prefix;
-    nl_addr* destination = rtnl_route_get_dst(entry);
-    if (destination != nullptr) {
-        prefix.address = to_address(destination);
-        prefix.length = static_cast<std::uint8_t>(nl_addr_get_prefixlen(destination));
-    }
-    prefix.address.family = family == AF_INET ? 4 : 6;
-    if (is_link_local(prefix.address) || prefix.address.bytes[0] == 0xff) return;
-
+    const auto prefix = prefix_of(entry);
+    if (!prefix) return;
     const std::uint32_t metric = rtnl_route_get_priority(entry);
-    const auto target = target_of(entry);
-    if (removed || !target) {
-        // What leads elsewhere now has replaced what was there; what leads elsewhere and is removed
-        // was never there, or was one of several.
-        if (!routes.remove(prefix, metric) && !listing()) socket->resync();
-        return;
+    const auto port = [this](int ifindex) { return port_of(ifindex); };
+    const auto target = target_of(entry, port, removed ? Hops::All : Hops::Usable);
+    if (target && !removed) {
+        // Next hops of an IPv6 multipath route are removed one by one.
+        const bool several =
+            rtnl_route_get_family(entry) == AF_INET6 && rtnl_route_get_nnexthops(entry) > 1;
+        routes.set(*prefix, metric, *target, how_of(entry, flags), several);
+    } else if (target) {
+        if (!routes.remove(*prefix, metric, *target)) socket->resync();
+    } else if (!removed && (flags & NLM_F_REPLACE) != 0 && routes.has(*prefix, metric)) {
+        // It leads elsewhere, and took the place of one of those with its prefix and metric: the
+        // kernel does not say of which.
+        socket->resync();
     }
-    using How = RouteTable::How;
-    How how = How::Replace;
-    // Next hops of an IPv6 multipath route are removed one by one.
-    const bool several = family == AF_INET6 && rtnl_route_get_nnexthops(entry) > 1;
-    if ((flags & NLM_F_APPEND) != 0 || several) how = How::Append;
-    if ((flags & NLM_F_MULTI) != 0 && !several) how = How::Dump;
-    routes.set(prefix, metric, *target, how);
 }
 
 void NetlinkMirror::Core::begin() {

@@ -26,6 +26,8 @@ namespace dr {
 struct MirroredPort {
     std::uint16_t port;
     std::string interface;
+    // The largest packet the port can take, bytes of IP; the interface may have less.
+    std::uint16_t mtu = 65'535;
 };
 
 class NetlinkMirror final {

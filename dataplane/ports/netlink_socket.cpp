@@ -37,6 +37,10 @@ IpAddress to_address(nl_addr* address) {
     return out;
 }
 
+bool is_link_local(const IpAddress& address) {
+    return address.family == 6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+
 std::unique_ptr<NetlinkSocket> NetlinkSocket::create(Handlers handlers, std::string* error) {
     std::unique_ptr<NetlinkSocket> socket(new NetlinkSocket);
     socket->handlers_ = std::move(handlers);
@@ -105,7 +109,13 @@ void NetlinkSocket::poll() {
             next_listing();
             continue;
         }
-        if (result == -NLE_AGAIN) break;
+        if (result >= 0 || result == -NLE_NOMEM || result == -NLE_DUMP_INTR) continue;
+        if (result != -NLE_AGAIN && step_ != kIdle) {
+            // The kernel has refused the listing: again, but not before the next poll.
+            step_ = kIdle;
+            listing_due_ = true;
+        }
+        break;
     }
     // Errors to resolve requests (a link that went away) are taken and forgotten.
     nl_recvmsgs_default(requests_.get());

@@ -14,29 +14,40 @@ RouteSource source_of(const RouteTarget& target) {
 }  // namespace
 
 void RouteTable::set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target,
-                     How how) {
+                     How how, bool several) {
     Prefix& state = prefixes_[prefix];
     const auto at = std::lower_bound(state.entries.begin(), state.entries.end(), metric,
                                      [](const Entry& e, std::uint32_t m) { return e.metric < m; });
     if (at == state.entries.end() || at->metric != metric) {
-        state.entries.insert(at, Entry{metric, generation_, target, how == How::Append});
+        const bool more = several || how == How::Append;
+        state.entries.insert(at, Entry{metric, generation_, target, more});
     } else {
         const bool met = at->generation == generation_;
-        const bool another = how == How::Append || (how == How::Dump && met);
-        at->several = at->several || another;
+        const bool after = how == How::Append || (how == How::Dump && met);
+        // The first one met in a listing starts anew.
+        const bool known = at->several && (how != How::Dump || met);
+        at->several = known || several || after || how == How::Prepend;
         at->generation = generation_;
-        if (!another) at->target = target;
+        if (!after) at->target = target;
     }
     install(prefix, state);
 }
 
-bool RouteTable::remove(const IpPrefix& prefix, std::uint32_t metric) {
+bool RouteTable::has(const IpPrefix& prefix, std::uint32_t metric) const {
+    const auto found = prefixes_.find(prefix);
+    return found != prefixes_.end() &&
+           std::any_of(found->second.entries.begin(), found->second.entries.end(),
+                       [&](const Entry& e) { return e.metric == metric; });
+}
+
+bool RouteTable::remove(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target) {
     const auto found = prefixes_.find(prefix);
     if (found == prefixes_.end()) return true;
     auto& entries = found->second.entries;
     const auto at = std::find_if(entries.begin(), entries.end(),
                                  [&](const Entry& e) { return e.metric == metric; });
     if (at == entries.end()) return true;
+    if (at->target != target) return false;
     const bool several = at->several;
     entries.erase(at);
     install(prefix, found->second);
@@ -67,6 +78,12 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
         target = Target(TargetKind::NextHop, next_hop.value);
     }
     const bool room = best.kind != RouteTarget::Kind::Gateway || next_hop.value != 0;
+    const bool moves = state.installed && state.target.kind == RouteTarget::Kind::Connected &&
+                       best.kind == RouteTarget::Kind::Connected;
+    if (moves && move_connected(prefix, state, target)) {
+        state.target = best;
+        return;
+    }
     // The new target replaces the old one in place where the source is the same, so that no packet
     // finds neither.
     if (!room || !rib_.insert(prefix, source_of(best), target)) {
@@ -82,6 +99,18 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
     state.installed = true;
     state.target = best;
     state.next_hop = next_hop;
+}
+
+// A connected network that moves to another port. The Rib forgets the next hops it has made through
+// the old port when the claim is removed; another claim stands in meanwhile, so that no packet
+// finds none.
+bool RouteTable::move_connected(const IpPrefix& prefix, Prefix& state, Target target) {
+    if (!rib_.insert(prefix, RouteSource::Route, target)) return false;
+    rib_.remove(prefix, RouteSource::Connected);
+    const bool moved = rib_.insert(prefix, RouteSource::Connected, target);
+    rib_.remove(prefix, RouteSource::Route);
+    if (!moved) release(state);
+    return moved;
 }
 
 void RouteTable::uninstall(const IpPrefix& prefix, Prefix& state) {

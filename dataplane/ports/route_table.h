@@ -27,14 +27,18 @@ class RouteTable final {
     RouteTable& operator=(const RouteTable&) = delete;
 
     enum class How : std::uint8_t {
-        Replace,  // the only one of its prefix and metric
-        Append,   // one of several of its prefix and metric; the first one met is used
+        Replace,  // in the place of the one of its prefix and metric
+        Prepend,  // before those of its prefix and metric; the first one is used
+        Append,   // after them
         Dump,     // part of a listing of all routes: several, if it is met twice since mark()
     };
-    // Adds the route or changes it.
-    void set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target, How how);
-    // false: it was one of several, so another may still be there: list the routes again.
-    bool remove(const IpPrefix& prefix, std::uint32_t metric);
+    // Adds the route or changes it. several: it has next hops that are removed one by one.
+    void set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target, How how,
+             bool several = false);
+    // false: it was one of several, or is not the one in use, so what is still there is unknown:
+    // list the routes again.
+    bool remove(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target);
+    [[nodiscard]] bool has(const IpPrefix& prefix, std::uint32_t metric) const;
 
     // Mark and sweep: sweep() removes what was not set since mark().
     void mark() { ++generation_; }
@@ -58,6 +62,7 @@ class RouteTable final {
         NextHopIndex next_hop{};  // held
     };
     void install(const IpPrefix& prefix, Prefix& state);
+    bool move_connected(const IpPrefix& prefix, Prefix& state, Target target);
     void uninstall(const IpPrefix& prefix, Prefix& state);
     void release(Prefix& state);  // what the installed target holds
 

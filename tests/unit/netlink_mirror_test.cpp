@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <thread>
 
 #include "dataplane/ports/route_table.h"
 
@@ -29,14 +30,14 @@ dr::Capacity small() {
 }
 
 struct Rig {
-    explicit Rig(const std::string& interface) {
+    explicit Rig(const std::string& interface, std::uint16_t mtu = 65'535, bool synced = true) {
         std::string error;
         tables = dr::Tables::create(small(), &error);
         rib = std::make_unique<dr::Rib>(*tables);
         mirror = dr::NetlinkMirror::create(
-            *rib, {{3, interface}},
+            *rib, {{3, interface, mtu}},
             {.link = [this](std::uint16_t, bool is_up) { up = is_up; }, .changed = {}}, &error);
-        until([this] { return mirror->synced(); });
+        if (synced) until([this] { return mirror->synced(); });
     }
     // Polls until it holds, at most 5 s.
     bool until(const std::function<bool()>& holds) const {
@@ -204,6 +205,145 @@ TEST_CASE("the kernel is asked for a gateway that nobody has resolved") {
           }) == 0);
 }
 
+TEST_CASE("routes of a port are back when its carrier is") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip route add default via 192.0.2.7;"
+                       "ip -6 route add default via 2001:db8:ff::7"))
+                  return 1;
+              const Rig rig("d0");
+              if (!rig.is("9.9.9.9", Kind::NextHop)) return 2;
+              if (!run("ip link set p0 down")) return 3;
+              if (!rig.becomes("9.9.9.9", Kind::None)) return 4;
+              if (!run("ip link set p0 up")) return 5;
+              if (!rig.becomes("9.9.9.9", Kind::NextHop)) return 6;
+              if (!rig.becomes("192.0.2.77", Kind::Glean)) return 7;
+              return rig.becomes("2001:db8:1::1", Kind::NextHop) ? 0 : 8;
+          }) == 0);
+}
+
+// A second interface, no port, in the networks of the port, with routes of the same metric.
+constexpr const char* kSecondInterface =
+    "set -e; ip link add m0 type veth peer name m1; ip link set m0 up; ip link set m1 up;"
+    "ip addr add 192.0.2.5/24 dev m0; ip addr add 2001:db8:ff::5/64 dev m0 nodad;"
+    "ip route append 10.9.0.0/16 via 192.0.2.6 dev m0";
+
+TEST_CASE("routes through other interfaces leave the port's of the same prefix alone") {
+    if (!may_unshare()) return;
+    const auto holds = [](const Rig& rig) {
+        return rig.is("192.0.2.77", Kind::Glean) && rig.is("2001:db8:ff::77", Kind::Glean) &&
+               rig.is("10.9.0.1", Kind::NextHop);
+    };
+    CHECK(in_namespace([&] {
+              if (!run("ip route add 10.9.0.0/16 via 192.0.2.7 dev d0")) return 1;
+              const Rig rig("d0");
+              if (!holds(rig)) return 2;
+              if (!run(kSecondInterface)) return 3;
+              if (!run("ip addr add 192.0.2.20/32 dev lo")) return 4;
+              if (!rig.becomes("192.0.2.20", Kind::Local)) return 5;
+              if (!holds(rig)) return 6;
+              const Rig later("d0");
+              if (!holds(later)) return 7;
+              if (!run("ip route del 10.9.0.0/16 dev m0; ip link del m0")) return 8;
+              if (!run("ip addr add 192.0.2.21/32 dev lo")) return 9;
+              if (!rig.becomes("192.0.2.21", Kind::Local)) return 10;
+              if (!rig.until([&] { return rig.mirror->synced(); })) return 11;
+              if (!holds(rig)) return 12;
+              if (!run("ip route del 10.9.0.0/16")) return 13;
+              return rig.becomes("10.9.0.1", Kind::None) ? 0 : 14;
+          }) == 0);
+}
+
+TEST_CASE("a route that is replaced by one through another interface is gone") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip route add 10.9.0.0/16 via 192.0.2.7")) return 1;
+              const Rig rig("d0");
+              if (!rig.is("10.9.0.1", Kind::NextHop)) return 2;
+              if (!run("ip route replace 10.9.0.0/16 dev lo")) return 3;
+              return rig.becomes("10.9.0.1", Kind::None) ? 0 : 4;
+          }) == 0);
+}
+
+TEST_CASE("an IPv6 multipath route replaces a plain one") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("for i in 7 8 9; do ip -6 neigh add 2001:db8:ff::$i lladdr "
+                       "02:00:00:00:00:0$i dev d0; done;"
+                       "ip -6 route add 2001:db8:9::/48 via 2001:db8:ff::7"))
+                  return 1;
+              const Rig rig("d0");
+              const auto last = [&] { return rig.next_hop("2001:db8:9::1").destination[5]; };
+              if (!rig.is("2001:db8:9::1", Kind::NextHop) || last() != 7) return 2;
+              if (!run("ip -6 route replace 2001:db8:9::/48 nexthop via 2001:db8:ff::8 nexthop "
+                       "via 2001:db8:ff::9"))
+                  return 3;
+              return rig.until([&] { return last() == 8 || last() == 9; }) ? 0 : 4;
+          }) == 0);
+}
+
+TEST_CASE("a link that goes down during a listing takes its routes along") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              // The port's route is listed first, and the rest takes longer than the link.
+              if (!run("ip route add 9.0.0.0/8 via 192.0.2.7;"
+                       "for a in $(seq 0 255); do for b in $(seq 0 249); do "
+                       "echo route add 10.1.$a.$b/32 dev lo; done; done | ip -batch -"))
+                  return 1;
+              const Rig rig("d0", 65'535, false);
+              bool down = false;
+              std::thread watcher([&] {
+                  const auto deadline = std::chrono::steady_clock::now() + 5s;
+                  while (!rig.is("9.9.9.9", Kind::NextHop))
+                      if (std::chrono::steady_clock::now() > deadline) return;
+                  down = run("ip link set p0 down");
+              });
+              rig.until([&] { return rig.mirror->synced(); });
+              watcher.join();
+              if (!down) return 2;
+              return rig.becomes("9.9.9.9", Kind::None) ? 0 : 3;
+          }) == 0);
+}
+
+TEST_CASE("a port's MTU is the interface's, but no more than the port can take") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              if (!run("ip neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev d0")) return 1;
+              const Rig rig("d0", 1400);
+              const auto becomes = [&](unsigned mtu) {
+                  return rig.until([&] { return rig.next_hop("192.0.2.7").mtu == mtu; });
+              };
+              if (rig.next_hop("192.0.2.7").mtu != 1400) return 2;
+              if (!run("ip link set d0 mtu 1300")) return 3;
+              if (!becomes(1300)) return 4;
+              if (!run("ip link set d0 mtu 9000")) return 5;
+              if (!becomes(1400)) return 6;
+              if (!run("ip link set d0 mtu 1000")) return 7;
+              return becomes(1280) ? 0 : 8;
+          }) == 0);
+}
+
+TEST_CASE("a connected network that moves to another port leaves no next hops behind") {
+    std::string error;
+    const auto tables = dr::Tables::create(small(), &error);
+    dr::Rib rib(*tables);
+    dr::RouteTable routes(rib);
+    using Target = dr::RouteTarget;
+    const dr::IpPrefix prefix{{4, {10}}, 8};
+    const dr::IpAddress address{4, {10, 0, 0, 9}};
+    routes.set(prefix, 0, {Target::Kind::Connected, 1, {}}, dr::RouteTable::How::Replace);
+    CHECK(rib.resolve(address).value != 0);
+    routes.set(prefix, 0, {Target::Kind::Connected, 2, {}}, dr::RouteTable::How::Replace);
+    unsigned unresolved = 0;
+    rib.for_each_unresolved([&](std::uint16_t, const dr::IpAddress&) { ++unresolved; });
+    CHECK(unresolved == 0);
+    const auto found = tables->lpm4->lookup(prefix.address.bytes.data());
+    CHECK(found.kind() == Kind::Glean);
+    CHECK(found.index() == 2);
+    CHECK(routes.remove(prefix, 0, {Target::Kind::Connected, 2, {}}));
+    CHECK(tables->lpm4->lookup(prefix.address.bytes.data()).kind() == Kind::None);
+}
+
 TEST_CASE("of several routes to one prefix the lowest metric is installed") {
     std::string error;
     const auto tables = dr::Tables::create(small(), &error);
@@ -217,11 +357,11 @@ TEST_CASE("of several routes to one prefix the lowest metric is installed") {
     CHECK(kind() == Kind::Glean);
     routes.set(prefix, 10, {Target::Kind::Blackhole, 0, {}}, How::Replace);
     CHECK(kind() == Kind::Blackhole);
-    CHECK(routes.remove(prefix, 10));
+    CHECK(routes.remove(prefix, 10, {Target::Kind::Blackhole, 0, {}}));
     CHECK(kind() == Kind::Glean);
     routes.set(prefix, 20, {Target::Kind::Gateway, 1, {4, {192, 0, 2, 7}}}, How::Append);
     CHECK(kind() == Kind::Glean);
-    CHECK_FALSE(routes.remove(prefix, 20));
+    CHECK_FALSE(routes.remove(prefix, 20, {Target::Kind::Connected, 1, {}}));
     CHECK(kind() == Kind::None);
     CHECK(routes.size() == 0);
 
