@@ -124,6 +124,12 @@ void Catalog::judge_pool_change(const PoolEntry* before, const v1::Pool& pool, c
                 FK::InUse, "pool.prefix",
                 fmt::format("{} would leave {} of subscriber \"{}\" without a pool", pool.prefix(),
                             to_string(orphan->prefix), name_of(orphan->subscriber)));
+    if (const auto around = index_.overlapping(prefix); around && !prefix.contains(around->prefix))
+        findings.add(
+            FK::InUse, "pool.prefix",
+            fmt::format("{} is a part of {} of subscriber \"{}\"; a prefix lies inside "
+                        "one pool or outside all",
+                        pool.prefix(), to_string(around->prefix), name_of(around->subscriber)));
     if (!findings.empty()) return;
     if (const std::string nested = endpoint_inside(prefix); !nested.empty())
         findings.add(FK::InUse, "pool.prefix",
@@ -204,9 +210,13 @@ void Catalog::judge_references(const v1::Subscriber& s, const std::vector<Prefix
             findings.invalid(
                 field, fmt::format("{} overlaps {} of subscriber \"{}\"", to_string(prefixes[i]),
                                    to_string(other->prefix), name_of(other->subscriber)));
-        if (index_.pool_containing(prefixes[i]) == nullptr)
-            findings.add(FK::Reference, field,
-                         fmt::format("{} is inside no pool", to_string(prefixes[i])));
+        const PoolEntry* pool = index_.pool_overlapping(prefixes[i], {});
+        if (pool != nullptr && !pool->prefix.contains(prefixes[i]))
+            findings.invalid(
+                field,
+                fmt::format("{} reaches beyond pool \"{}\" ({}); a prefix lies inside one "
+                            "pool or outside all",
+                            to_string(prefixes[i]), pool->object.name(), pool->object.prefix()));
     }
     for (int i = 0; i < s.tunnels_size(); ++i) {
         const auto& tunnel = s.tunnels(i);
@@ -300,7 +310,10 @@ Failure Catalog::plan_subscriber(Request& request, Plan& plan, Result& result) {
     change.after = std::move(s);
     if (!assign_ids(change))
         return failure(Code::ResourceExhausted,
-                       "all 16,777,215 tunnel slots are used or resting after a deletion");
+                       fmt::format("no tunnel id is free: all {} slots of the data plane are used, "
+                                   "or resting for {} s after a deletion; use fewer tunnels, or "
+                                   "raise capacity.tunnels of the data plane",
+                                   ids_.capacity() - 1, TunnelIds::kQuarantine.count()));
     std::get<v1::Subscriber>(*change.after).set_revision(++meta_.revision);
     result.object = *change.after;
     enter(std::move(change), plan);
@@ -340,7 +353,7 @@ bool Catalog::assign_ids(Change& change) {
 
 void Catalog::release_ids(const Change& change) {
     const auto now = TunnelIds::Clock::now();
-    for (const std::uint32_t id : change.taken) ids_.release(id, now, false);
+    for (const std::uint32_t id : change.taken) ids_.forget(id);
     for (const std::uint32_t id : change.reused) ids_.release(id, now);
     for (const std::uint32_t id : change.freed) ids_.take(id, change.id);
 }

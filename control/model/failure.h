@@ -30,7 +30,7 @@ struct Failure {
     Code code = Code::Ok;
     std::string message;
     std::vector<Violation> violations;
-    // Only references are missing (an unknown policy, no pool, a line that the policy lacks): the
+    // Only references are missing (an unknown policy, a line that the policy lacks): the
     // same object may be accepted once a later object of the same stream has brought them.
     bool only_references = false;
 

@@ -113,8 +113,15 @@ const PoolEntry* Index::pool_containing(const Prefix& prefix) const {
 }
 
 const PoolEntry* Index::pool_overlapping(const Prefix& prefix, std::string_view except) const {
-    for (const auto& [name, pool] : pools_)
-        if (name != except && pool.prefix.overlaps(prefix)) return &pool;
+    const auto other = [&](const std::string& name) -> const PoolEntry* {
+        const PoolEntry& pool = pools_.find(name)->second;
+        return name != except && pool.prefix.overlaps(prefix) ? &pool : nullptr;
+    };
+    auto at = pools_by_address_.upper_bound(prefix.address);
+    if (at != pools_by_address_.begin()) --at;
+    const Address last = prefix.last();
+    for (; at != pools_by_address_.end() && at->first <= last; ++at)
+        if (const PoolEntry* pool = other(at->second)) return pool;
     return nullptr;
 }
 

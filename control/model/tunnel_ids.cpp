@@ -17,23 +17,19 @@ std::uint32_t TunnelIds::owner(std::uint32_t id) const {
 }
 
 std::optional<std::uint32_t> TunnelIds::pick(Clock::time_point now) {
-    while (!unused_.empty()) {
-        const std::uint32_t id = unused_.back();
-        if (owner(id) == 0 && !current_.contains(slot(id))) return id;
-        unused_.pop_back();
-    }
     while (!resting_.empty()) {
         const Resting& oldest = resting_.front();
         const auto found = current_.find(slot(oldest.id));
-        if (found != current_.end() && found->second == oldest.sequence) {
+        if (found != current_.end() && found->second == oldest.sequence &&
+            slot(oldest.id) < capacity_) {
             if (now - oldest.since < quarantine_) break;
             return next_generation(oldest.id);
         }
         resting_.pop_front();
     }
-    while (next_fresh_ <= kSlotMask && (owner(next_fresh_) != 0 || current_.contains(next_fresh_)))
+    while (next_fresh_ < capacity_ && (owner(next_fresh_) != 0 || current_.contains(next_fresh_)))
         ++next_fresh_;
-    if (next_fresh_ > kSlotMask) return std::nullopt;
+    if (next_fresh_ >= capacity_) return std::nullopt;
     return (kFirstGeneration << 24) | next_fresh_;
 }
 
@@ -43,12 +39,14 @@ void TunnelIds::take(std::uint32_t id, std::uint32_t subscriber) {
     current_.erase(slot(id));
 }
 
-void TunnelIds::release(std::uint32_t id, Clock::time_point now, bool to_quarantine) {
+void TunnelIds::release(std::uint32_t id, Clock::time_point now) {
     owner_[slot(id)] = 0;
-    if (to_quarantine)
-        rest(id, now);
-    else
-        unused_.push_back(id);
+    rest(id, now);
+}
+
+void TunnelIds::forget(std::uint32_t id) {
+    owner_[slot(id)] = 0;
+    next_fresh_ = std::min(next_fresh_, slot(id));
 }
 
 void TunnelIds::rest(std::uint32_t id, Clock::time_point now) {

@@ -9,6 +9,7 @@
 // Not thread-safe: the catalog's writer lock guards it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -22,6 +23,7 @@ class TunnelIds {
   public:
     using Clock = std::chrono::steady_clock;
     static constexpr std::uint32_t kSlotMask = 0xffffff;
+    static constexpr std::uint32_t kDefaultCapacity = 4'000'000;
     static constexpr std::chrono::seconds kQuarantine{60};
 
     explicit TunnelIds(Clock::duration quarantine = kQuarantine) : quarantine_(quarantine) {}
@@ -33,13 +35,18 @@ class TunnelIds {
     [[nodiscard]] std::uint32_t owner(std::uint32_t id) const;
     // Whether the slot of `id` has been used before and is free now.
     [[nodiscard]] bool resting(std::uint32_t id) const { return current_.contains(slot(id)); }
-    // An id whose slot is free and not in quarantine; it is not taken yet. Nothing when all
-    // 2^24 - 1 slots are used or resting.
+    // Slots must be below this, the number of the data plane's tunnels; at most 2^24.
+    void set_capacity(std::uint32_t slots) { capacity_ = std::min(slots, kSlotMask + 1); }
+    [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+    // An id whose slot is free, below the capacity and not in quarantine; it is not taken yet.
+    // Nothing when there is none.
     [[nodiscard]] std::optional<std::uint32_t> pick(Clock::time_point now);
     // Gives the slot of `id`, which has no owner, to `subscriber`.
     void take(std::uint32_t id, std::uint32_t subscriber);
-    // Returns the slot. `to_quarantine` is false when the id never left drd (a refused change).
-    void release(std::uint32_t id, Clock::time_point now, bool to_quarantine = true);
+    // Returns the slot, to quarantine.
+    void release(std::uint32_t id, Clock::time_point now);
+    // Takes back a take() that came to nothing, of a slot that had not been used before.
+    void forget(std::uint32_t id);
     // A slot that the store knows as freed, with the last generation it had.
     void restore_freed(std::uint32_t id, Clock::time_point now) { rest(id, now); }
 
@@ -55,8 +62,8 @@ class TunnelIds {
     std::vector<std::uint32_t> owner_;                          // by slot
     std::deque<Resting> resting_;                               // oldest first, some outdated
     std::unordered_map<std::uint32_t, std::uint64_t> current_;  // resting slot -> sequence
-    std::vector<std::uint32_t> unused_;                         // ids released without quarantine
-    std::uint32_t next_fresh_ = 1;
+    std::uint32_t next_fresh_ = 1;                              // no slot below it is fresh
+    std::uint32_t capacity_ = kDefaultCapacity;
     std::uint64_t sequence_ = 0;
 };
 

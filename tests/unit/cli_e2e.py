@@ -119,6 +119,12 @@ class DrcliTest(unittest.TestCase):
     def provision(self):
         self.output("apply", "-f", "-", text=SITE + POLICY + POOLS)
 
+    def test_contract_sample(self):
+        """the sample of the contract is applied as it stands"""
+        sample = os.path.join(os.path.dirname(os.path.abspath(__file__)), "contract_sample.ndjson")
+        self.assertEqual(self.output("apply", "-f", sample),
+                         "3 objects: 3 created, 0 updated, 0 unchanged, 0 refused\n")
+
     def test_tables(self):
         """tables show what was applied, references pointing forward within the file"""
         out = self.output("apply", "-f", "-", text=SITE + POLICY + POOLS)

@@ -1,0 +1,88 @@
+// Requests at the edge of what the catalog takes.
+#include "control/model/catalog.h"
+#include "control/store/sqlite.h"
+#include "control/test_support.h"
+
+namespace dr::control::test {
+namespace {
+
+using Outcome = Result::Outcome;
+using Mode = Request::Mode;
+
+struct Fixture {
+    TemporaryFolder folder;
+    std::unique_ptr<Store> store = open_sqlite_store(folder.file("db"));
+    Catalog catalog{*store};
+
+    Fixture() {
+        for (const char* json : {kPool4, kPolicy}) REQUIRE(apply(json).failure.ok());
+    }
+    Result apply(const std::string& json) { return catalog.apply_one({Mode::Apply, object(json)}); }
+    // Refused with this field, and words that say this.
+    void refused(const std::string& json, const std::string& field, const std::string& says) {
+        const Result result = apply(json);
+        INFO(json << ": " << result.failure.message);
+        REQUIRE(result.outcome == Outcome::Refused);
+        REQUIRE_FALSE(result.failure.violations.empty());
+        CHECK(result.failure.violations[0].field == field);
+        CHECK_THAT(result.failure.violations[0].description, Catch::Contains(says));
+    }
+};
+
+std::string site(const std::string& name, const std::string& prefix,
+                 const std::string& tunnel = {}) {
+    const std::string tunnels =
+        tunnel.empty() ? "" : R"(,"tunnels":[{"line":"a","encapsulation":"GRE",)" + tunnel + "}]";
+    return R"({"subscriber":{"name":")" + name + R"(","policy":"default","prefixes":[")" + prefix +
+           "\"]" + tunnels + "}}";
+}
+std::string pool(const std::string& prefix) {
+    return R"({"pool":{"name":"p","prefix":")" + prefix + "\"}}";
+}
+const std::string kEnds = R"("local":"192.0.2.1","remote":"198.51.100.9")";
+
+}  // namespace
+
+TEST_CASE("a prefix inside no pool is accepted, and a pool may come around it later") {
+    Fixture f;
+    CHECK(f.apply(site("s", "10.0.0.0/29")).outcome == Outcome::Created);
+    f.refused(site("t", "10.0.0.0/28"), "subscriber.prefixes[0]", "overlaps 10.0.0.0/29");
+    f.refused(pool("10.0.0.4/30"), "pool.prefix", "is a part of 10.0.0.0/29 of subscriber \"s\"");
+    CHECK(f.apply(pool("10.0.0.0/24")).outcome == Outcome::Created);
+    f.refused(pool("10.1.0.0/24"), "pool.prefix", "without a pool");
+    f.refused(site("t", "203.0.112.0/23"), "subscriber.prefixes[0]", "reaches beyond pool \"v4\"");
+}
+
+TEST_CASE("a tunnel id that was named in a refused set is not handed to others") {
+    Fixture f;
+    const auto refused_set = f.catalog.apply(
+        {{Mode::Apply, object(site("s", "203.0.113.8/29", kEnds + R"(,"id":33554439)"))},
+         {Mode::Apply, object(site("t", "203.0.113.8/29"))}},
+        true);
+    CHECK(refused_set[0].outcome == Outcome::Refused);
+    for (std::uint32_t i = 1; i <= 8; ++i) {
+        const Result result = f.apply(
+            site("s" + std::to_string(i), "203.0.113." + std::to_string(8 * i) + "/29", kEnds));
+        INFO(result.failure.message);
+        REQUIRE(result.outcome == Outcome::Created);
+        CHECK(std::get<v1::Subscriber>(result.object).tunnels(0).id() == 0x01000000 + i);
+    }
+}
+
+TEST_CASE("tunnel ids end below the capacity, and a slot taken in vain is fresh again") {
+    TunnelIds ids;
+    ids.set_capacity(3);
+    const auto now = TunnelIds::Clock::now();
+    ids.take(0x05000001, 7);
+    CHECK(ids.pick(now) == 0x01000002U);
+    ids.forget(0x05000001);
+    for (const std::uint32_t id : {0x01000001U, 0x01000002U}) {
+        REQUIRE(ids.pick(now) == id);
+        ids.take(id, 7);
+    }
+    CHECK_FALSE(ids.pick(now));
+    ids.set_capacity(4);
+    CHECK(ids.pick(now) == 0x01000003U);
+}
+
+}  // namespace dr::control::test
