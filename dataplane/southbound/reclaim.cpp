@@ -57,9 +57,9 @@ void TableWriter::Core::zero_freed_slot(std::uint32_t slot) {
         hooks.zero_tunnel_counters(slot);
 }
 
-// Goes round the tunnel slots after a change of routes, in slices. Empty slots are cheap, so more of
-// them are passed in one slice. A change during a round is the next round's, so that rounds end, and
-// next hops that no tunnel names any more can be used again, however restless the routes are.
+// Goes round the tunnel slots after a change of routes, in slices. Empty slots are cheap, so more
+// of them are passed in one slice. A change during a round is the next round's, so that rounds end,
+// and next hops that no tunnel names any more can be used again, however restless the routes are.
 bool TableWriter::Core::refresh(std::uint32_t budget) {
     if (refresh_left == 0) {
         rib.confirm(refreshed_generation);

@@ -85,8 +85,8 @@ class TableWriter final {
     [[nodiscard]] std::array<std::uint32_t, kTables> rows() const;
 
     [[nodiscard]] std::vector<Pool> pools() const;
-    // What the ports must take from the kernel: the pools, and the subscribers' prefixes outside all
-    // pools. Goes through all subscribers.
+    // What the ports must take from the kernel: the pools, and the subscribers' prefixes outside
+    // all pools. Goes through all subscribers.
     [[nodiscard]] std::vector<IpPrefix> steered() const;
     // Grows when pools() or steered() changes.
     [[nodiscard]] std::uint64_t pools_generation() const;
