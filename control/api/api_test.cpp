@@ -148,6 +148,25 @@ TEST_CASE("references may point forward in a stream, and results come in its ord
     CHECK(atomic[1].violations(0).field() == "pool.prefix");
 }
 
+TEST_CASE("the last line of a name stays, also when an earlier one had to wait") {
+    Fixture f;
+    const auto site = [](const std::string& prefix, const std::string& policy) {
+        return R"({"subscriber":{"name":"ord","prefixes":[")" + prefix + R"("],"policy":")" +
+               policy + R"("}})";
+    };
+    const auto results =
+        f.apply({kPolicy, site("203.0.113.8/29", "later"), site("203.0.113.16/29", "default"),
+                 R"({"policy":{"name":"later","classes":[{"name":"all","tiers":[
+                     {"lines":[{"line":"a"}]}]}]}})"});
+    for (const auto& result : results) CHECK(result.outcome() != v1::ApplyResult::REFUSED);
+    grpc::ClientContext context;
+    v1::GetRequest request;
+    request.set_name("ord");
+    v1::Subscriber stored;
+    REQUIRE(v1::Subscribers::NewStub(f.channel)->Get(&context, request, &stored).ok());
+    CHECK(stored.prefixes(0) == "203.0.113.16/29");
+}
+
 TEST_CASE("a refusal carries its fields as google.rpc.BadRequest") {
     Fixture f;
     grpc::ClientContext context;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <unordered_set>
+#include <utility>
 
 #include "control/api/crud.h"
 #include "control/model/catalog_plan.h"
@@ -81,7 +83,7 @@ class Session {
                         fmt::format("an atomic set is limited to {} objects", kMaxAtomic)};
             return grpc::Status::OK;
         }
-        apply(std::move(items), true);
+        apply_or_park(std::move(items));
         return flush();
     }
 
@@ -138,6 +140,33 @@ class Session {
             std::visit([](const auto& object) { return object.revision(); }, result.object));
     }
 
+    // Once an object waits for what it refers to, later ones of its name wait behind it: the last
+    // line of a name is what stays.
+    void apply_or_park(std::vector<Item> items) {
+        std::vector<Item> together;
+        std::unordered_set<std::string> names;
+        const auto apply_these = [&] {
+            apply(std::exchange(together, {}), true);
+            names.clear();
+        };
+        for (auto& item : items) {
+            const std::string name = slot(item.at).result.resource();
+            if (names.contains(name)) apply_these();
+            if (!parked_names_.contains(name)) {
+                names.insert(name);
+                together.push_back(std::move(item));
+            } else if (parked_.size() < kMaxParked) {
+                parked_.push_back(std::move(item));
+            } else {
+                refuse(item.at, name.substr(0, name.find('/')),
+                       fmt::format("waits behind an earlier {} of this stream, and more than {} "
+                                   "objects wait; put policies first",
+                                   name, kMaxParked));
+            }
+        }
+        apply_these();
+    }
+
     void apply(std::vector<Item> items, bool may_park) {
         if (items.empty()) return;
         std::vector<Request> requests;
@@ -147,10 +176,12 @@ class Session {
         const auto results = catalog_.apply(std::move(requests));
         for (std::size_t i = 0; i < items.size(); ++i) {
             if (may_park && results[i].failure.only_references && !results[i].failure.ok() &&
-                parked_.size() < kMaxParked)
+                parked_.size() < kMaxParked) {
+                parked_names_.insert(slot(items[i].at).result.resource());
                 parked_.push_back(std::move(items[i]));
-            else
+            } else {
                 answer(items[i].at, results[i]);
+            }
         }
     }
 
@@ -197,6 +228,7 @@ class Session {
     std::deque<Slot> slots_;
     std::size_t flushed_ = 0;
     std::vector<Item> parked_;
+    std::unordered_set<std::string> parked_names_;  // "subscriber/site-1"
 };
 
 }  // namespace

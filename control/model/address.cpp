@@ -23,6 +23,7 @@ bool within(const Address& a, Address network, unsigned length) {
 }
 
 std::optional<unsigned> parse_length(std::string_view text, unsigned most) {
+    if (text.size() > 1 && text.front() == '0') return std::nullopt;
     unsigned length = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
     if (error != std::errc{} || end != text.data() + text.size() || length > most)

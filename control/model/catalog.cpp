@@ -45,6 +45,7 @@ Catalog::Catalog(Store& store, TunnelIds::Clock::duration quarantine)
 void Catalog::load() {
     meta_ = store_.meta();
     revision_ = meta_.revision;
+    ids_.set_capacity(meta_.tunnel_capacity);
     const auto snapshot = store_.snapshot();
     snapshot->for_each(Kind::Pool, [&](std::uint32_t id, std::string_view bytes) {
         index_.put_pool(id, std::get<v1::Pool>(parse_object(Kind::Pool, bytes)));
@@ -363,56 +364,6 @@ Catalog::Page Catalog::list(Kind kind, const Query& query) {
         page.objects.push_back(parse_object(kind, *bytes));
     }
     return page;
-}
-
-Failure Catalog::set_drain(bool drain) {
-    const std::lock_guard writing(writer_);
-    Batch batch;
-    batch.meta = meta_;
-    batch.meta.drain = drain;
-    try {
-        store_.commit(batch);
-    } catch (const StoreError& e) {
-        return failure(Code::Unavailable, e.what());
-    }
-    meta_.drain = drain;
-    if (installer_ != nullptr) installer_->set_drain(drain);
-    return {};
-}
-
-bool Catalog::drain() {
-    const std::lock_guard writing(writer_);
-    return meta_.drain;
-}
-
-std::array<std::uint64_t, southbound::kTables> Catalog::rows() {
-    const std::shared_lock lock(index_mutex_);
-    return index_.rows();
-}
-
-Catalog::View Catalog::view(const std::function<void()>& prepare) {
-    const std::lock_guard writing(writer_);
-    prepare();
-    View view;
-    view.revision = meta_.revision;
-    view.digest = index_.digest();
-    view.rows = index_.rows();
-    view.synced_uuid = meta_.synced_uuid;
-    view.next_id = meta_.next_id;
-    view.drain = meta_.drain;
-    for (const auto& [name, policy] : index_.policies()) view.policies[name] = policy.id;
-    view.snapshot = store_.snapshot();
-    return view;
-}
-
-void Catalog::mark_synced(const std::string& uuid) {
-    const std::lock_guard writing(writer_);
-    if (meta_.synced_uuid == uuid) return;
-    Batch batch;
-    batch.meta = meta_;
-    batch.meta.synced_uuid = uuid;
-    store_.commit(batch);
-    meta_.synced_uuid = uuid;
 }
 
 }  // namespace dr::control

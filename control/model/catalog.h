@@ -102,10 +102,13 @@ class Catalog {
         std::string synced_uuid;
         std::uint32_t next_id;
         bool drain;
+        std::uint32_t tunnel_capacity;
         std::map<std::string, std::uint32_t> policies;  // name -> id
         std::unique_ptr<Snapshot> snapshot;
     };
     View view(const std::function<void()>& prepare);
+    // Remembers how many tunnels the data plane takes: named and allocated slots stay below it.
+    void note_tunnel_capacity(std::uint32_t tunnels);
     // Remembers that the data plane's incarnation `uuid` holds what this store says.
     void mark_synced(const std::string& uuid);
 

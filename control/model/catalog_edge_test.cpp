@@ -85,4 +85,20 @@ TEST_CASE("tunnel ids end below the capacity, and a slot taken in vain is fresh 
     CHECK(ids.pick(now) == 0x01000003U);
 }
 
+TEST_CASE("a tunnel slot beyond the data plane's tunnels is refused, known or not") {
+    Fixture f;
+    f.refused(site("s", "203.0.113.8/29", kEnds + R"(,"id":4294967295)"),
+              "subscriber.tunnels[0].id", "must be below 4000000");
+    f.catalog.note_tunnel_capacity(100);
+    f.refused(site("s", "203.0.113.8/29", kEnds + R"(,"id":16777316)"), "subscriber.tunnels[0].id",
+              "must be below 100");
+    Catalog again(*f.store);
+    CHECK(again.view([] {}).tunnel_capacity == 100);
+}
+
+TEST_CASE("the length of a prefix has no leading zeros") {
+    Fixture f;
+    f.refused(pool("10.0.0.0/08"), "pool.prefix", "the length is 0 to 32");
+}
+
 }  // namespace dr::control::test

@@ -16,10 +16,6 @@ using FK = Findings::Kind;
 
 constexpr std::array<const char*, kKinds> kKindNames{"pool", "policy", "subscriber"};
 
-const char* kind_name(Kind kind) {
-    return kKindNames[static_cast<std::size_t>(kind)];
-}
-
 Failure failure(Code code, std::string message) {
     return {code, std::move(message), {}, false};
 }
@@ -55,6 +51,10 @@ const v1::Tunnel* tunnel_of_line(const v1::Subscriber& s, const std::string& lin
 }
 
 }  // namespace
+
+const char* kind_name(Kind kind) {
+    return kKindNames[static_cast<std::size_t>(kind)];
+}
 
 Object parse_object(Kind kind, std::string_view bytes) {
     const auto parse = [&](auto message) -> Object {
@@ -239,6 +239,13 @@ void Catalog::judge_references(const v1::Subscriber& s, const std::vector<Prefix
 void Catalog::judge_ids(const v1::Subscriber& s, std::uint32_t id, Findings& findings) {
     for (int i = 0; i < s.tunnels_size(); ++i) {
         if (!s.tunnels(i).has_id()) continue;
+        const std::uint32_t slot = TunnelIds::slot(s.tunnels(i).id());
+        if (slot >= ids_.capacity())
+            findings.invalid(
+                fmt::format("subscriber.tunnels[{}].id", i),
+                fmt::format("slot {} (low 24 bits of {}) is beyond the data plane's tunnels; it "
+                            "must be below {}",
+                            slot, s.tunnels(i).id(), ids_.capacity()));
         const std::uint32_t owner = ids_.owner(s.tunnels(i).id());
         if (owner != 0 && owner != id)
             findings.invalid(
@@ -287,7 +294,7 @@ Failure Catalog::plan_subscriber(Request& request, Plan& plan, Result& result) {
     for (auto& tunnel : *s.mutable_tunnels()) {
         const v1::Tunnel* old = before ? tunnel_of_line(*before, tunnel.line()) : nullptr;
         if (tunnel.has_id() || old == nullptr) continue;
-        bool free = true;
+        bool free = TunnelIds::slot(old->id()) < ids_.capacity();
         for (const auto& other : s.tunnels())
             if (other.has_id() && TunnelIds::slot(other.id()) == TunnelIds::slot(old->id()))
                 free = false;

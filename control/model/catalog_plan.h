@@ -50,6 +50,9 @@ inline const std::string& name_of_object(const Object& object) {
     return std::visit([](const auto& o) -> const std::string& { return o.name(); }, object);
 }
 
+// "pool", "policy", "subscriber".
+const char* kind_name(Kind kind);
+
 // A serialized object of `kind`. Throws StoreError when the bytes are no such object.
 Object parse_object(Kind kind, std::string_view bytes);
 

@@ -23,7 +23,6 @@ class TunnelIds {
   public:
     using Clock = std::chrono::steady_clock;
     static constexpr std::uint32_t kSlotMask = 0xffffff;
-    static constexpr std::uint32_t kDefaultCapacity = 4'000'000;
     static constexpr std::chrono::seconds kQuarantine{60};
 
     explicit TunnelIds(Clock::duration quarantine = kQuarantine) : quarantine_(quarantine) {}
@@ -63,7 +62,7 @@ class TunnelIds {
     std::deque<Resting> resting_;                               // oldest first, some outdated
     std::unordered_map<std::uint32_t, std::uint64_t> current_;  // resting slot -> sequence
     std::uint32_t next_fresh_ = 1;                              // no slot below it is fresh
-    std::uint32_t capacity_ = kDefaultCapacity;
+    std::uint32_t capacity_ = kSlotMask + 1;
     std::uint64_t sequence_ = 0;
 };
 

@@ -233,10 +233,14 @@ void Link::reconcile(Channel& channel) {
     const bool same = (state.flags & sb::kStateSynced) != 0 && same_rows(Kind::Pool) &&
                       same_rows(Kind::Policy) && same_rows(Kind::Subscriber);
     const std::string uuid = uuid_text(state.uuid);
+    catalog_.note_tunnel_capacity(
+        static_cast<std::uint32_t>(state.capacity[static_cast<std::size_t>(sb::Table::Tunnels)]));
+    left_out_.clear();
     if (!same) {
-        const auto result =
-            Replay(channel, view, view.synced_uuid == uuid, next_transaction_).run();
-        note_result(result, view.revision);
+        Replay replay(channel, view, view.synced_uuid == uuid, next_transaction_);
+        note_result(replay.run(), view.revision);
+        left_out_ = replay.left_out();
+        if (!left_out_.empty()) std::fprintf(stderr, "drd: %s\n", left_out_.c_str());
     }
     view.snapshot.reset();
     {
@@ -256,7 +260,7 @@ void Link::drain_pending(Channel& channel) {
         const bool drain = drain_;
         if (pending_.empty() && drained) {
             status_.state = LinkState::InSync;
-            status_.detail.clear();
+            status_.detail = left_out_;
             return;
         }
         if (!drained) {
@@ -330,7 +334,13 @@ void Link::do_job(Channel& channel, Job& job) {
 void Link::do_install(Channel& channel, Job& job) {
     const sb::Result result = transact(channel, job.transaction);
     if (ok(result)) note_result(result, job.transaction.revision);
+    if (ok(result) && !left_out_.empty()) {
+        const auto desired = catalog_.rows();
+        if (std::equal(desired.begin(), desired.begin() + kKinds, result.rows.begin()))
+            left_out_.clear();
+    }
     const std::lock_guard lock(mutex_);
+    status_.detail = left_out_;
     if (!ok(result) && job.abandoned) resync_ = true;
     job.verdict.result = ok(result) ? Installed::Result::Accepted : Installed::Result::Refused;
     job.verdict.full = result.status == static_cast<std::uint32_t>(sb::Status::Full);

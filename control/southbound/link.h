@@ -5,7 +5,8 @@
 //
 //   ABSENT   no data plane behind the socket. Changes are committed to the store alone.
 //   SYNCING  comparing or replaying. Changes are committed to the store and follow the replay.
-//   IN_SYNC  all of the store is in the tables. A change waits for the data plane's verdict, for at
+//   IN_SYNC  all of the store is in the tables, except for objects that the data plane cannot
+//            take, which `detail` names. A change waits for the data plane's verdict, for at
 //            most 2 s; an answer that comes later and is a refusal leads to a new comparison.
 //   REFUSED  the data plane does not take what the store holds (another version, no room, a sweep
 //            that needs force); `detail` says why. Tried again when the store changes or the data
@@ -37,7 +38,7 @@ enum class LinkState { Absent, Syncing, InSync, Refused };
 
 struct LinkStatus {
     LinkState state = LinkState::Absent;
-    std::string detail;             // why it is not InSync
+    std::string detail;             // why it is not InSync, or what is missing although it is
     bool known = false;             // `dataplane` was received on this connection
     southbound::State dataplane{};  // as last reported
     std::int64_t installed_revision = 0;
@@ -108,6 +109,7 @@ class Link final : public Installer {
     bool drain_ = false;
     std::shared_ptr<const CountersMap> counters_;
     std::uint64_t next_transaction_ = 1;  // link thread only
+    std::string left_out_;                // likewise: what the last replay could not install
 };
 
 }  // namespace dr::control

@@ -256,6 +256,19 @@ TEST_CASE("a replay that the data plane refuses is shown, and tried again when t
     f.link.stop();
 }
 
+TEST_CASE("one object that the data plane cannot take is named and keeps no other from it") {
+    Fixture f;
+    REQUIRE(f.apply(kSite).failure.ok());
+    const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, [](int, int commit) {
+        return commit == 0 ? sb::Status::Malformed : sb::Status::Ok;
+    });
+    f.link.start();
+    REQUIRE(f.comes_to(LinkState::InSync));
+    CHECK_THAT(f.link.status(false).detail, Catch::Contains("pool/v4 is not installed"));
+    CHECK(dataplane.syncs() == 1);
+    f.link.stop();
+}
+
 TEST_CASE("an explicit deletion carries force; a sweep only against a known incarnation") {
     Fixture f;
     REQUIRE(f.apply(kSite).failure.ok());

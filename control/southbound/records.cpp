@@ -126,7 +126,7 @@ bool Transaction::fits(std::size_t size) const {
            bytes_.size() + size + sizeof(sb::Header) + kFrame <= sb::kMaxTxnBytes;
 }
 
-std::vector<std::uint8_t> Transaction::take(std::uint32_t at) {
+std::vector<std::uint8_t> Transaction::take(std::uint32_t at, sb::Type* type) {
     std::size_t offset = 0;
     sb::Header header{};
     for (std::uint32_t i = 0;; ++i) {
@@ -140,6 +140,7 @@ std::vector<std::uint8_t> Transaction::take(std::uint32_t at) {
     std::vector<std::uint8_t> taken(body, end);
     bytes_.erase(from, end);
     --records_;
+    if (type != nullptr) *type = static_cast<sb::Type>(header.type);
     return taken;
 }
 

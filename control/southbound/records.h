@@ -33,8 +33,8 @@ class Transaction {
     [[nodiscard]] const std::vector<std::uint8_t>& bytes() const { return bytes_; }
     // Whether a further record of `size` bytes still fits the protocol's bounds.
     [[nodiscard]] bool fits(std::size_t size) const;
-    // Removes record number `at` (below records()) and returns its body.
-    std::vector<std::uint8_t> take(std::uint32_t at);
+    // Removes record number `at` (below records()) and returns its body, and its type in `type`.
+    std::vector<std::uint8_t> take(std::uint32_t at, southbound::Type* type = nullptr);
 
   private:
     void frame(southbound::Type type, const void* body, std::size_t size);

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
+#include "control/model/catalog_plan.h"
+
 namespace dr::control {
 namespace {
 
@@ -10,6 +14,13 @@ namespace sb = southbound;
 // Records in one transaction of a replay: enough to hide the round trip, few enough that the
 // writer of the data plane is not held up for long.
 constexpr std::uint32_t kChunk = 4096;
+// Records that may be left out; with more, the data plane and the store do not fit each other.
+constexpr std::size_t kMaxLeftOut = 64;
+
+Kind kind_of_type(sb::Type type) {
+    if (type == sb::Type::UpsertPool) return Kind::Pool;
+    return type == sb::Type::UpsertPolicy ? Kind::Policy : Kind::Subscriber;
+}
 
 }  // namespace
 
@@ -66,8 +77,16 @@ void Replay::send_objects() {
         return true;
     });
     v1::Subscriber subscriber;
-    view_.snapshot->for_each(Kind::Subscriber, [&](std::uint32_t, std::string_view bytes) {
+    view_.snapshot->for_each(Kind::Subscriber, [&](std::uint32_t id, std::string_view bytes) {
         subscriber.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+        for (const auto& tunnel : subscriber.tunnels())
+            if (TunnelIds::slot(tunnel.id()) >= view_.tunnel_capacity) {
+                left_out_.push_back(
+                    {Kind::Subscriber, id,
+                     fmt::format("tunnel id {} has slot {}, which must be below {}", tunnel.id(),
+                                 TunnelIds::slot(tunnel.id()), view_.tunnel_capacity)});
+                return true;
+            }
         add(sb::Type::UpsertSubscriber,
             subscriber_record(subscriber, view_.policies.at(subscriber.policy())));
         return true;
@@ -99,10 +118,36 @@ void Replay::answer() {
         throw ChannelError(fmt::format("data plane: an answer to transaction {} where {} is due",
                                        result.id, sent.id));
     if (result.status == static_cast<std::uint32_t>(sb::Status::Ok)) return;
+    const bool own_fault = result.status == static_cast<std::uint32_t>(sb::Status::Malformed) ||
+                           result.status == static_cast<std::uint32_t>(sb::Status::BadReference);
+    if (own_fault && result.record < sent.transaction.records() && left_out_.size() < kMaxLeftOut)
+        return leave_out(sent, result);
     if (result.status != static_cast<std::uint32_t>(sb::Status::Conflict) || last_ ||
         result.record >= sent.transaction.records())
         throw RefusalError("the data plane refuses the replay: " + text_of(result));
     put_aside(sent, result.record);
+}
+
+void Replay::leave_out(Sent& sent, const sb::Result& result) {
+    sb::Type type{};
+    const auto body = sent.transaction.take(result.record, &type);
+    std::uint32_t id = 0;  // the first field of each record
+    std::memcpy(&id, body.data(), sizeof id);
+    left_out_.push_back({kind_of_type(type), id, text_of(result)});
+    flush(sent.transaction);
+}
+
+std::string Replay::left_out() {
+    std::string text;
+    for (const auto& item : left_out_)
+        view_.snapshot->for_each(item.kind, [&](std::uint32_t id, std::string_view bytes) {
+            if (id != item.id) return true;
+            const Object object = parse_object(item.kind, bytes);
+            text += fmt::format("{}{}/{} is not installed: {}", text.empty() ? "" : "; ",
+                                kind_name(item.kind), name_of_object(object), item.why);
+            return false;
+        });
+    return text;
 }
 
 void Replay::put_aside(Sent& sent, std::uint32_t record) {

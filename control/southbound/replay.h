@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "control/model/catalog.h"
@@ -22,7 +23,8 @@ class RefusalError : public std::runtime_error {
 // unanswered, SyncEnd. A record that meets a conflict, because its prefix or tunnel id still
 // belongs to another row of an older state, is put aside: the ids that are gone from the store are
 // deleted explicitly, and what was put aside goes last, in one transaction, which the data plane
-// judges by the state it leaves.
+// judges by the state it leaves. A record that the data plane cannot take for its own sake is left
+// out, so that one bad object does not keep the others from being served.
 class Replay {
   public:
     // `may_force`: the sweep may drop most rows. `next_transaction` is counted on.
@@ -31,6 +33,9 @@ class Replay {
 
     // The data plane's SyncResult. Throws ChannelError, RefusalError, StoreError.
     southbound::Result run();
+    // What the data plane refused and the replay left out, by name and with its words; empty: all
+    // of the view is installed.
+    [[nodiscard]] std::string left_out();
 
   private:
     struct Sent {
@@ -42,6 +47,7 @@ class Replay {
     void flush(Transaction& transaction);
     void answer();
     void settle();
+    void leave_out(Sent& sent, const southbound::Result& result);
     void put_aside(Sent& sent, std::uint32_t record);
     void delete_gone();
 
@@ -52,6 +58,12 @@ class Replay {
     Transaction building_;
     Transaction aside_;
     std::deque<Sent> outstanding_;
+    struct LeftOut {
+        Kind kind;
+        std::uint32_t id;
+        std::string why;
+    };
+    std::vector<LeftOut> left_out_;
     bool deleted_gone_ = false;
     bool last_ = false;  // what was put aside has been sent: a further conflict is final
 };

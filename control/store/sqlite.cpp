@@ -244,6 +244,8 @@ class SqliteStore final : public Store {
             const std::string_view key = rows.bytes(0);
             if (key == "revision") meta_.revision = rows.integer(1);
             if (key == "next_id") meta_.next_id = static_cast<std::uint32_t>(rows.integer(1));
+            if (key == "tunnel_capacity")
+                meta_.tunnel_capacity = static_cast<std::uint32_t>(rows.integer(1));
             if (key == "drain") meta_.drain = rows.integer(1) != 0;
             if (key == "synced_uuid") meta_.synced_uuid = std::string(rows.bytes(1));
         }
@@ -263,6 +265,8 @@ class SqliteStore final : public Store {
         put_number("revision", batch.meta.revision);
         put_number("next_id", batch.meta.next_id);
         if (batch.meta.drain != meta_.drain) put_number("drain", batch.meta.drain ? 1 : 0);
+        if (batch.meta.tunnel_capacity != meta_.tunnel_capacity)
+            put_number("tunnel_capacity", batch.meta.tunnel_capacity);
         if (batch.meta.synced_uuid != meta_.synced_uuid)
             put_meta_->bind(1, "synced_uuid").bind(2, batch.meta.synced_uuid).run();
     }

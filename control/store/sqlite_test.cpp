@@ -70,7 +70,7 @@ TEST_CASE("a store keeps what it was told about the data plane and freed slots")
     {
         const auto store = open_sqlite_store(folder.file("db"));
         Batch batch;
-        batch.meta = {7, 9, true, "uuid"};
+        batch.meta = {7, 9, true, 4096, "uuid"};
         batch.freed = {0x01000005, 0x01000006};
         store->commit(batch);
         batch.freed.clear();

@@ -28,6 +28,7 @@ struct Meta {
     std::int64_t revision = 0;  // of the last committed change
     std::uint32_t next_id = 1;  // the next stable id
     bool drain = false;
+    std::uint32_t tunnel_capacity = 4'000'000;  // the data plane's, as last heard
     std::string
         synced_uuid;  // the incarnation of the data plane that this store last brought in sync
 };
