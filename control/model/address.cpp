@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace dr::control {
@@ -109,6 +110,27 @@ std::string to_string(const Address& a) {
 
 std::string to_string(const Prefix& p) {
     return fmt::format("{}/{}", to_string(p.address), p.length);
+}
+
+std::string reserved_block(const Prefix& p) {
+    struct Block {
+        std::string_view prefix;
+        std::string_view what;
+    };
+    static constexpr std::array kBlocks{
+        Block{"0.0.0.0/8", "this network"},    Block{"127.0.0.0/8", "loopback"},
+        Block{"169.254.0.0/16", "link-local"}, Block{"224.0.0.0/4", "multicast"},
+        Block{"240.0.0.0/4", "reserved"},      Block{"::/128", "the unspecified address"},
+        Block{"::1/128", "loopback"},          Block{"::ffff:0:0/96", "IPv4-mapped"},
+        Block{"fe80::/10", "link-local"},      Block{"ff00::/8", "multicast"},
+    };
+    for (const Block& block : kBlocks) {
+        std::string error;
+        const auto reserved = parse_prefix(block.prefix, error);
+        if (reserved && reserved->address.family == p.address.family && reserved->overlaps(p))
+            return fmt::format("{}, {}", block.prefix, block.what);
+    }
+    return {};
 }
 
 std::string_view not_unicast(const Address& a) {

@@ -49,4 +49,7 @@ std::string to_string(const Prefix& p);
 // when it is a plain unicast address.
 std::string_view not_unicast(const Address& a);
 
+// The block that no site can own and that `p` overlaps ("fe80::/10, link-local"); empty: none.
+std::string reserved_block(const Prefix& p);
+
 }  // namespace dr::control

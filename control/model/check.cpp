@@ -156,6 +156,10 @@ void check_prefixes(v1::Subscriber& s, CheckedSubscriber& checked, Findings& fin
             findings.invalid(path, error);
             continue;
         }
+        if (const auto block = reserved_block(*prefix); !block.empty())
+            findings.invalid(path, fmt::format("{} overlaps {}; a site's prefix is of addresses "
+                                               "that can be routed",
+                                               s.prefixes(i), block));
         for (const auto& earlier : checked.prefixes)
             if (earlier.overlaps(*prefix))
                 findings.invalid(path, fmt::format("{} overlaps {} of the same subscriber",
@@ -189,9 +193,10 @@ Prefix check_pool(v1::Pool& pool, Findings& findings) {
     pool.set_prefix(to_string(*prefix));
     if (prefix->length == 0)
         findings.invalid("pool.prefix", "is the whole address space; a pool is a part of it");
-    else if (const auto why = not_unicast(prefix->address); !why.empty())
-        findings.invalid("pool.prefix", fmt::format("{} is {}; a pool is of unicast addresses",
-                                                    pool.prefix(), why));
+    else if (const auto block = reserved_block(*prefix); !block.empty())
+        findings.invalid("pool.prefix",
+                         fmt::format("{} overlaps {}; a pool is of addresses that can be routed",
+                                     pool.prefix(), block));
     return *prefix;
 }
 
