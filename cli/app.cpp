@@ -58,6 +58,9 @@ std::string usage_message(const CLI::App& at, const CLI::ParseError& error) {
         names += (names.empty() ? "" : ", ") + command->get_name();
     }
     for (const auto& word : at.remaining()) {
+        if (at.get_name() == "tunnel" && (word == "apply" || word == "delete")) {
+            return fmt::format("\"{}\" is no command here. {}", word, kTunnelsBelong);
+        }
         if (!word.starts_with("-")) {
             return fmt::format("\"{}\" is no command; there are: {}", word, names);
         }

@@ -20,12 +20,13 @@ namespace {
 constexpr int kBatchItems = 1000;
 // Well below gRPC's default limit of 4 MiB for a message, whatever the objects' size.
 constexpr std::size_t kBatchBytes = 512 * 1024;
-constexpr const char* kNotApplied =
-    "not applied: another object was refused, and --atomic is all or nothing";
+// The server's words, so that an object reads the same whichever end refused the other one.
+constexpr const char* kNotApplied = "another object of the atomic set is refused";
 
 struct ApplyOptions {
     std::string file;
     bool atomic = false;
+    std::string kind;  // "policy": objects of other kinds are refused; empty: all kinds
 };
 
 // The stream: batches go out in the caller's thread, answers come in by one of its own.
@@ -151,6 +152,9 @@ class Apply {
             parsed.violation.clear_field();
             parsed.violation.set_description(object.error);
         }
+        if (parsed.ok() && !parsed.name.starts_with(options_.kind)) {
+            refuse_kind(parsed);
+        }
         if (!parsed.ok()) {
             report_.refused_here(place, parsed.name, parsed.violation);
             if (options_.atomic) {
@@ -160,6 +164,12 @@ class Apply {
         }
         report_.sent(place, options_.atomic ? parsed.name : std::string());
         return abandoned_ || stream_.add(place.number, std::move(parsed.resource));
+    }
+
+    void refuse_kind(ParsedResource& parsed) const {
+        parsed.violation.set_field(parsed.name.substr(0, parsed.name.find('/')));
+        parsed.violation.set_description(fmt::format(
+            "drcli {0} apply takes {0} objects only; drcli apply takes every kind", options_.kind));
     }
 
     void abandon() {
@@ -213,11 +223,11 @@ class Apply {
     bool abandoned_ = false;
 };
 
-}  // namespace
-
-void add_apply(CLI::App& root, Context& context) {
+CLI::App* add_apply_to(CLI::App& parent, Context& context, const std::string& kind,
+                       const std::string& help) {
     auto options = std::make_shared<ApplyOptions>();
-    auto* command = add_command(root, context, "apply", "Create or update the resources of a file",
+    options->kind = kind;
+    auto* command = add_command(parent, context, "apply", help,
                                 [options](Context& c) { return Apply(c, *options).run(); });
     command
         ->add_option("-f,--file", options->file,
@@ -225,10 +235,22 @@ void add_apply(CLI::App& root, Context& context) {
         ->required()
         ->type_name("FILE");
     command->add_flag("--atomic", options->atomic, "All or nothing");
+    return command;
+}
+
+}  // namespace
+
+void add_apply(CLI::App& root, Context& context) {
+    auto* command = add_apply_to(root, context, "", "Create or update the resources of a file");
     add_examples(*command,
                  "drcli apply -f sites.json\n"
                  "drcli apply --atomic -f - < sites.json\n"
                  "drcli apply -f sites.json -o json | jq 'select(.outcome == \"REFUSED\")'");
+}
+
+void add_group_apply(CLI::App& group, Context& context, const std::string& kind) {
+    add_apply_to(group, context, kind,
+                 "As drcli apply, of a file that holds " + kind + " objects only");
 }
 
 }  // namespace dr::cli

@@ -57,7 +57,9 @@ void ApplyReport::conclude(const std::string& description) {
         result.set_resource(entry.name);
         if (!description.empty()) {
             result.set_outcome(dr::v1::ApplyResult::REFUSED);
-            result.add_violations()->set_description(description);
+            auto* violation = result.add_violations();
+            violation->set_field("resource");
+            violation->set_description(description);
         }
     }
     drain();

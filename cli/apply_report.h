@@ -50,8 +50,8 @@ class ApplyReport {
                       const dr::v1::FieldViolation& violation);
     // False when no object of that ordinal waits for an answer.
     bool answered(const dr::v1::ApplyResult& result);
-    // Every object without an answer is refused with this description, or, with none, counted as
-    // unanswered.
+    // Every object without an answer is refused with this description of its field "resource", or,
+    // with none, counted as unanswered.
     void conclude(const std::string& description);
 
     [[nodiscard]] ApplyCounts counts() const;

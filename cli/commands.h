@@ -29,7 +29,13 @@ CLI::Option* add_tunnel_id(CLI::App& app, const std::string& name, std::uint32_t
 // --interval and --count of a live table.
 void add_watch_options(CLI::App& app, std::chrono::milliseconds& interval, std::uint64_t& count);
 
+// Why there is no `tunnel apply`.
+inline constexpr const char* kTunnelsBelong =
+    "A tunnel is a part of its subscriber: drcli subscriber apply makes, changes and deletes it.";
+
 void add_apply(CLI::App& root, Context& context);
+// `policy apply`: as the above, and objects of other kinds are refused.
+void add_group_apply(CLI::App& group, Context& context, const std::string& kind);
 void add_pool(CLI::App& root, Context& context);
 void add_policy(CLI::App& root, Context& context);
 void add_subscriber(CLI::App& root, Context& context);

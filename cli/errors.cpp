@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <string>
+#include <vector>
+
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -57,14 +60,22 @@ std::string describe(const grpc::Status& status) {
     if (status.error_details().empty() || !details.ParseFromString(status.error_details())) {
         return text;
     }
+    std::vector<std::string> lines;
     for (const auto& detail : details.details()) {
         google::rpc::BadRequest request;
         if (!detail.UnpackTo(&request)) {
             continue;
         }
         for (const auto& violation : request.field_violations()) {
-            text += fmt::format("\n  {}: {}", violation.field(), violation.description());
+            lines.push_back(fmt::format("{}: {}", violation.field(), violation.description()));
         }
+    }
+    // The message of a single violation is that violation.
+    if (lines.size() == 1 && lines.front() == text) {
+        return text;
+    }
+    for (const auto& line : lines) {
+        text += "\n  " + line;
     }
     return text;
 }

@@ -23,7 +23,8 @@ class Failure : public std::runtime_error {
 
 // The sentence for a person: the server's message, or one for the code when it sent none;
 // each field violation of google.rpc.BadRequest (trailer grpc-status-details-bin) follows on a
-// line of its own, indented by two blanks: "  subscriber.prefixes[1]: host bits set".
+// line of its own, indented by two blanks: "  subscriber.prefixes[1]: host bits set". A single one
+// that the message says already is not repeated.
 [[nodiscard]] std::string describe(const grpc::Status& status);
 
 // kExitUsage for what is a matter of the connection, kExitRefused for what the server said.

@@ -55,6 +55,7 @@ void add_policy(CLI::App& root, Context& context) {
                                 [options](Context& c) { return list(c, *options); });
     add_list_options(*command, *options);
     add_get<dr::v1::Policies, Policy>(*group, context, "policy", show);
+    add_group_apply(*group, context, "policy");
     add_delete<dr::v1::Policies>(*group, context, "policy");
 }
 

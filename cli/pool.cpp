@@ -48,6 +48,7 @@ void add_pool(CLI::App& root, Context& context) {
                                 [options](Context& c) { return list(c, *options); });
     add_list_options(*command, *options);
     add_get<dr::v1::Pools, Pool>(*group, context, "pool", show);
+    add_group_apply(*group, context, "pool");
     add_delete<dr::v1::Pools>(*group, context, "pool");
 }
 

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 namespace dr::cli {
@@ -43,6 +44,32 @@ dr::v1::FieldViolation violation_from(std::string_view message) {
     return violation;
 }
 
+// An object of two kinds: named by the first, the second is what is wrong with it.
+bool find_second_kind(const std::string& text, ParsedResource& parsed) {
+    const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
+    if (!json.is_object()) {
+        return false;
+    }
+    std::string first;
+    for (const auto& [kind, value] : json.items()) {
+        if (kind != "pool" && kind != "policy" && kind != "subscriber") {
+            continue;
+        }
+        if (first.empty()) {
+            first = kind;
+            const auto name = value.is_object() ? value.find("name") : value.end();
+            const bool named = name != value.end() && name->is_string();
+            parsed.name = kind + "/" + (named ? name->get<std::string>() : std::string());
+            continue;
+        }
+        parsed.violation.set_field(kind);
+        parsed.violation.set_description("an object holds one kind: this one has a " + first +
+                                         " already");
+        return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 std::string resource_name(const dr::v1::Resource& resource) {
@@ -62,6 +89,9 @@ std::string resource_name(const dr::v1::Resource& resource) {
 ParsedResource parse_resource(const std::string& text) {
     ParsedResource parsed;
     const auto status = JsonStringToMessage(text, &parsed.resource, JsonParseOptions{});
+    if (!status.ok() && find_second_kind(text, parsed)) {
+        return parsed;
+    }
     if (!status.ok()) {
         parsed.violation = violation_from({status.message().data(), status.message().size()});
         JsonParseOptions lenient;

@@ -164,6 +164,7 @@ void add_subscriber(CLI::App& root, Context& context) {
     auto* group = add_group(root, context, "subscriber", "Sites: prefixes, policy, tunnels");
     add_subscriber_list(*group, context);
     add_get<dr::v1::Subscribers, Subscriber>(*group, context, "subscriber", show);
+    add_group_apply(*group, context, "subscriber");
     add_delete<dr::v1::Subscribers>(*group, context, "subscriber");
 
     auto prefix = std::make_shared<std::string>();

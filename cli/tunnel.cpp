@@ -235,6 +235,7 @@ void add_filter(CLI::App& command, TunnelFilter& filter) {
 
 void add_tunnel(CLI::App& root, Context& context) {
     auto* group = add_group(root, context, "tunnel", "Tunnels: state, counters, rates");
+    group->footer(kTunnelsBelong);
 
     auto filter = std::make_shared<TunnelFilter>();
     auto* listing = add_command(*group, context, "list", "List the tunnels with their counters",

@@ -114,6 +114,9 @@ bool parse_config(std::string_view text, Config* config, Errors* errors) {
     reader.read("socket", &config->socket);
     if (config->socket.empty() || config->socket.size() > 107)
         reader.fail("socket", "must be a path of 1 to 107 bytes, as the kernel demands");
+    reader.read("socket_group", &config->socket_group);
+    if (reader.has("socket_group") && config->socket_group.empty())
+        reader.fail("socket_group", "must be the name of a group, such as \"drd\"");
     reader.read("workers", &config->workers, 1, kMaxWorkers);
     read_lcores(reader, config);
     read_idle(reader, config);

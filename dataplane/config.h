@@ -57,6 +57,8 @@ struct PortConfig {
 
 struct Config {
     std::string socket;
+    // Group that owns the socket and whose members may use it; empty: the process's own.
+    std::string socket_group;
     unsigned workers = 1;
     std::vector<unsigned> lcores;  // CPU numbers: main, then workers; empty: chosen at start
     bool sleep_when_idle = true;

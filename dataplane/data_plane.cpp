@@ -174,6 +174,7 @@ bool DataPlane::Core::make_workers(std::string* error) {
 bool DataPlane::Core::make_server(std::string* error) {
     southbound::ServerConfig server_config;
     server_config.path = config.socket;
+    server_config.group = config.socket_group;
     bool gated = false;
     for (const PortConfig& port : config.ports) gated = gated || port.gated;
     if (gated)

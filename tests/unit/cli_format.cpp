@@ -128,7 +128,10 @@ TEST_CASE("a value of the wrong type is an error that names the field") {
 TEST_CASE("an object of no kind, of two kinds or of a kind that does not exist is an error") {
     CHECK(parse_resource("{}").violation.description() ==
           "the object must hold a pool, a policy or a subscriber");
-    CHECK_FALSE(parse_resource(R"({"pool": {}, "policy": {}})").ok());
+    const auto two = parse_resource(R"({"pool": {"name": "p"}, "policy": {}})");
+    CHECK(two.name == "pool/p");
+    CHECK(two.violation.field() == "policy");
+    CHECK(two.violation.description() == "an object holds one kind: this one has a pool already");
     CHECK(parse_resource(R"({"tunnel": {}})").violation.field() == "tunnel");
 }
 

@@ -274,8 +274,12 @@ TEST_CASE("a wrong command line ends with 2 and says where to look") {
     const auto result = run_at("", {"pool", "lst"});
     CHECK(result.code == 2);
     CHECK(result.err ==
-          "drcli: error: \"lst\" is no command; there are: list, get, delete\n"
+          "drcli: error: \"lst\" is no command; there are: list, get, apply, delete\n"
           "Try: drcli pool --help\n");
+    CHECK(run_at("", {"tunnel", "apply"}).err.find("a part of its subscriber") !=
+          std::string::npos);
+    CHECK(run_at("", {"tunnel", "--help"}).out.find("a part of its subscriber") !=
+          std::string::npos);
     CHECK(run_at("", {}).code == 2);
     CHECK(run_at("", {"apply"}).code == 2);
     CHECK(run_at("", {"pool", "list", "-o", "xml"}).code == 2);
@@ -347,7 +351,26 @@ TEST_CASE_METHOD(Fixture, "an atomic apply with a line that cannot be read appli
         CHECK(object["outcome"] == "REFUSED");
     }
     CHECK(objects[0]["resource"] == "pool/a");
+    CHECK(objects[0]["violations"] == objects[2]["violations"]);
+    CHECK(objects[0]["violations"][0]["field"] == "resource");
     CHECK(run({"apply", "--atomic", "-f", "-"}, pool("a")).code == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "apply of a group refuses objects of other kinds by line") {
+    const auto result = run({"pool", "apply", "-f", "-"},
+                            pool("a") + "\n{\"policy\": {\"name\": \"p\"}}\n" + pool("b"));
+    CHECK(result.code == 1);
+    CHECK(result.err ==
+          "line 2: policy/p: policy: drcli pool apply takes pool objects only; drcli apply takes "
+          "every kind\n");
+    CHECK(result.out == "3 objects: 2 created, 0 updated, 0 unchanged, 1 refused\n");
+}
+
+TEST_CASE_METHOD(Fixture, "a directory is no file to apply") {
+    const auto result = run({"apply", "-f", "/"}, "");
+    CHECK(result.code == 2);
+    CHECK(result.out.empty());
+    CHECK(result.err == "drcli: error: /: cannot be read: Is a directory\n");
 }
 
 TEST_CASE_METHOD(Fixture, "an empty file applies nothing, successfully") {
@@ -383,9 +406,9 @@ TEST_CASE("the completion scripts know every command") {
     const auto bash = run_at("", {"completion", "bash"});
     CHECK(bash.code == 0);
     for (const char* line :
-         {"\"drcli pool\") words=\"list get delete\"", "\"drcli subscriber ur-config\") words=\"\"",
-          "\"drcli system drain\") words=\"on off\"", "objects=\"policy\" ;;",
-          "--file|--tls-ca|--tls-cert|--tls-key|-f) "}) {
+         {"\"drcli pool\") words=\"list get apply delete\"",
+          "\"drcli subscriber ur-config\") words=\"\"", "\"drcli system drain\") words=\"on off\"",
+          "objects=\"policy\" ;;", "--file|--tls-ca|--tls-cert|--tls-key|-f) "}) {
         CAPTURE(line);
         CHECK(bash.out.find(line) != std::string::npos);
     }

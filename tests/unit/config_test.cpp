@@ -47,6 +47,15 @@ TEST_CASE("a small file gets the documented defaults") {
     CHECK(p.config.ports[0].queues == 1);
 }
 
+TEST_CASE("the socket's group is read, and an empty one is refused") {
+    const std::string ports = R"(, "ports": [{"name": "up0", "kind": "null"}]})";
+    const Parsed p = parse(R"({"socket_group": "drd")" + ports);
+    REQUIRE(p.good);
+    CHECK(p.config.socket_group == "drd");
+    CHECK(parse(R"({"socket_group": "")" + ports).says("socket_group: "));
+    CHECK(parse(R"({"socket_group": 7)" + ports).says("socket_group: "));
+}
+
 TEST_CASE("a port with everything set is read as written") {
     const Parsed p = parse_port(R"("kind": "pcap", "rx": ["a.pcap", "b.pcap"], "tx": "out.pcap",
         "gated": true, "mtu": 1400, "mac": "02:00:00:00:00:aB", "addresses": ["192.0.2.1/24",
@@ -76,7 +85,8 @@ TEST_CASE("text that is not JSON is refused with line and column") {
 
 TEST_CASE("an unknown key is an error that lists the known ones") {
     CHECK(parse_port(R"("kind": "null", "que": 2)").says("ports[0].que: unknown key"));
-    CHECK(parse(R"({"worker": 1})").says("worker: unknown key; known here: socket, workers"));
+    CHECK(parse(R"({"worker": 1})")
+              .says("worker: unknown key; known here: socket, socket_group, workers"));
     CHECK(parse(R"({"capacity": {"subscriber": 1}})").says("capacity.subscriber: unknown key"));
 }
 
