@@ -1,0 +1,94 @@
+// The UR's end of signalling (proto/dr/v1/signalling.proto): connects to a DR, checks it, attaches,
+// hands over each attachment, and does so again for as long as it lives.
+//
+// Forwarding never waits for it. The last attachment is kept on disk and handed over at the start,
+// before any network is there; when the stream ends it stays in force. Each try resolves the DR's
+// name anew and goes through the addresses in turn: first those of the last attachment, then those
+// of the credentials. Between tries it waits: 0.5 s at first, twice as long each time, at most 30
+// s, each shortened by up to a half at random, so that many URs do not come back at once. A DR that
+// refuses the UR (revoked, unknown, superseded) is asked again after 30 s.
+//
+// No wall clock decides anything: certificates are checked for chain and name, not for dates.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dr/v1/api.pb.h"
+#include "dr/v1/signalling.pb.h"
+
+namespace dr::ur {
+
+// The file that `drcli subscriber enroll` wrote. Throws std::runtime_error that says what is wrong
+// with it and where.
+v1::Credentials read_credentials(const std::string& path);
+
+struct SignallingOptions {
+    // Where the last attachment is kept (mode 0600: it holds the tunnels' keys); its folder exists.
+    // Empty: nowhere.
+    std::string cache;
+    // Of the UR's software.
+    std::string version;
+    // New at each start of the UR: the salt of its keepalives.
+    std::uint64_t incarnation = 0;
+    std::chrono::milliseconds first_back_off{500};
+    std::chrono::milliseconds longest_back_off{30'000};
+    std::chrono::milliseconds refused_back_off{30'000};
+    // Without an answer of the DR to a ping for this long the stream is dead.
+    std::chrono::milliseconds ping_interval{10'000};
+    std::chrono::milliseconds ping_timeout{5'000};
+};
+
+// Called on the client's own thread, one at a time; they may call any function of the client except
+// stop(). Each may be empty.
+struct SignallingEvents {
+    // Put this in force, all of it, in place of what was. `cached`: it is the one from disk, handed
+    // over once, from within start(). When it returns the DR is told that the generation is in
+    // force.
+    std::function<void(const v1::Attachment& attachment, bool cached)> attached;
+    // The stream came (`address` says with whom) or went, or an attempt failed; `detail` says why.
+    std::function<void(bool connected, const std::string& address, const std::string& detail)>
+        changed;
+};
+
+struct SignallingStatus {
+    bool connected = false;
+    std::string address;                                            // of the DR in hand
+    std::string detail;                                             // why it is not connected
+    v1::Refused::Reason refused = v1::Refused::REASON_UNSPECIFIED;  // by the last DR that answered
+    std::uint64_t generation = 0;  // of the attachment in force; 0: none
+    bool cached = false;           // it is the one from disk
+    std::uint64_t attempts = 0;
+};
+
+class SignallingClient final {
+  public:
+    SignallingClient(v1::Credentials credentials, SignallingOptions options,
+                     SignallingEvents events);
+    SignallingClient(const SignallingClient&) = delete;
+    SignallingClient& operator=(const SignallingClient&) = delete;
+    ~SignallingClient();
+
+    // Hands over the cached attachment if there is one, then attaches in the background.
+    void start();
+    // Ends the stream and the thread; no callback after it. Idempotent.
+    void stop();
+
+    // The lines as they are now, all of them; told to the DR at once when that is connected. Any
+    // thread.
+    void set_lines(std::vector<v1::Line> lines);
+    // Tries now instead of waiting for the back-off to end: a line has come up. Any thread.
+    void try_now();
+    // Any thread.
+    [[nodiscard]] SignallingStatus status() const;
+
+  private:
+    class Core;
+    std::unique_ptr<Core> core_;
+};
+
+}  // namespace dr::ur
