@@ -261,6 +261,7 @@ void DataPlane::Core::housekeeping() {
         while (worker->next_resolve_request(request))
             if (mirror) mirror->want(request.port, request.address);
     writer->housekeeping();
+    counters->settle();
     rib->reclaim();
     steer();
 }

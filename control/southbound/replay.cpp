@@ -101,6 +101,7 @@ void Replay::add(sb::Type type, const std::vector<std::uint8_t>& record) {
 void Replay::flush(Transaction& transaction) {
     if (transaction.records() == 0) return;
     while (outstanding_.size() >= sb::kMaxOutstanding) answer();
+    transaction.force = transaction.force || may_force_;
     outstanding_.push_back({next_++, std::move(transaction)});
     transaction = {};
     send_transaction(channel_, outstanding_.back().id, outstanding_.back().transaction);
@@ -165,7 +166,6 @@ void Replay::delete_gone() {
     std::uint32_t next = 1;
     const auto erase_until = [&](std::uint32_t end) {
         for (; next < end; ++next) {
-            gone.force = may_force_;
             gone.erase(sb::Type::DeleteSubscriber, next);
             if (gone.records() == sb::kMaxTxnRecords) flush(gone);
         }

@@ -27,7 +27,8 @@ class RefusalError : public std::runtime_error {
 // out, so that one bad object does not keep the others from being served.
 class Replay {
   public:
-    // `may_force`: the sweep may drop most rows. `next_transaction` is counted on.
+    // `may_force`: the transactions and the sweep may drop most rows. `next_transaction` is counted
+    // on.
     Replay(Channel& channel, Catalog::View& view, bool may_force, std::uint64_t& next_transaction)
         : channel_(channel), view_(view), may_force_(may_force), next_(next_transaction) {}
 

@@ -239,14 +239,13 @@ std::uint32_t TableWriter::Core::install_tunnel(std::uint32_t index, const Tunne
 
     if (old == kNoRow) {
         ++tunnels;
-        zero_freed_slot(slot);
         return fresh;
     }
     const TunnelRow& replaced = tables.tunnels[old];
     count_local(replaced, -1);
     open.rows.push_back(old);
     const bool same_one = tunnel_id(replaced) == tunnel_id(row) && replaced.subscriber == index;
-    if (!same_one && hooks.zero_tunnel_counters) hooks.zero_tunnel_counters(slot);
+    if (!same_one) open.slots.push_back(slot);
     return fresh;
 }
 
@@ -259,7 +258,6 @@ void TableWriter::Core::remove_tunnel(std::uint32_t index, TunnelId id) {
     count_local(tables.tunnels[row], -1);
     open.rows.push_back(row);
     open.slots.push_back(id.slot());
-    freed_slots[id.slot()] = open.number;
     --tunnels;
 }
 

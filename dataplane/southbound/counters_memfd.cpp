@@ -127,17 +127,39 @@ TunnelCounters* CountersMemfd::tunnel_counters(unsigned number) const {
                                              number * header()->tunnel_stride);
 }
 
-void CountersMemfd::zero_tunnel(std::uint32_t slot) const {
+CountersMemfd::Words CountersMemfd::words(unsigned worker, std::uint32_t slot) const {
+    TunnelCounters& c = tunnel_counters(worker)[slot];
+    return {&c.downlink_packets, &c.downlink_bytes, &c.uplink_packets, &c.uplink_bytes};
+}
+
+void CountersMemfd::zero_tunnel(std::uint32_t slot) {
     if (slot >= tunnel_slots()) return;
     for (unsigned w = 0; w < workers(); ++w) {
-        TunnelCounters& c = tunnel_counters(w)[slot];
+        Zeroed zeroed{slot, w, {}};
+        bool any = false;
         // A page that was never counted on stays unwritten.
-        for (std::uint64_t* word :
-             {&c.downlink_packets, &c.downlink_bytes, &c.uplink_packets, &c.uplink_bytes}) {
-            if (__atomic_load_n(word, __ATOMIC_RELAXED) != 0)
+        for (unsigned i = 0; std::uint64_t * word : words(w, slot)) {
+            std::uint64_t& before = zeroed.before[i++];
+            before = __atomic_load_n(word, __ATOMIC_RELAXED);
+            if (before == 0) continue;
+            __atomic_store_n(word, 0, __ATOMIC_RELAXED);
+            any = true;
+        }
+        if (any) zeroed_.push_back(zeroed);
+    }
+}
+
+// A sum that is as great as before was written back: adding to it and storing it are two steps of
+// the worker, and the zero fell between them.
+void CountersMemfd::settle() {
+    for (const Zeroed& zeroed : zeroed_) {
+        for (unsigned i = 0; std::uint64_t * word : words(zeroed.worker, zeroed.slot)) {
+            const std::uint64_t before = zeroed.before[i++];
+            if (before != 0 && __atomic_load_n(word, __ATOMIC_RELAXED) >= before)
                 __atomic_store_n(word, 0, __ATOMIC_RELAXED);
         }
     }
+    zeroed_.clear();
 }
 
 }  // namespace dr::southbound

@@ -1,7 +1,8 @@
 // The counters memfd of counters.h: made, laid out and sealed at start, handed to readers over the
 // socket. The data plane keeps the only writable mapping there can be.
 //
-// Threads: create() and zero_tunnel() by the writer; a worker writes its own block and array.
+// Threads: create(), zero_tunnel() and settle() by the writer; a worker writes its own block and
+// array.
 #pragma once
 
 #include <array>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "dataplane/southbound/counters.h"
 
@@ -29,8 +31,12 @@ class CountersMemfd final {
     [[nodiscard]] WorkerBlock* worker_block(unsigned number) const;
     [[nodiscard]] TunnelCounters* tunnel_counters(unsigned number) const;
 
-    // All workers' counters of a slot become 0. Only when no worker can count on it any more.
-    void zero_tunnel(std::uint32_t slot) const;
+    // All workers' counters of a slot become 0, once no worker counts on the tunnel that had it. A
+    // worker that counts on the slot's new tunnel at this moment may write the old sum back:
+    // settle() looks whether one did, and zeroes again.
+    void zero_tunnel(std::uint32_t slot);
+    // Some time after zero_tunnel(): microseconds are enough. Call it from the writer's loop.
+    void settle();
 
     [[nodiscard]] int fd() const { return fd_; }
     [[nodiscard]] std::size_t bytes() const { return bytes_; }
@@ -40,6 +46,15 @@ class CountersMemfd final {
     [[nodiscard]] std::uint32_t tunnel_slots() const { return header()->tunnel_slots; }
 
   private:
+    // What zero_tunnel() found.
+    struct Zeroed {
+        std::uint32_t slot;
+        std::uint32_t worker;
+        std::array<std::uint64_t, 4> before;
+    };
+    using Words = std::array<std::uint64_t*, 4>;
+    [[nodiscard]] Words words(unsigned worker, std::uint32_t slot) const;
+
     CountersMemfd() = default;
     [[nodiscard]] const CountersHeader* header() const {
         return static_cast<const CountersHeader*>(base_);
@@ -48,6 +63,7 @@ class CountersMemfd final {
     int fd_ = -1;
     void* base_{};
     std::size_t bytes_{};
+    std::vector<Zeroed> zeroed_;
 };
 
 }  // namespace dr::southbound

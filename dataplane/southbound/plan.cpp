@@ -127,7 +127,9 @@ Outcome TableWriter::Core::judge(Plan* plan, bool force) {
     if (Outcome o = plan_ownership(plan); !o.ok()) return o;
     plan_removed_prefixes(plan);
     if (Outcome o = plan_policy_users(*plan); !o.ok()) return o;
-    if (Outcome o = check_guard(*plan, force); !o.ok()) return o;
+    if (!force) {
+        if (Outcome o = check_guard(*plan); !o.ok()) return o;
+    }
     if (Outcome o = check_capacity(*plan); !o.ok()) return o;
     return plan_maps(plan);
 }
@@ -272,17 +274,6 @@ Outcome TableWriter::Core::plan_policy_users(const Plan& plan) const {
                               std::to_string(left->second) + " subscribers");
     }
     return {};
-}
-
-Outcome TableWriter::Core::check_guard(const Plan& plan, bool force) const {
-    const std::uint32_t live = live_subscribers();
-    const std::uint32_t gone = plan.deleted_subscribers;
-    const bool most = live >= 10 && gone > live / 2;
-    const bool all = live >= 1 && gone == live;
-    if (force || (!most && !all)) return {};
-    return refuse(
-        Status::NeedsForce, 0,
-        "would delete " + number(gone) + " of " + number(live) + " subscribers: needs force");
 }
 
 }  // namespace dr::southbound

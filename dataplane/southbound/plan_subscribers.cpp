@@ -146,6 +146,7 @@ Outcome TableWriter::Core::plan_ownership(Plan* plan) {
             if (change.same) continue;
             const std::uint32_t row = tables.tunnel_of_slot[slot].load(std::memory_order_relaxed);
             const std::uint32_t owner = row == kNoRow ? 0 : tables.tunnels[row].subscriber;
+            if (row == kNoRow) ++plan->new_tunnels;
             if (owner != 0 && owner != change.index && subscribers[owner].touched != plan_number)
                 return refuse(Status::Conflict, change.record,
                               who + "tunnel index " + number(slot) + " belongs to subscriber " +
@@ -163,6 +164,11 @@ void TableWriter::Core::plan_removed_prefixes(Plan* plan) {
             const IpPrefix prefix = prefix_of(old.prefixes[i]);
             if (!plan->prefixes.contains(prefix))
                 ++plan->old_prefixes[prefix.address.family == 4 ? 0 : 1];
+        }
+        if (!syncing) continue;
+        for (std::size_t i = 0; i < old.tunnels.size(); ++i) {
+            const std::uint32_t slot = TunnelId{old.tunnels[i].id}.slot();
+            if (!plan->tunnel_slots.contains(slot)) ++plan->gone_tunnels;
         }
     }
     for (const PoolChange& change : plan->changes.pools) {

@@ -118,7 +118,9 @@ struct TxnCommit {
     std::uint32_t flags;
     std::uint32_t reserved;
 };
-inline constexpr std::uint32_t kForce = 1;  // TxnCommit, SyncEnd: even if it drops most subscribers
+// TxnCommit, SyncEnd: even if it drops most subscribers, or, from SyncBegin to SyncEnd, most of the
+// pools, policies, subscribers or tunnels that there were at SyncBegin.
+inline constexpr std::uint32_t kForce = 1;
 
 // Status of TxnResult, SyncResult and Error.
 enum class Status : std::uint32_t {
@@ -127,7 +129,8 @@ enum class Status : std::uint32_t {
     BadReference = 2,  // unknown policy or pool
     Conflict = 3,      // prefix or tunnel id belongs to another subscriber
     Full = 4,          // a table's capacity; `text` names it
-    NeedsForce = 5,    // would drop most subscribers (more than half of 10 or more, or all)
+    NeedsForce = 5,    // would drop most rows (kForce): more than half of 10 or more, or all
+                       // subscribers
     BadSequence = 6,   // a message that does not fit the state of the conversation
     BadVersion = 7,
     NotPermitted = 8,  // the peer's credentials, or another provisioner is connected

@@ -37,9 +37,9 @@ void TableWriter::Core::free_batch(Batch& batch) {
         found->second->quarantined =
             static_cast<std::uint16_t>(found->second->quarantined & ~(1U << line));
     }
-    for (const std::uint32_t slot : batch.slots) {
-        const auto freed = freed_slots.find(slot);
-        if (freed != freed_slots.end() && freed->second == batch.number) zero_freed_slot(slot);
+    // Also those that a new tunnel has by now: until here a worker may have counted on the old one.
+    if (hooks.zero_tunnel_counters) {
+        for (const std::uint32_t slot : batch.slots) hooks.zero_tunnel_counters(slot);
     }
 }
 
@@ -50,11 +50,6 @@ void TableWriter::Core::clear_unused_slots(std::uint32_t index) {
         if ((subscriber.mask >> line & 1U) == 0) store_slot(index, line, kNoRow);
     }
     subscriber.cleanup = 0;
-}
-
-void TableWriter::Core::zero_freed_slot(std::uint32_t slot) {
-    if (freed_slots.erase(slot) != 0 && hooks.zero_tunnel_counters)
-        hooks.zero_tunnel_counters(slot);
 }
 
 // Goes round the tunnel slots after a change of routes, in slices. Empty slots are cheap, so more

@@ -49,12 +49,17 @@ Outcome TableWriter::commit(const Transaction& transaction, bool force) {
     Outcome outcome = core_->decode(transaction, &plan.changes);
     if (!outcome.ok()) return outcome;
     outcome = core_->judge(&plan, force);
-    if (outcome.ok()) return core_->apply(&plan);
+    if (outcome.ok()) {
+        core_->note_loss(plan, force);
+        return core_->apply(&plan);
+    }
     core_->discard(&plan);
     return outcome;
 }
 
 void TableWriter::sync_begin() {
+    if (!core_->sync_unfinished) core_->begin_loss();
+    core_->sync_unfinished = true;
     core_->syncing = true;
     ++core_->mark;
 }
@@ -82,6 +87,7 @@ Outcome TableWriter::sync_end(bool force) {
         return outcome;
     }
     core_->syncing = false;
+    core_->sync_unfinished = false;
     core_->synced = true;
     return core_->apply(&plan);
 }

@@ -38,7 +38,9 @@ struct Outcome {
 };
 
 struct WriterHooks {
-    // A freed tunnel slot's counters become 0, after the last worker has let go of the tunnel.
+    // The counters of a slot whose tunnel went, or was replaced by another tunnel, become 0: after
+    // the last worker has let go of the tunnel of before, so those of a tunnel that took the slot
+    // over at once start with it.
     std::function<void(std::uint32_t slot)> zero_tunnel_counters;
 };
 
@@ -56,8 +58,10 @@ class TableWriter final {
     TableWriter(const TableWriter&) = delete;
     TableWriter& operator=(const TableWriter&) = delete;
 
-    // All of it, or nothing and the reason. force: even if it drops most subscribers (see
-    // Status::NeedsForce: more than half of 10 or more, or all of 1 or more).
+    // All of it, or nothing and the reason. force: even if it drops most subscribers (more than
+    // half of 10 or more, or all of 1 or more) or, while a sync runs, takes the loss of pools,
+    // policies, subscribers or tunnels since its beginning above half of 10 or more. An update that
+    // takes tunnels away outside a sync needs no force.
     Outcome commit(const Transaction& transaction, bool force);
 
     // Mark and sweep. sync_end() deletes everything that no transaction has upserted since

@@ -136,9 +136,24 @@ struct Plan {
     std::uint32_t new_subscribers{};
     std::uint32_t deleted_subscribers{};
     std::uint32_t new_rows{};
+    // While a sync runs: tunnels that appear, and that go.
+    std::uint32_t new_tunnels{};
+    std::uint32_t gone_tunnels{};
     std::array<std::uint32_t, 2> new_prefixes{};  // IPv4, IPv6
     std::array<std::uint32_t, 2> old_prefixes{};  // that go away
     std::vector<IpPrefix> inserted;               // prefixes that may need new groups
+};
+
+// What a sync has taken away so far from what there was when it began, or when the first of several
+// that came to no end began: each may not take half of what the one before has left.
+struct SyncLoss {
+    std::uint32_t pools{};
+    std::uint32_t policies{};
+    std::uint32_t subscribers{};
+    std::uint32_t tunnels{};  // before the sync; the others likewise
+    std::uint32_t gone_pools{};
+    std::uint32_t gone_policies{};
+    std::uint32_t gone_subscribers{};
 };
 
 // What was unpublished by one commit, to be given back together.
@@ -176,7 +191,11 @@ struct TableWriter::Core {
     Outcome plan_policy_users(const Plan& plan) const;
     Outcome plan_maps(Plan* plan);
     Outcome plan_map(Plan* plan, std::uint32_t policy, std::uint16_t mask, std::uint32_t record);
-    Outcome check_guard(const Plan& plan, bool force) const;
+    Outcome check_guard(const Plan& plan) const;
+    Outcome check_sync_guard(const Plan& plan) const;
+    [[nodiscard]] SyncLoss loss_with(const Plan& plan) const;
+    void begin_loss();
+    void note_loss(const Plan& plan, bool force);
     Outcome check_capacity(const Plan& plan);
     PlannedPolicy* planned(Plan* plan, std::uint32_t policy);
     PolicyShape shape_for(const PolicyView& view, const Policy* installed) const;
@@ -209,7 +228,6 @@ struct TableWriter::Core {
     void reclaim();
     void free_batch(Batch& batch);
     void clear_unused_slots(std::uint32_t index);
-    void zero_freed_slot(std::uint32_t slot);
     bool refresh(std::uint32_t budget);
 
     [[nodiscard]] std::uint32_t owner_of(const IpPrefix& prefix) const;
@@ -236,8 +254,6 @@ struct TableWriter::Core {
 
     std::deque<Batch> batches;  // oldest first
     Batch open;
-    // Slots whose counters are to be zeroed, and the batch that does it.
-    std::unordered_map<std::uint32_t, std::uint32_t> freed_slots;
 
     std::array<std::uint64_t, 3> digest{};
     std::uint64_t epoch{};
@@ -249,6 +265,8 @@ struct TableWriter::Core {
     std::uint32_t batch_number{};
     std::uint32_t mark = 1;
     bool syncing{};
+    bool sync_unfinished{};
+    SyncLoss loss;
     bool synced{};
 
     std::uint64_t refreshed_generation{};

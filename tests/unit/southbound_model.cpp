@@ -40,6 +40,22 @@ std::set<std::string> best_tier(const PolicyView& policy, unsigned wanted_class,
     return best;
 }
 
+using Rows = std::map<std::uint32_t, Raw>;
+
+std::size_t missing(const Rows& old, const Rows& rows) {
+    return static_cast<std::size_t>(std::count_if(
+        old.begin(), old.end(), [&](const auto& row) { return !rows.contains(row.first); }));
+}
+
+std::size_t tunnels(const Rows& subscribers) {
+    std::size_t count = 0;
+    for (const auto& [id, raw] : subscribers) {
+        SubscriberView view;
+        if (read(raw, &view)) count += view.tunnels.size();
+    }
+    return count;
+}
+
 }  // namespace
 
 bool Model::consistent(const State& state) const {
@@ -65,10 +81,39 @@ bool Model::consistent(const State& state) const {
 
 // Would lose most subscribers, or all.
 bool Model::guarded(const State& next) const {
-    std::size_t gone = 0;
-    for (const auto& [id, raw] : state_.subscribers) gone += next.subscribers.contains(id) ? 0 : 1;
+    const std::size_t gone = missing(state_.subscribers, next.subscribers);
     const std::size_t live = state_.subscribers.size();
-    return (live >= 10 && gone * 2 > live) || (live >= 1 && gone == live);
+    return (live >= 10 && gone * 2 > live) || (live >= 1 && gone == live) || guarded_in_sync(next);
+}
+
+// Would have lost most of what there was when the sync began.
+bool Model::guarded_in_sync(const State& next) const {
+    if (!syncing_) return false;
+    const auto most = [](std::size_t gone, std::size_t of) { return of >= 10 && gone > of / 2; };
+    const std::size_t left = tunnels(next.subscribers);
+    return most(gone_.pools + missing(state_.pools, next.pools), before_.pools) ||
+           most(gone_.policies + missing(state_.policies, next.policies), before_.policies) ||
+           most(gone_.subscribers + missing(state_.subscribers, next.subscribers),
+                before_.subscribers) ||
+           (left < tunnels(state_.subscribers) && left < before_.tunnels &&
+            most(before_.tunnels - left, before_.tunnels));
+}
+
+void Model::accept(State next, bool force) {
+    if (syncing_) {
+        const auto count = [&](std::size_t& before, std::size_t& gone, const Rows& old,
+                               const Rows& rows) {
+            if (force)
+                before -= std::min(before, missing(old, rows));
+            else
+                gone += missing(old, rows);
+        };
+        count(before_.pools, gone_.pools, state_.pools, next.pools);
+        count(before_.policies, gone_.policies, state_.policies, next.policies);
+        count(before_.subscribers, gone_.subscribers, state_.subscribers, next.subscribers);
+        if (force) before_.tunnels = std::min(before_.tunnels, tunnels(next.subscribers));
+    }
+    state_ = std::move(next);
 }
 
 bool Model::commit(const Transaction& transaction, bool force) {
@@ -104,13 +149,18 @@ bool Model::commit(const Transaction& transaction, bool force) {
         }
     }
     if (!consistent(next) || (!force && guarded(next))) return false;
-    state_ = std::move(next);
+    accept(std::move(next), force);
     marks_ = std::move(marks);
     return true;
 }
 
 void Model::sync_begin() {
     marks_ = {};
+    if (syncing_) return;
+    syncing_ = true;
+    before_ = {state_.pools.size(), state_.policies.size(), state_.subscribers.size(),
+               tunnels(state_.subscribers)};
+    gone_ = {};
 }
 
 bool Model::sync_end(bool force) {
@@ -122,7 +172,8 @@ bool Model::sync_end(bool force) {
     sweep(next.policies, marks_.policies);
     sweep(next.subscribers, marks_.subscribers);
     if (!consistent(next) || (!force && guarded(next))) return false;
-    state_ = std::move(next);
+    accept(std::move(next), force);
+    syncing_ = false;
     return true;
 }
 

@@ -35,6 +35,8 @@ class Model final {
     };
     [[nodiscard]] bool consistent(const State& state) const;
     [[nodiscard]] bool guarded(const State& next) const;
+    [[nodiscard]] bool guarded_in_sync(const State& next) const;
+    void accept(State next, bool force);
     [[nodiscard]] std::uint32_t owner(const IpAddress& address) const;
     [[nodiscard]] std::string compare_counts(const Tables& tables, const TableWriter& writer) const;
     [[nodiscard]] std::string compare_subscriber(std::uint32_t id, const Tables& tables,
@@ -42,6 +44,13 @@ class Model final {
 
     State state_;
     Marks marks_;
+    // Rows when the sync began, and how many of them went since without force.
+    struct Loss {
+        std::size_t pools, policies, subscribers, tunnels;
+    };
+    bool syncing_ = false;
+    Loss before_{};
+    Loss gone_{};
 };
 
 }  // namespace dr::southbound::test

@@ -109,7 +109,7 @@ TEST_CASE("after each of thousands of random transactions the tables say what a 
     unsigned accepted = 0;
     unsigned refused = 0;
     bool reader_online = false;
-    for (unsigned round = 0; round < 6000; ++round) {
+    for (unsigned round = 0; round < 7000; ++round) {
         // A reader that stays silent for a while keeps everything retired from being reused.
         if (random.one_in(20)) {
             if (reader_online)
@@ -119,7 +119,7 @@ TEST_CASE("after each of thousands of random transactions the tables say what a 
             reader_online = !reader_online;
         }
         if (reader_online && random.one_in(2)) tables->qsbr.quiescent(0);
-        const bool force = random.one_in(4);
+        const bool force = random.one_in(3);
         if (random.one_in(60)) {
             writer.sync_begin();
             model.sync_begin();

@@ -505,6 +505,13 @@ TEST_CASE("the counters descriptor can be read, and neither written nor resized"
     CHECK(tunnels[17].uplink_bytes == 99);
     f.counters->zero_tunnel(17);
     CHECK(tunnels[17].uplink_bytes == 0);
+    // A worker that had read the sum before it was zeroed stores it, with its packet added.
+    f.counters->tunnel_counters(1)[17].uplink_bytes = 99 + 60;
+    f.counters->settle();
+    CHECK(tunnels[17].uplink_bytes == 0);
+    f.counters->tunnel_counters(1)[17].uplink_bytes = 120;
+    f.counters->settle();
+    CHECK(tunnels[17].uplink_bytes == 120);
     munmap(map, info.bytes);
     close(reply.fd);
 }

@@ -1,62 +1,9 @@
 #include <catch2/catch.hpp>
-#include <set>
 
-#include "dataplane/southbound/table_writer.h"
 #include "dataplane/southbound/tunnel_row.h"
-#include "tests/unit/southbound_records.h"
+#include "tests/unit/southbound_writer_fixture.h"
 
 namespace dr::southbound::test {
-namespace {
-
-Capacity small() {
-    return {64, 256, 256, 64, 512, 512, 256, 256};
-}
-
-struct Fixture {
-    explicit Fixture(Capacity capacity = small()) {
-        std::string error;
-        tables = Tables::create(capacity, &error);
-        REQUIRE(tables != nullptr);
-        rib = std::make_unique<Rib>(*tables);
-        writer = std::make_unique<TableWriter>(
-            *tables, *rib, WriterHooks{[this](std::uint32_t slot) { zeroed.insert(slot); }});
-    }
-    Outcome commit(const Txn& txn, bool force = false) { return writer->commit(txn, force); }
-    State state() const {
-        State s{};
-        writer->fill(&s);
-        return s;
-    }
-    Target lookup(const std::string& text) const {
-        const IpAddress a = address(text);
-        return a.family == 4 ? tables->lpm4->lookup(a.bytes.data())
-                             : tables->lpm6->lookup(a.bytes.data());
-    }
-    std::uint32_t row_of(std::uint32_t slot) const { return tables->tunnel_of_slot[slot].load(); }
-    const SubscriberRow& subscriber(std::uint32_t id) const {
-        return tables->subscribers[writer->find_subscriber(id).value];
-    }
-
-    std::unique_ptr<Tables> tables;
-    std::unique_ptr<Rib> rib;
-    std::unique_ptr<TableWriter> writer;
-    std::multiset<std::uint32_t> zeroed;
-};
-
-const TierSpec kBoth{{"a", 3}, {"b", 1}};
-
-SubscriberSpec site(std::uint32_t id) {
-    const std::string n = std::to_string(id);
-    return {
-        id, {"10.0." + n + ".0/24", "2001:db8:" + n + "::/48"}, {{"a", 2 * id}, {"b", 2 * id + 1}}};
-}
-
-Txn sites(std::uint32_t first, std::uint32_t last) {
-    Txn txn;
-    txn.put(policy(1, {kBoth}));
-    for (std::uint32_t id = first; id <= last; ++id) txn.put(site(id));
-    return txn;
-}
 
 TEST_CASE(
     "a subscriber's prefixes lead to its row, and its map's buckets to its tunnels by weight") {
@@ -317,65 +264,30 @@ TEST_CASE("a refused transaction names the record, says why, and changes nothing
     REQUIRE(f.commit(Txn().put(site(8))).ok());
 }
 
-TEST_CASE("a commit that drops more than half of ten subscribers, or all, needs force") {
+TEST_CASE("the counters of a slot are zeroed when the grace period of its old tunnel is over") {
     Fixture f;
-    REQUIRE(f.commit(sites(1, 10)).ok());
-    Txn five;
-    for (std::uint32_t id = 1; id <= 5; ++id) five.drop_subscriber(id);
-    Txn six = five;
-    six.drop_subscriber(6);
-    CHECK(f.commit(six).status == Status::NeedsForce);
-    CHECK(f.state().rows[static_cast<std::size_t>(Table::Subscribers)] == 10);
-    CHECK(f.commit(five).ok());
-    Txn rest;
-    for (std::uint32_t id = 6; id <= 10; ++id) rest.drop_subscriber(id);
-    CHECK(f.commit(rest).status == Status::NeedsForce);
-    CHECK(f.commit(rest, true).ok());
-}
-
-TEST_CASE("the end of a sync deletes what was not upserted since its beginning") {
-    Fixture f;
-    REQUIRE(f.commit(sites(1, 6).put(PoolSpec{1, "10.0.0.0/8"}).put(policy(7, {kBoth}))).ok());
-    f.writer->sync_begin();
-    REQUIRE(f.commit(sites(1, 2)).ok());
-    REQUIRE(f.commit(Txn().put(site(3)).put(site(9))).ok());
-    CHECK(f.lookup("10.0.5.1").kind() == TargetKind::Subscriber);
-    CHECK_FALSE(f.writer->synced());
-    REQUIRE(f.writer->sync_end(false).ok());
-    CHECK(f.writer->synced());
-    CHECK(f.lookup("10.0.5.1").kind() == TargetKind::None);
-    CHECK(f.lookup("10.0.3.1").kind() == TargetKind::Subscriber);
-    const auto rows = f.writer->rows();
-    CHECK(rows[0] == 0);
-    CHECK(rows[1] == 1);
-    CHECK(rows[2] == 4);
-    CHECK(f.writer->sync_end(false).status == Status::BadSequence);
-}
-
-TEST_CASE("a sync that is cut off sweeps nothing, and the next one starts afresh") {
-    Fixture f;
-    REQUIRE(f.commit(sites(1, 4)).ok());
-    f.writer->sync_begin();
-    REQUIRE(f.commit(Txn().put(site(1))).ok());
-    f.writer->sync_abort();
-    CHECK(f.writer->rows()[2] == 4);
-    f.writer->sync_begin();
-    REQUIRE(f.commit(sites(2, 4)).ok());
-    REQUIRE(f.writer->sync_end(false).ok());
-    CHECK(f.writer->rows()[2] == 3);
-    CHECK(f.writer->find_subscriber(1).value == 0);
-}
-
-TEST_CASE("an empty sync needs force, and goes on after the refusal") {
-    Fixture f;
-    REQUIRE(f.commit(sites(1, 4)).ok());
-    f.writer->sync_begin();
-    CHECK(f.writer->sync_end(false).status == Status::NeedsForce);
-    CHECK(f.writer->syncing());
-    CHECK(f.writer->rows()[2] == 4);
-    CHECK(f.writer->sync_end(true).ok());
-    CHECK(f.writer->rows()[2] == 0);
-    CHECK(f.writer->rows()[1] == 0);
+    REQUIRE(f.commit(sites(1, 3)).ok());
+    f.tables->qsbr.online(0);
+    SECTION("its subscriber is deleted and the slot is given out again at once") {
+        REQUIRE(f.commit(Txn().drop_subscriber(2)).ok());
+        REQUIRE(f.commit(Txn().put(site(2))).ok());
+    }
+    SECTION("another subscriber takes the slots over in one transaction") {
+        SubscriberSpec heir = site(9);
+        heir.tunnels = site(2).tunnels;
+        REQUIRE(f.commit(Txn().put(heir).drop_subscriber(2)).ok());
+    }
+    SECTION("the tunnels get another generation") {
+        SubscriberSpec next = site(2);
+        for (TunnelSpec& tunnel : next.tunnels) tunnel.id |= 1U << 24;
+        REQUIRE(f.commit(Txn().put(next)).ok());
+    }
+    CHECK(f.zeroed.empty());
+    f.tables->qsbr.quiescent(0);
+    f.writer->reclaim();
+    CHECK(std::set<std::uint32_t>(f.zeroed.begin(), f.zeroed.end()) ==
+          std::set<std::uint32_t>{4, 5});
+    f.tables->qsbr.offline(0);
 }
 
 TEST_CASE("tunnels get the next hop of their remote address, and follow when routes change") {
@@ -439,5 +351,4 @@ TEST_CASE(
     CHECK(f.commit(Txn().put(PolicySpec{id, eight}).put(spec)).ok());
 }
 
-}  // namespace
 }  // namespace dr::southbound::test
