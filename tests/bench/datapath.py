@@ -14,13 +14,21 @@ import tempfile
 import time
 
 import packets
-from dut import Dut, HugePages, Paused, Testpmd, worker_cpu_time
+from dut import Dut, HugePages, Paused, Testpmd, pages_for_pair, thread_cpu_times
 
 FORWARDED = {"downlink": ["forwarded.downlink"], "uplink": ["forwarded.uplink"],
              "mixed": ["forwarded.downlink", "forwarded.uplink"]}
 STAGES = ["receive", "parse", "lookup", "decapsulate", "steer", "encapsulate", "forward", "icmp",
           "transmit"]
 ATTEMPTS = 6
+WHOLE_CORE = 0.97
+SETTLE = 0.2  # seconds between waking a process and measuring it
+CPU = 1
+SUBSCRIBERS = [1, 1000, 100_000, 1_000_000]
+
+
+def distinct_for(subscribers: int) -> int:
+    return 65536 if subscribers <= 1000 else 1_000_000
 
 
 def tsc_hz() -> float:
@@ -33,21 +41,32 @@ def tsc_hz() -> float:
 
 def timed_share(pid: int, seconds: float, read) -> tuple[float, float]:
     """Packets per second and the share of a core that the polling thread got."""
-    cpu, (t0, n0) = worker_cpu_time(pid), read()
+    t0, n0 = read()
+    start, cpu = time.monotonic(), thread_cpu_times(pid)
     time.sleep(seconds)
-    (t1, n1), used = read(), worker_cpu_time(pid) - cpu
-    return (n1 - n0) / (t1 - t0), used / (t1 - t0)
+    after, end = thread_cpu_times(pid), time.monotonic()
+    t1, n1 = read()
+    share = max(after[task] - cpu.get(task, 0) for task in after) / (end - start)
+    return (n1 - n0) / (t1 - t0), share
 
 
-def sample(process, seconds: float, read) -> float:
-    for _ in range(ATTEMPTS):
-        with Paused(process):
-            time.sleep(0.2)
-            rate, share = timed_share(process.pid, seconds, read)
-        if share >= 0.97:
-            return rate
-    raise SystemExit(f"bench: the polling thread never got 97 % of its core in {ATTEMPTS} tries: "
-                     "the machine is too busy to measure")
+class Sampler:
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.rejected = 0
+
+    def sample(self, process, read) -> float:
+        """One rate, with the other of the pair stopped."""
+        for _ in range(ATTEMPTS):
+            with Paused(process):
+                time.sleep(SETTLE)
+                rate, share = timed_share(process.pid, self.seconds, read)
+            if share >= WHOLE_CORE:
+                return rate
+            self.rejected += 1
+        raise SystemExit(f"bench: the polling thread never got {100 * WHOLE_CORE:.0f} % of its core in "
+                         f"{ATTEMPTS} tries (now {100 * share:.0f} %): the machine is too busy to "
+                         "measure")
 
 
 def check_drops(dut: Dut) -> None:
@@ -60,54 +79,54 @@ def check_drops(dut: Dut) -> None:
         raise SystemExit(f"bench: packets are dropped, the figure would be a lie: {bad}")
 
 
-def run_case(options, build: str, work: str, case: dict, rounds: int) -> dict:
-    direction, subscribers = case["direction"], case["subscribers"]
-    rx = f"{work}/rx.pcap"
-    packets.make(rx, direction, case["encapsulation"], case["outer"], case["inner"], subscribers,
-                 case["packet"], options.distinct)
-    arguments = (build, f"{work}/dut", rx, case["encapsulation"], case["outer"], subscribers)
-    dut = Dut(*arguments)
-    pmd = None
+def probe(build: str) -> float:
+    return float(subprocess.run([f"{build}/tests/bench/core_probe", str(CPU)], check=True,
+                                capture_output=True, text=True).stdout)
 
+
+def compare(options, build: str, work: str, rx: str, distinct: int, dut: Dut, direction: str) -> dict:
+    """Interleaved rounds of testpmd and of the running data plane."""
     def ours():
         at, values = dut.counters()
         return at, sum(values[name] for name in FORWARDED[direction])
 
+    check_drops(dut)
+    Paused(dut.dataplane).__exit__()
+    pmd = Testpmd(work, rx, CPU, distinct, options.huge)
+    mine, reference, probes = [], [], []
+    sampler = Sampler(options.seconds)
     try:
-        check_drops(dut)
-        Paused(dut.dataplane).__exit__()
-        pmd = Testpmd(work, rx)
         Paused(pmd.process).__exit__()
-        mine, reference, probes = [], [], []
-        for _ in range(rounds):
-            probes.append(float(subprocess.run([f"{build}/tests/bench/core_probe", "1"], check=True,
-                                               capture_output=True, text=True).stdout))
-            reference.append(sample(pmd.process, options.seconds, pmd.transmitted))
-            mine.append(sample(dut.dataplane, options.seconds, ours))
+        pair = [(pmd.process, pmd.transmitted, reference), (dut.dataplane, ours, mine)]
+        for number in range(options.rounds):
+            probes.append(probe(build))
+            for process, read, samples in pair if number % 2 == 0 else reversed(pair):
+                samples.append(sampler.sample(process, read))
     finally:
-        dut.close()
-        if pmd:
-            pmd.close()
-        shutil.rmtree(f"{work}/dut", ignore_errors=True)
+        pmd.close()
+        Paused(dut.dataplane).__enter__()
+    check_drops(dut)
     mpps = statistics.median(mine) / 1e6
     reference_mpps = statistics.median(reference) / 1e6
-    return {"name": "datapath", **case, "mpps": round(mpps, 2), "mpps_best": round(max(mine) / 1e6, 2),
-            "cycles_per_packet": round(tsc_hz() / mpps / 1e6, 1), "reference": "testpmd-io",
+    ratios = [a / b for a, b in zip(mine, reference)]
+    hz = tsc_hz()
+    return {"mpps": round(mpps, 2), "mpps_best": round(max(mine) / 1e6, 2),
+            "cycles_per_packet": round(hz / mpps / 1e6, 1), "reference": "testpmd-io",
             "reference_mpps": round(reference_mpps, 2),
-            "ratio": round(statistics.median(a / b for a, b in zip(mine, reference)), 3),
-            "rounds": rounds, "core_probe": round(statistics.median(probes), 2),
-            "stages": stages(arguments, options.seconds, direction)}
+            "reference_mpps_best": round(max(reference) / 1e6, 2),
+            "reference_cycles_per_packet": round(hz / reference_mpps / 1e6, 1),
+            "ratio": round(statistics.median(ratios), 3), "ratio_min": round(min(ratios), 3),
+            "ratio_max": round(max(ratios), 3), "ratio_best": round(max(mine) / max(reference), 3),
+            "rounds": options.rounds, "rejected": sampler.rejected,
+            "core_probe": round(statistics.median(probes), 2),
+            "core_probe_min": min(probes), "core_probe_max": max(probes)}
 
 
-def stages(arguments: tuple, seconds: float, direction: str) -> dict:
-    """Cycles per packet of each stage, from a run of its own: reading the clock costs too."""
-    dut = Dut(*arguments, measure=True)
-    try:
-        _, before = dut.counters()
-        time.sleep(seconds)
-        _, after = dut.counters()
-    finally:
-        dut.close()
+def stages(dut: Dut, seconds: float, direction: str) -> dict:
+    """Cycles per packet of each stage, from a data plane that takes their time: that costs too."""
+    _, before = dut.counters()
+    time.sleep(seconds)
+    _, after = dut.counters()
     count = sum(after[name] - before[name] for name in FORWARDED[direction])
     result = {}
     for number, stage in enumerate(STAGES):
@@ -117,8 +136,50 @@ def stages(arguments: tuple, seconds: float, direction: str) -> dict:
     return result
 
 
-def main(arguments: list[str], build: str) -> int:
-    parser = argparse.ArgumentParser(prog="scripts/bench datapath", description=__doc__)
+class Group:
+    """All cases of one encapsulation and number of subscribers: they are provisioned once."""
+
+    def __init__(self, options, build: str, work: str, encapsulation: str, subscribers: int):
+        self.options, self.build, self.work = options, build, work
+        self.encapsulation, self.subscribers = encapsulation, subscribers
+        self.distinct = options.distinct or distinct_for(subscribers)
+        self.dut = None
+
+    def start(self, rx: str, measure: bool) -> Dut:
+        if self.dut:
+            self.dut.restart_dataplane(rx, measure)
+            return self.dut
+        store = None
+        if self.options.keep:
+            os.makedirs(self.options.keep, exist_ok=True)
+            store = (f"{self.options.keep}/{self.encapsulation}-outer{self.options.outer}-"
+                     f"{self.subscribers}.db")
+        self.dut = Dut(self.build, f"{self.work}/dut", rx, self.encapsulation, self.options.outer,
+                       self.subscribers, measure, CPU, self.distinct, store, self.options.huge)
+        return self.dut
+
+    def run(self, case: dict) -> dict:
+        options, direction = self.options, case["direction"]
+        rx = f"{self.work}/rx.pcap"
+        packets.make(rx, direction, self.encapsulation, options.outer, options.inner,
+                     self.subscribers, case["packet"], self.distinct)
+        dut = self.start(rx, measure=False)
+        result = {"name": "datapath", **case, "distinct": self.distinct,
+                  **compare(options, self.build, self.work, rx, self.distinct, dut, direction)}
+        result["stages"] = {}
+        if options.stages:
+            result["stages"] = stages(self.start(rx, measure=True), options.seconds, direction)
+        return result
+
+    def close(self) -> None:
+        if self.dut:
+            self.dut.close()
+        shutil.rmtree(f"{self.work}/dut", ignore_errors=True)
+
+
+def parse(arguments: list[str]):
+    parser = argparse.ArgumentParser(prog="scripts/bench datapath", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", metavar="FILE", help="append the JSON lines to FILE")
     parser.add_argument("--direction", choices=list(FORWARDED), action="append")
     parser.add_argument("--encapsulation", choices=["gre", "gre-udp"], action="append")
@@ -128,22 +189,45 @@ def main(arguments: list[str], build: str) -> int:
     parser.add_argument("--packet", choices=["64", "imix"], action="append")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a sample")
-    parser.add_argument("--distinct", type=int, default=65536, help="packets in the source pcap")
+    parser.add_argument("--distinct", type=int, help="packets in the source; default: see above")
+    parser.add_argument("--keep", metavar="DIR", help="keep drd's store there and use it the next "
+                        "time: a million subscribers load faster from it than through drcli")
+    parser.add_argument("--no-stages", dest="stages", action="store_false")
+    parser.add_argument("--no-huge", dest="huge", action="store_false",
+                        help="small pages, for machines that have no huge ones; slower")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 0.3 s, no stages")
     options = parser.parse_args(arguments)
-    cases = [{"direction": d, "encapsulation": e, "outer": options.outer, "inner": options.inner,
-              "subscribers": s, "packet": p}
-             for s in options.subscribers or [1000]
-             for e in options.encapsulation or ["gre", "gre-udp"]
-             for p in options.packet or ["64"]
-             for d in options.direction or ["downlink", "uplink"]]
+    if options.quick:
+        options.rounds, options.seconds, options.stages = 3, 0.3, False
+    return options
+
+
+def main(arguments: list[str], build: str) -> int:
+    options = parse(arguments)
     if os.geteuid() != 0:
         raise SystemExit("bench: needs root for DPDK memory; try sudo scripts/bench datapath")
-    pages = 2048 + max(case["subscribers"] for case in cases) // 1000
-    with HugePages(pages), tempfile.TemporaryDirectory(prefix="dr-bench-") as work:
-        for case in cases:
-            line = json.dumps(run_case(options, build, work, case, options.rounds))
-            print(line, flush=True)
-            if options.json:
-                with open(options.json, "a", encoding="utf-8") as f:
-                    f.write(line + "\n")
+    os.sched_setaffinity(0, set(range(os.cpu_count())) - {CPU})
+    for subscribers in options.subscribers or SUBSCRIBERS:
+        for encapsulation in options.encapsulation or ["gre", "gre-udp"]:
+            run_group(options, build, encapsulation, subscribers)
     return 0
+
+
+def run_group(options, build: str, encapsulation: str, subscribers: int) -> None:
+    pages = pages_for_pair(options.distinct or distinct_for(subscribers), subscribers)
+    with (HugePages(pages if options.huge else 0),
+          tempfile.TemporaryDirectory(prefix="dr-bench-") as work):
+        group = Group(options, build, work, encapsulation, subscribers)
+        try:
+            for packet in options.packet or ["64", "imix"]:
+                for direction in options.direction or list(FORWARDED):
+                    line = json.dumps(group.run({
+                        "direction": direction, "encapsulation": encapsulation,
+                        "outer": options.outer, "inner": options.inner,
+                        "subscribers": subscribers, "packet": packet}))
+                    print(line, flush=True)
+                    if options.json:
+                        with open(options.json, "a", encoding="utf-8") as f:
+                            f.write(line + "\n")
+        finally:
+            group.close()
