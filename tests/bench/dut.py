@@ -288,7 +288,7 @@ class Testpmd:
         now = time.monotonic()
         content = self.wait(marker, seen + 1)
         tail = ""
-        while "TX-packets" not in tail:
+        while "TX-errors" not in tail:  # the number before it is whole
             content = open(self.log, encoding="utf-8", errors="replace").read()
             tail = content[content.rindex(marker):]
         return now, int(tail.split("TX-packets:")[1].split()[0])
