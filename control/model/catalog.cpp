@@ -128,6 +128,7 @@ Installed Catalog::install(const Plan& plan) {
         else {
             const auto& s = std::get<v1::Subscriber>(*change.after);
             record = subscriber_record(s, index_.policies().find(s.policy())->second.id);
+            if (change.secrets) append_keys(record, s, *change.secrets);
         }
         if (!transaction.fits(record.size()))
             return {Installed::Result::Refused, true, 0,
@@ -146,6 +147,8 @@ Failure Catalog::commit(Plan& plan) {
     for (auto& change : plan.changes) {
         batch.writes.push_back({change.kind, change.id, std::nullopt});
         if (change.after) batch.writes.back().object = serialized(*change.after);
+        if (change.after && change.secrets)
+            batch.secrets.push_back({change.id, change.secrets->SerializeAsString()});
         for (const std::uint32_t id : change.freed)
             if (ids_.resting(id)) batch.freed.push_back(id);
         for (const std::uint32_t id : change.reused)

@@ -27,6 +27,7 @@
 #include "control/model/installer.h"
 #include "control/model/tunnel_ids.h"
 #include "control/store/store.h"
+#include "dr/store/secrets.pb.h"
 
 namespace dr::control {
 
@@ -35,7 +36,8 @@ using Object = std::variant<v1::Pool, v1::Policy, v1::Subscriber>;  // in the or
 struct Request {
     enum class Mode { Create, Update, Apply, Delete };
     Mode mode = Mode::Apply;
-    Object object;  // Delete: name, and revision if it is to be checked
+    Object object;             // Delete: name, and revision if it is to be checked
+    bool rotate_keys = false;  // a subscriber's tunnels get new keys, the present ones stay valid
 };
 
 struct Result {
@@ -72,6 +74,20 @@ class Catalog {
     std::optional<v1::Subscriber> subscriber_by_id(std::uint32_t id);
     // The subscriber whose tunnel has the slot of `tunnel_id`.
     std::optional<v1::Subscriber> subscriber_by_tunnel(std::uint32_t tunnel_id);
+
+    // What the subscriber's UR is to know, of one moment.
+    struct Site {
+        v1::Subscriber subscriber;
+        v1::Policy policy;
+        store::Secrets secrets;
+    };
+    std::optional<Site> site(const std::string& subscriber);
+    // New keys for the tunnels of a subscriber that have any.
+    Result rotate_keys(const std::string& subscriber);
+    // Changes the certificates in the subscriber's secrets; its tunnels' keys must stay as they
+    // are. NotFound, Unavailable.
+    Failure change_credentials(const std::string& subscriber,
+                               const std::function<void(store::Secrets&)>& change);
 
     struct Query {
         std::string after;  // names greater than this
@@ -127,6 +143,8 @@ class Catalog {
     void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
                            Findings& findings);
     void judge_ids(const v1::Subscriber& s, std::uint32_t id, Findings& findings);
+    store::Secrets secrets_before(const Change& change, const Plan& plan);
+    store::Secrets secrets_of(std::uint32_t subscriber_id);
     bool assign_ids(Change& change);
     void release_ids(const Change& change);
     std::string endpoint_inside(const Prefix& prefix);

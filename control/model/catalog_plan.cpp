@@ -7,6 +7,7 @@
 #include <array>
 
 #include "control/model/check.h"
+#include "control/model/secrets.h"
 
 namespace dr::control {
 namespace {
@@ -42,6 +43,10 @@ Failure check_presence(Mode mode, Kind kind, const std::string& name, std::int64
 
 bool same_bytes(const google::protobuf::MessageLite& a, const google::protobuf::MessageLite& b) {
     return a.SerializeAsString() == b.SerializeAsString();
+}
+
+bool keyed(const v1::Subscriber& s) {
+    return std::any_of(s.tunnels().begin(), s.tunnels().end(), has_keepalives);
 }
 
 const v1::Tunnel* tunnel_of_line(const v1::Subscriber& s, const std::string& line) {
@@ -226,6 +231,7 @@ void Catalog::judge_references(const v1::Subscriber& s, const std::vector<Prefix
                 fmt::format("policy \"{}\" has no line \"{}\"", s.policy(), tunnel.line()));
         for (const bool local : {true, false}) {
             const Address& end = ends[static_cast<std::size_t>(i) * 2 + (local ? 0 : 1)];
+            if (end.family == 0) continue;
             const Prefix host{end, static_cast<std::uint8_t>(end.bits())};
             if (const auto* pool = index_.pool_containing(host))
                 findings.invalid(
@@ -293,6 +299,7 @@ Failure Catalog::plan_subscriber(Request& request, Plan& plan, Result& result) {
     // line.
     for (auto& tunnel : *s.mutable_tunnels()) {
         const v1::Tunnel* old = before ? tunnel_of_line(*before, tunnel.line()) : nullptr;
+        if (old != nullptr && has_keepalives(tunnel)) tunnel.set_key_number(old->key_number());
         if (tunnel.has_id() || old == nullptr) continue;
         bool free = TunnelIds::slot(old->id()) < ids_.capacity();
         for (const auto& other : s.tunnels())
@@ -302,7 +309,7 @@ Failure Catalog::plan_subscriber(Request& request, Plan& plan, Result& result) {
     }
     s.set_revision(stored);
     s.set_id(id);
-    if (before && same_bytes(*before, s)) {
+    if (before && !request.rotate_keys && same_bytes(*before, s)) {
         result.object = std::move(s);
         result.outcome = Result::Outcome::Unchanged;
         return {};
@@ -321,10 +328,22 @@ Failure Catalog::plan_subscriber(Request& request, Plan& plan, Result& result) {
                                    "or resting for {} s after a deletion; use fewer tunnels, or "
                                    "raise capacity.tunnels of the data plane",
                                    ids_.capacity() - 1, TunnelIds::kQuarantine.count()));
-    std::get<v1::Subscriber>(*change.after).set_revision(++meta_.revision);
+    auto& after = std::get<v1::Subscriber>(*change.after);
+    if (keyed(after) || (change.before && keyed(std::get<v1::Subscriber>(*change.before)))) {
+        change.secrets = secrets_before(change, plan);
+        assign_keys(after, *change.secrets, request.rotate_keys);
+    }
+    after.set_revision(++meta_.revision);
     result.object = *change.after;
     enter(std::move(change), plan);
     return {};
+}
+
+store::Secrets Catalog::secrets_before(const Change& change, const Plan& plan) {
+    if (!change.before) return {};
+    const Change* pending = plan.find(Kind::Subscriber, name_of_object(*change.before));
+    if (pending != nullptr && pending->secrets) return *pending->secrets;
+    return secrets_of(change.id);
 }
 
 bool Catalog::assign_ids(Change& change) {

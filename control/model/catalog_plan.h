@@ -21,6 +21,8 @@ struct Catalog::Change {
     std::vector<std::uint32_t> taken;
     std::vector<std::uint32_t> reused;
     std::vector<std::uint32_t> freed;
+    // What goes with the subscriber in `after`. Absent: nothing.
+    std::optional<store::Secrets> secrets;
 };
 
 // The changes of one batch in order. They are in the index already, so that each is judged against

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "control/model/secrets.h"
 #include "dataplane/wire/flow_hash.h"
 
 namespace dr::control {
@@ -85,12 +86,23 @@ Address check_end(std::string& text, const std::string& field, Findings& finding
     return *address;
 }
 
+void check_profile(v1::Profile profile, const std::string& field, Findings& findings) {
+    if (!v1::Profile_IsValid(profile))
+        findings.invalid(field, fmt::format("{} is no profile; FIXED, MOBILE, SATELLITE or METERED",
+                                            static_cast<int>(profile)));
+}
+
 Endpoints check_tunnel(v1::Tunnel& tunnel, const std::string& path, Findings& findings) {
     check_line(tunnel.line(), path + ".line", findings);
     if (tunnel.encapsulation() != v1::GRE && tunnel.encapsulation() != v1::GRE_UDP)
         findings.invalid(path + ".encapsulation", "missing or unknown; GRE or GRE_UDP");
-    const Endpoints ends{check_end(*tunnel.mutable_local(), path + ".local", findings),
-                         check_end(*tunnel.mutable_remote(), path + ".remote", findings)};
+    Endpoints ends{check_end(*tunnel.mutable_local(), path + ".local", findings), {}};
+    if (!tunnel.remote().empty())
+        ends.remote = check_end(*tunnel.mutable_remote(), path + ".remote", findings);
+    else if (!has_keepalives(tunnel))
+        findings.invalid(path + ".remote",
+                         "missing while keepalive is false; without keepalives the UR's address "
+                         "cannot be learned: give it, or leave keepalive out");
     if (ends.local.family != 0 && ends.remote.family != 0) {
         if (ends.local.family != ends.remote.family)
             findings.invalid(path + ".remote",
@@ -99,7 +111,12 @@ Endpoints check_tunnel(v1::Tunnel& tunnel, const std::string& path, Findings& fi
         else if (ends.local == ends.remote)
             findings.invalid(path + ".remote", "equals local; a tunnel has two ends");
     }
+    check_profile(tunnel.profile(), path + ".profile", findings);
+    tunnel.set_key_number(0);
     if (tunnel.has_remote_port()) {
+        if (tunnel.remote().empty())
+            findings.invalid(path + ".remotePort",
+                             "given without remote; a learned endpoint has a learned port");
         if (tunnel.encapsulation() == v1::GRE)
             findings.invalid(path + ".remotePort",
                              "given with GRE, which has no ports; only GRE_UDP");
@@ -210,6 +227,10 @@ void check_policy(v1::Policy& policy, Findings& findings) {
                                  policy.classes_size(), kMaxClasses));
         return;
     }
+    if (policy.wait_to_restore_s() > kMaxWaitToRestore)
+        findings.invalid("policy.waitToRestoreS",
+                         fmt::format("{} is out of range; 0 to {} seconds",
+                                     policy.wait_to_restore_s(), kMaxWaitToRestore));
     std::set<std::string> lines;
     std::set<std::string> names;
     for (int i = 0; i < policy.classes_size(); ++i) {
@@ -234,6 +255,7 @@ CheckedSubscriber check_subscriber(v1::Subscriber& subscriber, Findings& finding
                              ? std::string("missing; the name of a policy")
                              : fmt::format("\"{}\" is no name of a policy", subscriber.policy()));
     check_prefixes(subscriber, checked, findings);
+    check_profile(subscriber.profile(), "subscriber.profile", findings);
     check_tunnels(subscriber, checked, findings);
     if (!subscriber.has_hash_seed())
         subscriber.set_hash_seed(dr_flow_default_seed(

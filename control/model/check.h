@@ -18,6 +18,8 @@ namespace dr::control {
 inline constexpr int kMaxLines = 16;     // of a subscriber, and distinct ones of a policy
 inline constexpr int kMaxClasses = 8;    // of a policy
 inline constexpr int kMaxPrefixes = 64;  // of a subscriber
+inline constexpr std::uint32_t kDefaultWaitToRestore = 60;  // s
+inline constexpr std::uint32_t kMaxWaitToRestore = 65534;
 inline constexpr std::uint32_t kMinMtu = 1280;
 inline constexpr std::uint32_t kMaxMtu = 9000;
 
@@ -31,7 +33,7 @@ unsigned tunnel_overhead(bool ipv6, v1::Encapsulation encapsulation);
 
 struct Endpoints {
     Address local;
-    Address remote;
+    Address remote;  // family 0: learned
 };
 
 Prefix check_pool(v1::Pool& pool, Findings& findings);

@@ -1,10 +1,14 @@
 #include "control/southbound/records.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
 #include "control/model/address.h"
 #include "control/model/check.h"
+#include "control/model/secrets.h"
+#include "control/store/store.h"
 
 namespace dr::control {
 namespace {
@@ -27,7 +31,11 @@ std::uint8_t byte(unsigned long value) {
     return static_cast<std::uint8_t>(value);
 }
 
-sb::TunnelRecord tunnel_record(const v1::Tunnel& tunnel) {
+void set_key(std::array<std::uint8_t, kKeyBytes>& out, const std::string& key) {
+    if (key.size() == out.size()) std::memcpy(out.data(), key.data(), out.size());
+}
+
+sb::TunnelRecord tunnel_record(const v1::Subscriber& s, const v1::Tunnel& tunnel) {
     sb::TunnelRecord r{};
     const Address local = parse_address(tunnel.local()).value();
     r.id = tunnel.id();
@@ -36,7 +44,10 @@ sb::TunnelRecord tunnel_record(const v1::Tunnel& tunnel) {
     r.remote_port = static_cast<std::uint16_t>(tunnel.has_remote_port() ? tunnel.remote_port() : 0);
     r.mtu = static_cast<std::uint16_t>(effective_mtu(tunnel));
     r.local = local.bytes;
-    r.remote = parse_address(tunnel.remote()).value().bytes;
+    if (!tunnel.remote().empty()) r.remote = parse_address(tunnel.remote()).value().bytes;
+    r.key_number = byte(tunnel.key_number());
+    if (r.key_number != 0)
+        r.profile = byte(static_cast<unsigned long>(effective_profile(s, tunnel)));
     set_text(r.line, tunnel.line());
     return r;
 }
@@ -69,7 +80,11 @@ std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id) {
 
 std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t id) {
     std::vector<std::uint8_t> out;
-    sb::PolicyRecord head{id, 0};
+    sb::PolicyRecord head{};
+    head.id = id;
+    head.wait_to_restore = static_cast<std::uint16_t>(
+        policy.has_wait_to_restore_s() ? policy.wait_to_restore_s() : kDefaultWaitToRestore);
+    head.generation = static_cast<std::uint16_t>(policy.revision());
     append(out, head);
     for (int c = 0; c < policy.classes_size(); ++c) {
         for (int t = 0; t < policy.classes(c).tiers_size(); ++t) {
@@ -98,8 +113,28 @@ std::vector<std::uint8_t> subscriber_record(const v1::Subscriber& s, std::uint32
         append(out,
                sb::PrefixRecord{prefix.address.family, prefix.length, 0, prefix.address.bytes});
     }
-    for (const auto& tunnel : s.tunnels()) append(out, tunnel_record(tunnel));
+    for (const auto& tunnel : s.tunnels()) append(out, tunnel_record(s, tunnel));
     return out;
+}
+
+void append_keys(std::vector<std::uint8_t>& record, const v1::Subscriber& s,
+                 const store::Secrets& secrets) {
+    for (const auto& tunnel : s.tunnels()) {
+        if (tunnel.key_number() == 0) continue;
+        const auto* keys = find_keys(secrets, tunnel.id());
+        if (keys == nullptr || keys->number() != tunnel.key_number() ||
+            keys->key().size() != kKeyBytes)
+            throw StoreError(
+                fmt::format("store: subscriber \"{}\": the key {} of tunnel {} is lost", s.name(),
+                            tunnel.key_number(), tunnel.id()));
+        sb::KeyRecord r{};
+        r.tunnel = tunnel.id();
+        r.number = byte(keys->number());
+        r.previous_number = byte(keys->previous_number());
+        set_key(r.key, keys->key());
+        set_key(r.previous, keys->previous());
+        append(record, r);
+    }
 }
 
 void Transaction::frame(sb::Type type, const void* body, std::size_t size) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dataplane/southbound/protocol.h"
+#include "dr/store/secrets.pb.h"
 #include "dr/v1/resource.pb.h"
 
 namespace dr::control {
@@ -16,6 +17,10 @@ std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id);
 std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t id);
 std::vector<std::uint8_t> subscriber_record(const v1::Subscriber& subscriber,
                                             std::uint32_t policy_id);
+// The KeyRecords that end the record of a subscriber with keepalives; record_digest() does not
+// cover them. Throws StoreError when a key is missing.
+void append_keys(std::vector<std::uint8_t>& record, const v1::Subscriber& subscriber,
+                 const store::Secrets& secrets);
 
 // The effective MTU of a tunnel: as configured, or the default for its encapsulation.
 std::uint32_t effective_mtu(const v1::Tunnel& tunnel);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "control/model/catalog_plan.h"
@@ -87,10 +88,22 @@ void Replay::send_objects() {
                                  TunnelIds::slot(tunnel.id()), view_.tunnel_capacity)});
                 return true;
             }
-        add(sb::Type::UpsertSubscriber,
-            subscriber_record(subscriber, view_.policies.at(subscriber.policy())));
+        auto record = subscriber_record(subscriber, view_.policies.at(subscriber.policy()));
+        if (const auto secrets = keys_of(subscriber)) append_keys(record, subscriber, *secrets);
+        add(sb::Type::UpsertSubscriber, record);
         return true;
     });
+}
+
+// Of a subscriber that has keys; read for those only, since most may have none.
+std::optional<store::Secrets> Replay::keys_of(const v1::Subscriber& subscriber) {
+    const bool keyed = std::any_of(subscriber.tunnels().begin(), subscriber.tunnels().end(),
+                                   [](const auto& t) { return t.key_number() != 0; });
+    if (!keyed) return std::nullopt;
+    store::Secrets secrets;
+    const auto bytes = view_.snapshot->secrets(subscriber.id());
+    if (bytes) secrets.ParseFromString(*bytes);
+    return secrets;
 }
 
 void Replay::add(sb::Type type, const std::vector<std::uint8_t>& record) {

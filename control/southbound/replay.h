@@ -44,6 +44,7 @@ class Replay {
         Transaction transaction;
     };
     void send_objects();
+    std::optional<store::Secrets> keys_of(const v1::Subscriber& subscriber);
     void add(southbound::Type type, const std::vector<std::uint8_t>& record);
     void flush(Transaction& transaction);
     void answer();

@@ -15,7 +15,7 @@
 namespace dr::control {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr std::array<const char*, kKinds> kTable{"pools", "policies", "subscribers"};
 constexpr const char* kSchema = R"sql(
 BEGIN;
@@ -24,7 +24,14 @@ CREATE TABLE pools(id INTEGER PRIMARY KEY, object BLOB NOT NULL);
 CREATE TABLE policies(id INTEGER PRIMARY KEY, object BLOB NOT NULL);
 CREATE TABLE subscribers(id INTEGER PRIMARY KEY, object BLOB NOT NULL);
 CREATE TABLE freed_slots(slot INTEGER PRIMARY KEY, id INTEGER NOT NULL);
-PRAGMA user_version = 1;
+CREATE TABLE secrets(id INTEGER PRIMARY KEY, object BLOB NOT NULL);
+PRAGMA user_version = 2;
+COMMIT;
+)sql";
+constexpr const char* kFromVersion1 = R"sql(
+BEGIN;
+CREATE TABLE secrets(id INTEGER PRIMARY KEY, object BLOB NOT NULL);
+PRAGMA user_version = 2;
 COMMIT;
 )sql";
 
@@ -128,6 +135,8 @@ std::size_t number(Kind kind) {
     return static_cast<std::size_t>(kind);
 }
 
+constexpr const char* kReadSecrets = "SELECT object FROM secrets WHERE id = ?1";
+
 class SqliteSnapshot final : public Snapshot {
   public:
     explicit SqliteSnapshot(const std::string& path) : db_(path, SQLITE_OPEN_READONLY) {
@@ -141,9 +150,16 @@ class SqliteSnapshot final : public Snapshot {
         while (rows.step())
             if (!visit(static_cast<std::uint32_t>(rows.integer(0)), rows.bytes(1))) return;
     }
+    std::optional<std::string> secrets(std::uint32_t id) override {
+        if (!secrets_) secrets_.emplace(db_, kReadSecrets);
+        const ResetOnExit reset(*secrets_);
+        if (!secrets_->bind(1, std::int64_t{id}).step()) return std::nullopt;
+        return std::string(secrets_->bytes(0));
+    }
 
   private:
     Connection db_;
+    std::optional<Statement> secrets_;
 };
 
 // The lock file; the lock ends with the process, however it ends.
@@ -181,6 +197,9 @@ class SqliteStore final : public Store {
             read_[k].emplace(*reader_,
                              fmt::format("SELECT object FROM {} WHERE id = ?1", kTable[k]));
         }
+        put_secrets_.emplace(writer_, "INSERT OR REPLACE INTO secrets(id, object) VALUES(?1, ?2)");
+        erase_secrets_.emplace(writer_, "DELETE FROM secrets WHERE id = ?1");
+        read_secrets_.emplace(*reader_, kReadSecrets);
         put_meta_.emplace(writer_, "INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)");
         free_.emplace(writer_, "INSERT OR REPLACE INTO freed_slots(slot, id) VALUES(?1, ?2)");
         take_.emplace(writer_, "DELETE FROM freed_slots WHERE slot = ?1");
@@ -217,6 +236,13 @@ class SqliteStore final : public Store {
         return std::string(statement.bytes(0));
     }
 
+    std::optional<std::string> read_secrets(std::uint32_t id) override {
+        const std::lock_guard guard(read_mutex_);
+        const ResetOnExit reset(*read_secrets_);
+        if (!read_secrets_->bind(1, std::int64_t{id}).step()) return std::nullopt;
+        return std::string(read_secrets_->bytes(0));
+    }
+
     std::unique_ptr<Snapshot> snapshot() override {
         return std::make_unique<SqliteSnapshot>(path_);
     }
@@ -231,6 +257,8 @@ class SqliteStore final : public Store {
         version.reset();
         if (found == 0) {
             writer_.run(kSchema);
+        } else if (found == 1) {
+            writer_.run(kFromVersion1);
         } else if (found != kSchemaVersion) {
             throw StoreError(fmt::format(
                 "store {}: schema version {}, but this drd knows version {}: use a newer drd",
@@ -257,7 +285,11 @@ class SqliteStore final : public Store {
                 put_[number(w.kind)]->bind(1, std::int64_t{w.id}).bind_blob(2, *w.object).run();
             else
                 erase_[number(w.kind)]->bind(1, std::int64_t{w.id}).run();
+            if (!w.object && w.kind == Kind::Subscriber)
+                erase_secrets_->bind(1, std::int64_t{w.id}).run();
         }
+        for (const auto& secret : batch.secrets)
+            put_secrets_->bind(1, std::int64_t{secret.id}).bind_blob(2, secret.bytes).run();
         for (const std::uint32_t id : batch.taken)
             take_->bind(1, std::int64_t{id & 0xffffff}).run();
         for (const std::uint32_t id : batch.freed)
@@ -281,6 +313,9 @@ class SqliteStore final : public Store {
     std::array<std::optional<Statement>, kKinds> put_;
     std::array<std::optional<Statement>, kKinds> erase_;
     std::array<std::optional<Statement>, kKinds> read_;
+    std::optional<Statement> put_secrets_;
+    std::optional<Statement> erase_secrets_;
+    std::optional<Statement> read_secrets_;
     std::optional<Statement> put_meta_;
     std::optional<Statement> free_;
     std::optional<Statement> take_;

@@ -41,6 +41,13 @@ struct Batch {
         std::optional<std::string> object;  // absent: delete
     };
     std::vector<Write> writes;
+    // What goes with subscribers, by their ids: store::Secrets. Deleting a subscriber deletes its
+    // secrets.
+    struct Secret {
+        std::uint32_t id;
+        std::string bytes;
+    };
+    std::vector<Secret> secrets;
     std::vector<std::uint32_t> freed;  // tunnel ids whose slots are free from now on
     std::vector<std::uint32_t> taken;  // tunnel ids whose slots were free before
     Meta meta;
@@ -57,6 +64,8 @@ class Snapshot {
     virtual ~Snapshot() = default;
     // All objects of `kind` in the order of their ids, until `visit` returns false.
     virtual void for_each(Kind kind, const Visitor& visit) = 0;
+    // Those of the subscriber with this id, if it has any.
+    virtual std::optional<std::string> secrets(std::uint32_t id) = 0;
 };
 
 class Store {
@@ -73,6 +82,8 @@ class Store {
     virtual void commit(const Batch& batch) = 0;
     // Committed state; any thread. Throws StoreError.
     virtual std::optional<std::string> read(Kind kind, std::uint32_t id) = 0;
+    // The secrets of the subscriber with this id, if it has any; committed state; any thread.
+    virtual std::optional<std::string> read_secrets(std::uint32_t id) = 0;
     // Any thread. Throws StoreError.
     virtual std::unique_ptr<Snapshot> snapshot() = 0;
 };

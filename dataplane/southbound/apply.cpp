@@ -146,7 +146,7 @@ void TableWriter::Core::apply_delete(const Plan& plan, const SubscriberChange& c
         remove_tunnel(change.index, {view.tunnels[i].id});
     if (subscriber.map != kNoRow) release_map(subscriber.map);
     --subscriber.policy->subscribers;
-    digest[2] -= digest_of(view.body);
+    digest[2] -= digest_of(view.digested);
     ids.erase(change.id);
     subscriber = {};
     open.subscribers.push_back(change.index);
@@ -163,8 +163,8 @@ bool TableWriter::Core::apply_upsert(const Plan& plan, const SubscriberChange& c
     const std::unique_ptr<std::uint8_t[]> old = std::move(subscriber.body);
     subscriber.body = std::make_unique<std::uint8_t[]>(view.body.size());
     std::copy(view.body.begin(), view.body.end(), subscriber.body.get());
-    digest[2] += digest_of(view.body);
-    if (old != nullptr) digest[2] -= digest_of(view_of(old.get()).body);
+    digest[2] += digest_of(view.digested);
+    if (old != nullptr) digest[2] -= digest_of(view_of(old.get()).digested);
 
     const std::array<std::uint32_t, kMaxLines> slots = apply_tunnels(index, view, policy->shape);
     for (unsigned n = 0; n < kMaxLines; ++n) {
@@ -175,6 +175,7 @@ bool TableWriter::Core::apply_upsert(const Plan& plan, const SubscriberChange& c
     store_if_new(row.id, view.record.id);
     store_if_new(row.policy, view.record.policy);
     set_map(index, policy, change.mask);
+    apply_keys(view, policy->shape);
 
     if (old != nullptr) {
         const SubscriberView before = view_of(old.get());
@@ -203,6 +204,38 @@ void TableWriter::Core::apply_follower(std::uint32_t index, std::uint16_t mask) 
         store_slot(index, static_cast<unsigned>(line), row);
     }
     set_map(index, subscriber.policy, mask);
+    apply_keys(view, subscriber.policy->shape);
+}
+
+void TableWriter::Core::apply_keys(const SubscriberView& view, const PolicyShape& shape) {
+    std::size_t k = 0;
+    for (std::size_t i = 0; i < view.tunnels.size(); ++i) {
+        const TunnelRecord tunnel = view.tunnels[i];
+        TunnelKeys keys;
+        if (tunnel.key_number == 0) {
+            set_key(TunnelId{tunnel.id}.slot(), {});
+            continue;
+        }
+        const KeyRecord record = view.keys[k++];
+        const int line = shape.number_of(tunnel.line);
+        keys.tunnel = tunnel.id;
+        keys.number = record.number;
+        keys.previous_number = record.previous_number;
+        keys.line = line < 0 ? TunnelKeys::kNoLine : shape.wire[static_cast<unsigned>(line)];
+        keys.profile = tunnel.profile;
+        keys.key = record.key;
+        keys.previous = record.previous;
+        set_key(TunnelId{tunnel.id}.slot(), keys);
+    }
+}
+
+// Most tunnels of a change keep their keys, and many tunnels never have any.
+void TableWriter::Core::set_key(std::uint32_t slot, const TunnelKeys& keys) {
+    TunnelKeyRow& row = tables.tunnel_keys[slot];
+    if (keys.number == 0 && row.sequence.load(std::memory_order_relaxed) == 0) return;
+    if (read_tunnel_key(row) == keys) return;
+    write_tunnel_key(row, keys);
+    if (hooks.tunnel_key_changed) hooks.tunnel_key_changed(slot);
 }
 
 std::array<std::uint32_t, kMaxLines> TableWriter::Core::apply_tunnels(std::uint32_t index,
@@ -231,8 +264,7 @@ std::uint32_t TableWriter::Core::install_tunnel(std::uint32_t index, const Tunne
     const std::uint32_t fresh = tunnel_rows.take();
     TunnelRow& row = tables.tunnels[fresh];
     build_tunnel_row(record, {index}, &row);
-    const std::uint32_t next_hop = rib.resolve(remote_address(row)).value;
-    row.next_hop.store(static_cast<std::uint16_t>(next_hop), std::memory_order_relaxed);
+    row.next_hop.store(next_hop_of(row), std::memory_order_relaxed);
     published.store(fresh, std::memory_order_release);
     count_local(row, 1);
     highest_slot = std::max(highest_slot, slot);
@@ -249,12 +281,19 @@ std::uint32_t TableWriter::Core::install_tunnel(std::uint32_t index, const Tunne
     return fresh;
 }
 
+// None for a tunnel whose far end is not known.
+std::uint16_t TableWriter::Core::next_hop_of(const TunnelRow& row) const {
+    if ((row.flags & TunnelRow::kDisabled) != 0) return 0;
+    return static_cast<std::uint16_t>(rib.resolve(remote_address(row)).value);
+}
+
 // Nothing happens when the slot is another subscriber's by now.
 void TableWriter::Core::remove_tunnel(std::uint32_t index, TunnelId id) {
     std::atomic<std::uint32_t>& published = tables.tunnel_of_slot[id.slot()];
     const std::uint32_t row = published.load(std::memory_order_relaxed);
     if (row == kNoRow || tables.tunnels[row].subscriber != index) return;
     published.store(kNoRow, std::memory_order_release);
+    set_key(id.slot(), {});
     count_local(tables.tunnels[row], -1);
     open.rows.push_back(row);
     open.slots.push_back(id.slot());

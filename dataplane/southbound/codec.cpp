@@ -91,9 +91,37 @@ bool check_tunnel(const TunnelRecord& t, std::string* why) {
     if (t.mtu < kMinTunnelMtu || t.mtu > kMaxTunnelMtu)
         return fail(why, "mtu " + number(t.mtu) + ", must be " + number(kMinTunnelMtu) + " to " +
                              number(kMaxTunnelMtu));
-    if (t.reserved != 0) return fail(why, "reserved field must be 0");
-    return check_endpoint(t.family, t.local, "local", why) &&
-           check_endpoint(t.family, t.remote, "remote", why);
+    if ((t.key_number == 0) != (t.profile == 0) || t.profile > kMaxProfile)
+        return fail(why, "profile " + number(t.profile) + ", must be 1 to " + number(kMaxProfile) +
+                             " with a key, 0 without");
+    if (!check_endpoint(t.family, t.local, "local", why)) return false;
+    if (!is_learned(t)) return check_endpoint(t.family, t.remote, "remote", why);
+    if (t.key_number == 0) return fail(why, "no remote address and no key, must have one of them");
+    if (t.remote_port != 0) return fail(why, "remote port without remote address, must be 0");
+    return true;
+}
+
+// The keys are those of the tunnels that have a key number, in their order.
+bool check_keys(const SubscriberView& subscriber, std::string* why) {
+    constexpr std::array<std::uint8_t, 32> kZero{};
+    std::size_t k = 0;
+    for (std::size_t i = 0; i < subscriber.tunnels.size(); ++i) {
+        const TunnelRecord tunnel = subscriber.tunnels[i];
+        if (tunnel.key_number == 0) continue;
+        const KeyRecord key = subscriber.keys[k];
+        const std::string who = "key " + number(k) + ": ";
+        ++k;
+        if (key.tunnel != tunnel.id || key.number != tunnel.key_number)
+            return fail(why, who + "is number " + number(key.number) + " of tunnel " +
+                                 number(key.tunnel) + ", must be number " +
+                                 number(tunnel.key_number) + " of tunnel " + number(tunnel.id));
+        if (key.key == kZero) return fail(why, who + "is zero, must be random");
+        if ((key.previous_number == 0) != (key.previous == kZero) ||
+            key.previous_number == key.number)
+            return fail(why, who + "previous key and previous number do not belong together");
+        if (key.reserved != 0) return fail(why, who + "reserved field must be 0");
+    }
+    return true;
 }
 
 // Class and tier numbers ascend from 0 without gaps; no line twice in a tier.
@@ -175,6 +203,20 @@ bool check_tunnels(const SubscriberView& subscriber, std::string* why) {
     return true;
 }
 
+std::size_t keys_of(const RecordList<TunnelRecord>& tunnels) {
+    std::size_t keys = 0;
+    for (std::size_t i = 0; i < tunnels.size(); ++i) keys += tunnels[i].key_number != 0 ? 1U : 0U;
+    return keys;
+}
+
+// Of a body that has all its tunnels.
+std::size_t keys_of(const std::uint8_t* body) {
+    SubscriberRecord record;
+    std::memcpy(&record, body, sizeof record);
+    const std::uint8_t* tunnels = body + sizeof record + record.prefixes * sizeof(PrefixRecord);
+    return keys_of(RecordList<TunnelRecord>(tunnels, record.tunnels));
+}
+
 }  // namespace
 
 bool decode(Bytes body, PoolView* out, std::string* why) {
@@ -206,6 +248,7 @@ bool decode(Bytes body, PolicyView* out, std::string* why) {
         return fail(why, "policy record of " + number(body.size()) + " bytes, must be " +
                              number(expected) + " with " + number(record.lines) + " lines");
     const PolicyView view{record.id, {body.data() + sizeof record, record.lines}, body};
+    if (record.reserved != 0) return fail(why, "reserved field must be 0");
     if (!check_lines(view, why)) return false;
     *out = view;
     return true;
@@ -223,13 +266,17 @@ bool decode(Bytes body, SubscriberView* out, std::string* why) {
                     number(record.prefixes) + " prefixes, must be 1 to " + number(kMaxPrefixes));
     if (record.tunnels > kMaxLines)
         return fail(why, number(record.tunnels) + " tunnels, at most " + number(kMaxLines));
-    const std::size_t expected = sizeof record + record.prefixes * sizeof(PrefixRecord) +
-                                 record.tunnels * sizeof(TunnelRecord);
+    const std::size_t fixed = sizeof record + record.prefixes * sizeof(PrefixRecord) +
+                              record.tunnels * sizeof(TunnelRecord);
+    // Which tunnels have keys is known once the tunnels are there.
+    const std::size_t expected =
+        body.size() < fixed ? fixed : fixed + keys_of(body.data()) * sizeof(KeyRecord);
     if (body.size() != expected)
         return fail(why, "subscriber record of " + number(body.size()) + " bytes, must be " +
                              number(expected));
     const SubscriberView view = view_of(body.data());
-    if (!check_prefixes(view, why) || !check_tunnels(view, why)) return false;
+    if (!check_prefixes(view, why) || !check_tunnels(view, why) || !check_keys(view, why))
+        return false;
     *out = view;
     return true;
 }
@@ -250,8 +297,11 @@ SubscriberView view_of(const std::uint8_t* accepted) {
     const std::uint8_t* tunnels = prefixes + view.record.prefixes * sizeof(PrefixRecord);
     view.prefixes = {prefixes, view.record.prefixes};
     view.tunnels = {tunnels, view.record.tunnels};
-    const std::uint8_t* end = tunnels + view.record.tunnels * sizeof(TunnelRecord);
+    const std::uint8_t* keys = tunnels + view.record.tunnels * sizeof(TunnelRecord);
+    view.keys = {keys, keys_of(view.tunnels)};
+    const std::uint8_t* end = keys + view.keys.size() * sizeof(KeyRecord);
     view.body = {accepted, static_cast<std::size_t>(end - accepted)};
+    view.digested = {accepted, static_cast<std::size_t>(keys - accepted)};
     return view;
 }
 

@@ -16,6 +16,7 @@
 
 namespace dr::southbound {
 
+inline constexpr std::uint8_t kMaxProfile = 4;
 // Smallest and largest inner packet that a tunnel may be set to, bytes (IPv6 needs 1280).
 inline constexpr std::uint16_t kMinTunnelMtu = 1280;
 inline constexpr std::uint16_t kMaxTunnelMtu = 9000;
@@ -74,7 +75,9 @@ struct SubscriberView {
     SubscriberRecord record{};
     RecordList<PrefixRecord> prefixes;
     RecordList<TunnelRecord> tunnels;
+    RecordList<KeyRecord> keys;
     Bytes body;
+    Bytes digested;  // the body without the keys
 };
 
 // Each: false, and `why` says what is wrong and what would be right.
@@ -88,6 +91,11 @@ struct SubscriberView {
 
 [[nodiscard]] inline IpPrefix prefix_of(const PrefixRecord& record) {
     return {{record.family, record.address}, record.length};
+}
+
+// Whether the UR's end is to be learned from keepalives.
+[[nodiscard]] inline bool is_learned(const TunnelRecord& record) {
+    return record.remote == std::array<std::uint8_t, 16>{};
 }
 
 // What is wrong with a message header from a client; null: nothing.

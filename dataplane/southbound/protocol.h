@@ -27,7 +27,7 @@
 
 namespace dr::southbound {
 
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::uint32_t kMaxMessage = 64 * 1024;  // bytes after the header
 inline constexpr std::uint32_t kMaxTxnBytes = 16 * 1024 * 1024;
 inline constexpr std::uint32_t kMaxTxnRecords = 65'536;
@@ -166,8 +166,12 @@ struct DeleteRecord {
 // PolicyRecord, then `lines` LineRecords in order of class, tier, position.
 struct PolicyRecord {
     std::uint32_t id;
-    std::uint32_t lines;  // at most kMaxClasses * kMaxLines; distinct names at most kMaxLines
+    std::uint16_t lines;            // at most kMaxClasses * kMaxLines; distinct names kMaxLines
+    std::uint16_t wait_to_restore;  // seconds; 0: traffic does not return by itself
+    std::uint16_t generation;       // as keepalives carry it
+    std::uint16_t reserved;
 };
+static_assert(sizeof(PolicyRecord) == 12);
 struct LineRecord {
     std::array<char, 32> name;  // zero-padded, at most 31 bytes
     std::uint8_t class_number;  // 0-7, ascending without gaps
@@ -177,7 +181,8 @@ struct LineRecord {
 };
 static_assert(sizeof(LineRecord) == 36);
 
-// SubscriberRecord, then its PrefixRecords, then its TunnelRecords.
+// SubscriberRecord, then its PrefixRecords, then its TunnelRecords, then one KeyRecord for each
+// tunnel whose key_number is not 0, in the order of the tunnels.
 struct SubscriberRecord {
     std::uint32_t id;  // drd's stable id, not 0
     std::uint32_t policy;
@@ -201,14 +206,27 @@ struct TunnelRecord {
     std::uint8_t family;         // of local and remote
     std::uint16_t remote_port;   // GRE-in-UDP: 0 = 4754 with entropy source port; else fixed
     std::uint16_t mtu;           // largest inner packet
-    std::uint16_t reserved;
+    std::uint8_t key_number;     // 0: no keepalives, up while configured
+    std::uint8_t profile;        // 1 fixed, 2 mobile, 3 satellite, 4 metered; 0 without key
     std::array<std::uint8_t, 16> local;
-    std::array<std::uint8_t, 16> remote;
+    std::array<std::uint8_t, 16> remote;  // zero, with a key only: learned from keepalives
     std::array<char, 32> line;
 };
 static_assert(sizeof(TunnelRecord) == 76);
 
-// FNV-1a, 64 bits, of a record's whole body (fixed part and what follows).
+// Secret: neither logged nor shown, and no part of a digest.
+struct KeyRecord {
+    std::uint32_t tunnel;          // the GRE key of a tunnel of this record
+    std::uint8_t number;           // that tunnel's key_number
+    std::uint8_t previous_number;  // still accepted; 0: none
+    std::uint16_t reserved;
+    std::array<std::uint8_t, 32> key;
+    std::array<std::uint8_t, 32> previous;  // zero when there is none
+};
+static_assert(sizeof(KeyRecord) == 72);
+
+// FNV-1a, 64 bits, of a record's whole body (fixed part and what follows), KeyRecords left out: a
+// tunnel's key_number stands for its key.
 inline std::uint64_t record_digest(const std::uint8_t* body, std::size_t length) {
     std::uint64_t h = 0xcbf29ce484222325ULL;
     for (std::size_t i = 0; i < length; ++i) h = (h ^ body[i]) * 0x100000001b3ULL;

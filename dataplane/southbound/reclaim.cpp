@@ -72,7 +72,7 @@ bool TableWriter::Core::refresh(std::uint32_t budget) {
         credit -= std::min<std::uint64_t>(credit, index == kNoRow ? 1 : kEmptyPerTunnel);
         if (index == kNoRow) continue;
         TunnelRow& row = tables.tunnels[index];
-        const auto next_hop = static_cast<std::uint16_t>(rib.resolve(remote_address(row)).value);
+        const std::uint16_t next_hop = next_hop_of(row);
         if (row.next_hop.load(std::memory_order_relaxed) != next_hop)
             row.next_hop.store(next_hop, std::memory_order_release);
     }

@@ -42,6 +42,8 @@ struct WriterHooks {
     // the last worker has let go of the tunnel of before, so those of a tunnel that took the slot
     // over at once start with it.
     std::function<void(std::uint32_t slot)> zero_tunnel_counters;
+    // Tables::tunnel_keys[slot] is new, changed or gone (number 0).
+    std::function<void(std::uint32_t slot)> tunnel_key_changed{};
 };
 
 // A pool as installed.

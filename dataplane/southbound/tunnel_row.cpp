@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "dataplane/southbound/codec.h"
 #include "dataplane/wire/headers.h"
 
 namespace dr::southbound {
@@ -80,7 +81,8 @@ void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, Tu
     row->subscriber = subscriber.value & 0xffffffU;
     row->flags =
         static_cast<std::uint8_t>((udp ? TunnelRow::kUdp : 0) | (ipv6 ? TunnelRow::kIpv6 : 0) |
-                                  (udp && record.remote_port == 0 ? TunnelRow::kEntropy : 0));
+                                  (udp && record.remote_port == 0 ? TunnelRow::kEntropy : 0) |
+                                  (is_learned(record) ? TunnelRow::kDisabled : 0));
     row->mtu = record.mtu;
 }
 

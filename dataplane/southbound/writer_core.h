@@ -31,6 +31,9 @@ using LineName = std::array<char, 32>;
 struct PolicyShape {
     std::array<LineName, kMaxLines> names{};  // empty name: the number is free
     std::vector<Tiers> classes;
+    // By internal number: the line's number in keepalives, which is its place in the order of first
+    // appearance, at both ends.
+    std::array<std::uint8_t, kMaxLines> wire{};
 
     // -1: none.
     [[nodiscard]] int number_of(const LineName& name) const;
@@ -209,6 +212,8 @@ struct TableWriter::Core {
     void apply_delete(const Plan& plan, const SubscriberChange& change);
     bool apply_upsert(const Plan& plan, const SubscriberChange& change);
     void apply_follower(std::uint32_t index, std::uint16_t mask);
+    void apply_keys(const SubscriberView& view, const PolicyShape& shape);
+    void set_key(std::uint32_t slot, const TunnelKeys& keys);
     std::array<std::uint32_t, kMaxLines> apply_tunnels(std::uint32_t index,
                                                        const SubscriberView& view,
                                                        const PolicyShape& shape);
@@ -217,6 +222,7 @@ struct TableWriter::Core {
     bool apply_prefixes(const Plan& plan, std::uint32_t index, const SubscriberView& view,
                         const std::uint8_t* old_body, bool again);
     std::uint32_t install_tunnel(std::uint32_t index, const TunnelRecord& record);
+    std::uint16_t next_hop_of(const TunnelRow& row) const;
     void remove_tunnel(std::uint32_t index, TunnelId id);
     void set_map(std::uint32_t index, Policy* policy, std::uint16_t mask);
     void release_map(std::uint32_t map);

@@ -55,6 +55,7 @@ std::unique_ptr<Tables> Tables::create(const Capacity& capacity, std::string* er
         take(t->subscribers, spare(capacity.subscribers), "subscribers", error) &&
         take(t->extra, spare(capacity.subscribers), "lines 12-15 of subscribers", error) &&
         take(t->tunnel_of_slot, capacity.tunnels, "tunnel slots", error) &&
+        take(t->tunnel_keys, capacity.tunnels, "tunnel keys", error) &&
         take(t->tunnels, spare(capacity.tunnels), "tunnels", error) &&
         take(t->maps, spare(capacity.maps), "bucket maps", error) &&
         take(t->next_hops, capacity.next_hops, "next hops", error) &&

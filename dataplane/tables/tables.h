@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/tables/key_row.h"
 #include "dataplane/tables/lpm.h"
 #include "dataplane/tables/qsbr.h"
 #include "dataplane/tables/region.h"
@@ -62,6 +63,8 @@ struct Tables final {
     // TunnelId::slot() -> TunnelRowIndex; 0: no such tunnel.
     RowArray<std::atomic<std::uint32_t>> tunnel_of_slot;
     RowArray<TunnelRow> tunnels;
+    // By TunnelId::slot(), for liveness.
+    RowArray<TunnelKeyRow> tunnel_keys;
     RowArray<BucketMap> maps;
     // NextHopIndex -> row of next_hop_rows; 0: no such next hop.
     RowArray<std::atomic<std::uint32_t>> next_hops;

@@ -131,7 +131,7 @@ void Traffic::provision() {
     writer_ = std::make_unique<TableWriter>(*tables_, *rib_);
     Transaction transaction;
     Bytes policy;
-    put(policy, PolicyRecord{1, 2});
+    put(policy, PolicyRecord{1, 2, 60, 0, 0});
     for (const char line : {'a', 'b'}) {
         LineRecord record{};
         record.name[0] = line;

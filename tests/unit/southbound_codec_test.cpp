@@ -103,7 +103,7 @@ TEST_CASE("a tunnel is refused for each field that is out of bounds") {
 TEST_CASE("classes and tiers that do not ascend from 0 without gaps are refused") {
     const auto with = [](std::vector<LineRecord> lines) {
         Body body;
-        append(&body, PolicyRecord{1, static_cast<std::uint32_t>(lines.size())});
+        append(&body, PolicyRecord{1, static_cast<std::uint16_t>(lines.size()), 60, 0, 0});
         for (const LineRecord& line : lines) append(&body, line);
         return fault<PolicyView>(body);
     };

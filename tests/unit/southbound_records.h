@@ -66,9 +66,16 @@ inline IpAddress address(const std::string& text) {
 
 inline TunnelRecord tunnel_record(const TunnelSpec& spec) {
     const IpAddress local = address(spec.local);
-    return {
-        spec.id,     spec.encapsulation,         local.family,        spec.remote_port, spec.mtu, 0,
-        local.bytes, address(spec.remote).bytes, line_name(spec.line)};
+    return {spec.id,
+            spec.encapsulation,
+            local.family,
+            spec.remote_port,
+            spec.mtu,
+            0,
+            0,
+            local.bytes,
+            address(spec.remote).bytes,
+            line_name(spec.line)};
 }
 
 inline Body encode(const SubscriberSpec& spec) {
@@ -97,7 +104,7 @@ inline Body encode(const PolicySpec& spec) {
         }
     }
     Body body;
-    append(&body, PolicyRecord{spec.id, count});
+    append(&body, PolicyRecord{spec.id, static_cast<std::uint16_t>(count), 60, 0, 0});
     body.insert(body.end(), lines.begin(), lines.end());
     return body;
 }

@@ -222,7 +222,7 @@ TEST_CASE("another protocol version is refused by a message that names both") {
     peer.hello(kProvisioner, 7);
     const Reply error = peer.expect(Type::Error);
     CHECK(error.status() == Status::BadVersion);
-    CHECK_THAT(error.text(), Catch::Contains("7") && Catch::Contains("1"));
+    CHECK_THAT(error.text(), Catch::Contains("7") && Catch::Contains(std::to_string(kVersion)));
     CHECK_FALSE(peer.reply().has_value());
 }
 
@@ -367,7 +367,7 @@ TEST_CASE("malformed input is answered with Error and the end of the connection"
         peer.expect_refusal(Status::Malformed);
     }
     SECTION("a short Hello") {
-        peer.say(Type::Hello, Body{1, 0, 0, 0});
+        peer.say(Type::Hello, Body{kVersion, 0, 0, 0});
         peer.expect_refusal(Status::Malformed);
     }
     SECTION("a body where there is none") {
