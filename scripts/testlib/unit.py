@@ -30,6 +30,7 @@ def run(report):
             for test in _registered(ROOT / folder):
                 # Meson's own working directory for tests; their arguments may be relative to it.
                 _test(report, label, test, test.get("workdir") or ROOT / folder)
+    report.program([ROOT / "tests" / "instructions" / "check.py"])
     report.command("clang-tidy finds nothing in dataplane/ and ur/ (scripts/lint looks at all)",
                    [ROOT / "scripts" / "lint", "quick"], show=60)
 

@@ -203,13 +203,13 @@ void Traffic::write_packet(rte_mbuf* m, std::mt19937& random, bool downlink) con
                 frame.size());
 }
 
-void Traffic::fill(std::mt19937& random, bool downlink) {
+void Traffic::fill(std::mt19937& random, bool downlink, unsigned count) {
     for (unsigned port = 0; port < 2; ++port) {
         void* m = nullptr;
         while (rte_ring_dequeue(tx_[port], &m) == 0)
             free_.insert(free_.begin(), static_cast<rte_mbuf*>(m));
     }
-    for (unsigned i = 0; i < 64; ++i) {
+    for (unsigned i = 0; i < count; ++i) {
         if (free_.empty()) fail("packets were lost: no buffer came back");
         rte_mbuf* m = free_.back();
         free_.pop_back();

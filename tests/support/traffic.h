@@ -25,8 +25,8 @@ class Traffic final {
     Traffic(const Traffic&) = delete;
     Traffic& operator=(const Traffic&) = delete;
 
-    // Puts a burst of 64 packets for random subscribers into the receive queue.
-    void fill(std::mt19937& random, bool downlink);
+    // Puts a burst of `count` packets for random subscribers into the receive queue.
+    void fill(std::mt19937& random, bool downlink, unsigned count = 64);
     // The worker's round over its queues; packets received.
     unsigned poll() { return worker_->poll(); }
     // Packets so far that were received and not forwarded; then the count starts again.
