@@ -1,0 +1,156 @@
+// The engine behind engine.h. Internal. Its parts: core.cpp (rows and setters), core_receive.cpp,
+// core_adopt.cpp (salts, endpoints, challenges), core_session.cpp (states, timers),
+// core_transmit.cpp, core_data.cpp (data that is lost, quality), core_group.cpp (choice),
+// core_status.cpp.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "dataplane/liveness/timer_wheel.h"
+#include "dataplane/liveness/tunnel.h"
+
+namespace dr::liveness {
+
+class Core {
+  public:
+    Core(const Config& config, const Limits& limits, Host& host);
+
+    bool set_policy(Time now, std::uint32_t number, const Policy& policy);
+    GroupRef add_group(const GroupConfig& config);
+    bool update_group(Time now, GroupRef group, const GroupConfig& config);
+    void remove_group(Time now, GroupRef group);
+    TunnelRef add_tunnel(Time now, const TunnelConfig& config);
+    bool update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config);
+    void remove_tunnel(Time now, TunnelRef tunnel);
+    void receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> bytes,
+                 const Endpoint& source);
+    void line_state(Time now, TunnelRef tunnel, bool up);
+    void set_admin(Time now, TunnelRef tunnel, Admin admin);
+    void set_local(Time now, TunnelRef tunnel, const Endpoint& local);
+    bool probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
+               std::uint8_t tries);
+    void set_peer(Time now, TunnelRef tunnel, const Endpoint& peer);
+    Time run(Time now, std::uint32_t budget);
+    [[nodiscard]] Time next_deadline() const { return wheel_.next(); }
+    [[nodiscard]] TunnelStatus status(Time now, TunnelRef tunnel) const;
+    [[nodiscard]] Choice current_choice(GroupRef group) const;
+
+    [[nodiscard]] bool valid(TunnelRef t) const {
+        return t.value < tunnels_.size() && tunnels_[t.value].used;
+    }
+    [[nodiscard]] bool valid(GroupRef g) const {
+        return g.value < groups_.size() && groups_[g.value].used;
+    }
+    [[nodiscard]] const TunnelExtra& extra(TunnelRef t) const { return extras_[t.value]; }
+    [[nodiscard]] const Tunnel& tunnel(TunnelRef t) const { return tunnels_[t.value]; }
+    [[nodiscard]] const Group& group(GroupRef g) const { return groups_[g.value]; }
+    [[nodiscard]] const Statistics& statistics() const { return statistics_; }
+
+  private:
+    using Message = wire::Message;
+
+    // core.cpp
+    void set_keys(Tunnel& t, TunnelExtra& x, const TunnelConfig& config);
+    void use_tx_key(Tunnel& t, const TunnelExtra& x, unsigned index);
+    void restart_exchange(Time now, std::uint32_t i);
+    [[nodiscard]] const Profile& profile_of(const Tunnel& t) const { return profile(t.profile); }
+    [[nodiscard]] std::uint32_t index_of(const Tunnel& t) const {
+        return static_cast<std::uint32_t>(&t - tunnels_.data());
+    }
+    std::uint32_t random32();
+
+    // core_receive.cpp
+    [[nodiscard]] int find_key(const Tunnel& t, std::uint8_t number) const;
+    void believed(Time now, std::uint32_t i, const Message& m, std::size_t size);
+    void keepalive(Time now, std::uint32_t i, const Message& m);
+    void measure(Time now, std::uint32_t i, const Message& m, Time previous_rx);
+    void take_notes(Time now, std::uint32_t i, const Message& m);
+    void take_view(Time now, std::uint32_t i, const Message& m);
+    void count_received(Tunnel& t, TunnelExtra& x, std::uint64_t counter);
+
+    // core_adopt.cpp
+    void unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
+    void other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
+    void challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Time& gate);
+    void answer(Time now, std::uint32_t i, const Message& m, const Endpoint& to);
+    [[nodiscard]] bool good_answer(Time now, std::uint32_t i, const Message& m,
+                                   const Endpoint& source) const;
+    void adopt_salt(Time now, std::uint32_t i, const Message& m);
+    void adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source);
+    void probe_answered(Time now, std::uint32_t i, const Message& m);
+
+    // core_session.cpp
+    void enter(Time now, std::uint32_t i, State state, Cause cause);
+    void went_up(Time now, std::uint32_t i, Event& event);
+    void went_down(Time now, std::uint32_t i, Cause cause);
+    void trouble(Time now, std::uint32_t i);
+    void set_suspect(Time now, std::uint32_t i, bool rx, bool suspect);
+    void check_detection(Time now, std::uint32_t i);
+    void check_restore(Time now, std::uint32_t i);
+    void check_unanswered(Time now, std::uint32_t i);
+    void want_interval(Time now, std::uint32_t i);
+    [[nodiscard]] Detection::Limits limits_of(std::uint32_t i) const;
+    [[nodiscard]] std::uint32_t tx_interval(Time now, std::uint32_t i) const;
+    void schedule(Time now, std::uint32_t i);
+    void tunnel_due(Time now, std::uint32_t i);
+
+    // core_transmit.cpp
+    void send_keepalive(Time now, std::uint32_t i);
+    void send(std::uint32_t i, Message& m, const Endpoint& to);
+    void fill_group(const Group& g, Message& m) const;
+    void fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const;
+    void send_probe(Time now, std::uint32_t i);
+    void send_soon(Time now, std::uint32_t i);
+
+    // core_data.cpp
+    void check_data(Time now, std::uint32_t i, const Message& m);
+    void check_data_second(Time now, std::uint32_t i, std::uint32_t sent, std::uint32_t received);
+    void degrade(Time now, std::uint32_t i, bool tell_peer);
+    void check_quality(Time now, std::uint32_t i);
+
+    // core_group.cpp
+    [[nodiscard]] Lines lines_of(Time now, const Group& g) const;
+    void choose(Time now, std::uint32_t group);
+    void apply_choice(Time now, std::uint32_t group,
+                      const std::array<std::uint16_t, kClasses>& wanted, const Lines& lines);
+    [[nodiscard]] std::array<std::uint16_t, kClasses> wanted_here(const Group& g,
+                                                                  const Lines& lines) const;
+    [[nodiscard]] bool may_be_planned(Time now, const Group& g,
+                                      const std::array<std::uint16_t, kClasses>& wanted,
+                                      const Lines& lines) const;
+    bool start_move(Time now, std::uint32_t group);
+    void end_move(Time now, std::uint32_t group, bool finished);
+    void group_due(Time now, std::uint32_t group);
+    void publish(std::uint32_t group);
+    void spread_activity(Time now, std::uint32_t group, const Lines& lines);
+    void tell_lines(Time now, std::uint32_t group, std::uint32_t except);
+    void override_waits(Time now, std::uint32_t group, std::uint16_t dead);
+    void take_choice(Time now, std::uint32_t i, const Message& m);
+    void tell_eligible(Time now, const Group& g, std::uint16_t before, std::uint16_t after,
+                       const Lines& lines);
+
+    // core_status.cpp
+    [[nodiscard]] Cause why_not(const Tunnel& t, const TunnelExtra& x) const;
+
+    void emit(Event& event) { host_.event(event); }
+    [[nodiscard]] Event event_of(EventKind kind, Time now, std::uint32_t i) const;
+
+    Host& host_;
+    Config config_;
+    Statistics statistics_;
+    Time grace_until_ = 0;  // nobody goes down before
+    std::uint64_t random_state_;
+    Tokens tokens_;
+    std::vector<Tunnel> tunnels_;
+    std::vector<TunnelExtra> extras_;
+    std::vector<Group> groups_;
+    std::vector<Policy> policies_;
+    std::vector<bool> policy_set_;
+    std::vector<Move> moves_;
+    std::vector<std::uint32_t> free_tunnels_;
+    std::vector<std::uint32_t> free_groups_;
+    TimerWheel wheel_;  // tunnels, then groups
+};
+
+}  // namespace dr::liveness

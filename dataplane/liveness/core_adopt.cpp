@@ -1,0 +1,130 @@
+// Salts and endpoints that are new: believed after a challenge, and not before.
+#include "dataplane/liveness/core.h"
+
+namespace dr::liveness {
+
+using wire::MessageType;
+
+// The message is genuine, but may be one of an earlier start of the peer, replayed.
+void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
+    ++statistics_.unknown_salt;
+    TunnelExtra& x = extras_[i];
+    if (m.type == MessageType::Answer) {
+        if (!good_answer(now, i, m, source)) {
+            ++statistics_.answers_refused;
+            return;
+        }
+        adopt_salt(now, i, m);
+        if (source != tunnels_[i].peer) adopt_endpoint(now, i, source);
+        if (m.token != 0) answer(now, i, m, source);
+        restart_exchange(now, i);
+        schedule(now, i);
+        return;
+    }
+    challenge(now, i, m, source, x.next_challenge_salt);
+}
+
+// Genuine and fresh, from an address that is not (yet) the peer's.
+void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
+    ++statistics_.other_source;
+    if (m.type == MessageType::Answer) {
+        if (!good_answer(now, i, m, source)) {
+            ++statistics_.answers_refused;
+            return;
+        }
+        adopt_endpoint(now, i, source);
+        believed(now, i, m, wire::kTokenSize);
+        restart_exchange(now, i);
+        return;
+    }
+    if (m.type == MessageType::ProbeAck) {
+        tunnels_[i].window.mark(m.counter);
+        probe_answered(now, i, m);
+        return;
+    }
+    if (m.type == MessageType::Probe) {
+        // Another encapsulation on trial: the answer goes back the way it came, and binds nothing.
+        tunnels_[i].window.mark(m.counter);
+        Message ack;
+        ack.type = MessageType::ProbeAck;
+        ack.token = m.token;
+        ack.probe_size = m.probe_size;
+        send(i, ack, source);
+        return;
+    }
+    challenge(now, i, m, source, extras_[i].next_challenge_endpoint);
+}
+
+// Answers with a challenge of its own where the message was one. At most one in challenge_gap_us,
+// never larger than what it answers.
+void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Time& gate) {
+    if (now < gate) {
+        ++statistics_.challenges_limited;
+        return;
+    }
+    gate = now + Time{config_.tuning.challenge_gap_us} * kMicrosecond;
+    ++statistics_.challenges_sent;
+    const Tunnel& t = tunnels_[i];
+    Message out;
+    out.token = tokens_.make(now, t.id, extras_[i].adoptions, m.salt, to);
+    out.type = m.type == MessageType::Challenge ? MessageType::Answer : MessageType::Challenge;
+    if (out.type == MessageType::Answer) out.answer = m.token;
+    send(i, out, to);
+}
+
+void Core::answer(Time, std::uint32_t i, const Message& m, const Endpoint& to) {
+    Message out;
+    out.type = MessageType::Answer;
+    out.answer = m.token;
+    send(i, out, to);
+}
+
+bool Core::good_answer(Time now, std::uint32_t i, const Message& m, const Endpoint& source) const {
+    return tokens_.valid(m.answer, now, tunnels_[i].id, extras_[i].adoptions, m.salt, source);
+}
+
+void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    const bool restarted = t.rx_salt != 0;
+    t.rx_salt = m.salt;
+    t.window.restart(m.counter);
+    t.received = 1;
+    t.baseline = false;
+    t.peer_highest = t.peer_received = 0;
+    t.last_rx = now;
+    t.peer_tx_us = 0;
+    t.restarted = restarted;
+    x.data_since = 0;
+    x.down_detected = 0;
+    ++x.adoptions;
+    x.restart_unanswered(now);
+    ++statistics_.adopted_salts;
+    groups_[t.group].peer_epoch_known = false;
+    if (!restarted) return;
+    Event event = event_of(EventKind::PeerRestarted, now, i);
+    emit(event);
+}
+
+void Core::adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source) {
+    Tunnel& t = tunnels_[i];
+    t.peer = source;
+    ++extras_[i].adoptions;
+    ++statistics_.adopted_endpoints;
+    host_.bind({i}, source);
+    Event event = event_of(EventKind::EndpointAdopted, now, i);
+    emit(event);
+}
+
+void Core::probe_answered(Time now, std::uint32_t i, const Message& m) {
+    TunnelExtra::Probing& p = extras_[i].probing;
+    if (p.token == 0 || m.token != p.token || m.probe_size != p.size) return;
+    Event event = event_of(EventKind::ProbeDone, now, i);
+    event.value = p.size;
+    if (p.to.known()) event.endpoint = p.to;
+    p.token = 0;
+    p.tries = 0;
+    emit(event);
+}
+
+}  // namespace dr::liveness

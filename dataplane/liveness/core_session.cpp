@@ -1,0 +1,250 @@
+// States, detection, return, and when the next message is due.
+#include <algorithm>
+
+#include "dataplane/liveness/core.h"
+
+namespace dr::liveness {
+
+namespace {
+
+Diagnostic diagnostic_of(Cause cause) {
+    switch (cause) {
+        case Cause::DetectionExpired:
+            return Diagnostic::DetectionExpired;
+        case Cause::PeerSignalledDown:
+        case Cause::PeerAdminDown:
+            return Diagnostic::NeighbourDown;
+        case Cause::AdminDown:
+            return Diagnostic::AdminDown;
+        case Cause::LineDown:
+            return Diagnostic::LineDown;
+        case Cause::PeerRestarted:
+            return Diagnostic::PeerRestarted;
+        case Cause::ReportedElsewhere:
+            return Diagnostic::ReportedElsewhere;
+        default:
+            return Diagnostic::None;
+    }
+}
+
+// A failure of the path, as against somebody's decision.
+bool is_flap(Cause cause) {
+    return cause == Cause::DetectionExpired || cause == Cause::PeerSignalledDown ||
+           cause == Cause::LineDown || cause == Cause::ReportedElsewhere;
+}
+
+}  // namespace
+
+void Core::enter(Time now, std::uint32_t i, State state, Cause cause) {
+    Tunnel& t = tunnels_[i];
+    Event event = event_of(EventKind::StateChanged, now, i);
+    event.to = state;
+    event.cause = cause;
+    const State before = t.state;
+    t.state = state;
+    t.cause = cause;
+    t.since = now;
+    if (t.diagnostic != Diagnostic::NoPath || state == State::Up || is_flap(cause)) {
+        t.diagnostic = diagnostic_of(cause);
+    }
+    send_soon(now, i);
+    if (state == State::Init) {
+        t.burst = std::max<std::uint8_t>(t.burst, 3);
+        emit(event);
+        return;
+    }
+    if (state == State::Up) went_up(now, i, event);
+    if (before == State::Up) went_down(now, i, cause);
+    want_interval(now, i);
+    emit(event);
+    tell_lines(now, t.group, i);
+    choose(now, t.group);
+}
+
+void Core::went_up(Time now, std::uint32_t i, Event& event) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    Group& g = groups_[t.group];
+    ++statistics_.ups;
+    if (t.was_up) event.outage = now - x.last_rx_before_down;
+    t.was_up = true;
+    t.restarted = false;
+    x.down_detected = 0;
+    x.restore.clean_since = now;
+    x.data_since = 0;
+    x.observed_left = 3;
+    x.tx_since_advance = 0;
+    if (g.first_up == 0) g.first_up = now;
+}
+
+void Core::went_down(Time now, std::uint32_t i, Cause cause) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    ++statistics_.downs;
+    x.last_rx_before_down = t.last_rx;
+    x.counter_before_down = t.window.highest;
+    x.down_detected = cause == Cause::DetectionExpired ? now : 0;
+    x.restart_unanswered(now);
+    t.suspect_rx = t.suspect_tx = t.degraded = false;
+    t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
+    const Group& g = groups_[t.group];
+    if (is_flap(cause)) x.restore.flap(config_.tuning, g.restore_us, now);
+    if (t.active) override_waits(now, t.group, static_cast<std::uint16_t>(1U << t.line));
+}
+
+// Anything that speaks against a line's being well starts the wait for its return again.
+void Core::trouble(Time now, std::uint32_t i) {
+    extras_[i].restore.clean_since = now;
+}
+
+void Core::set_suspect(Time now, std::uint32_t i, bool rx, bool suspect) {
+    Tunnel& t = tunnels_[i];
+    if (rx) {
+        t.suspect_rx = suspect;
+    } else {
+        t.suspect_tx = suspect;
+    }
+    trouble(now, i);
+    Event event = event_of(suspect ? EventKind::Suspect : EventKind::SuspectCleared, now, i);
+    event.value = rx ? 1 : 2;
+    emit(event);
+    choose(now, t.group);
+    if (suspect) send_soon(now, i);
+}
+
+Detection::Limits Core::limits_of(std::uint32_t i) const {
+    const Tunnel& t = tunnels_[i];
+    const TunnelExtra& x = extras_[i];
+    Detection::Limits limits = x.detection.limits(profile_of(t), config_.tuning, x.intervals.rx());
+    if (t.state != State::Up) {
+        // A peer that is not Up may be at its slow rate.
+        const Time slow = Time{profile_of(t).slow_us} * profile_of(t).multiplier * kMicrosecond;
+        limits.down = std::max(limits.down, slow);
+        limits.suspect = limits.down;
+    }
+    return limits;
+}
+
+void Core::check_detection(Time now, std::uint32_t i) {
+    Tunnel& t = tunnels_[i];
+    if ((t.state != State::Up && t.state != State::Init) || now < grace_until_) return;
+    const Detection::Limits limits = limits_of(i);
+    const Time silence = now - t.last_rx;
+    if (silence >= limits.down) {
+        enter(now, i, State::Down, Cause::DetectionExpired);
+    } else if (silence >= limits.suspect && !t.suspect_rx) {
+        set_suspect(now, i, true, true);
+    }
+}
+
+void Core::check_restore(Time now, std::uint32_t i) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    Restore& r = x.restore;
+    bool changed = false;
+    if (r.suppressed_since != kNever && !r.update_damping(config_.tuning, now)) changed = true;
+    if (r.pending && t.state == State::Up) {
+        if (t.suspect_rx || t.suspect_tx) trouble(now, i);
+        if (now >= r.due(config_.tuning, groups_[t.group].restore_us, now)) {
+            r.pending = false;
+            t.degraded = false;
+            changed = true;
+        }
+    }
+    if (changed) choose(now, t.group);
+}
+
+void Core::check_unanswered(Time now, std::uint32_t i) {
+    const Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    if (t.state == State::Up || t.state == State::AdminDown || !t.link_up || !t.peer.known()) {
+        return;
+    }
+    const std::uint32_t told = x.unanswered_told;
+    const std::uint32_t next = told == 0 ? 3 : told == 3 ? 10 : told == 10 ? 30 : told + 60;
+    if (now < x.unanswered_since + next * kSecond) return;
+    x.unanswered_told = next;
+    Event event = event_of(EventKind::Unanswered, now, i);
+    event.value = next;
+    emit(event);
+}
+
+// What this end would like the interval to be, by what the tunnel carries.
+void Core::want_interval(Time now, std::uint32_t i) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    const Profile& p = profile_of(t);
+    const bool up = t.state == State::Up;
+    const bool fast = !up || t.active || t.awake;
+    const std::uint32_t before = x.intervals.tx();
+    const bool polling = x.intervals.polling;
+    x.intervals.want(fast ? p.active_us : p.standby_us, up);
+    if (x.intervals.tx() < before || (x.intervals.polling && !polling)) send_soon(now, i);
+}
+
+std::uint32_t Core::tx_interval(Time now, std::uint32_t i) const {
+    const Tunnel& t = tunnels_[i];
+    const TunnelExtra& x = extras_[i];
+    const Profile& p = profile_of(t);
+    if (t.state == State::Up) {
+        const bool reprobe = t.suspect_rx && p.reprobes != 0;
+        return reprobe ? std::min(p.reprobe_us, x.intervals.tx()) : x.intervals.tx();
+    }
+    if (t.burst != 0) return config_.tuning.burst_us;
+    const bool idle = config_.role == Role::DistributionRouter &&
+                      now >= x.unanswered_since + Time{config_.tuning.idle_after_us} * kMicrosecond;
+    return idle ? std::max(config_.tuning.idle_us, p.slow_us) : p.slow_us;
+}
+
+void Core::schedule(Time now, std::uint32_t i) {
+    const Tunnel& t = tunnels_[i];
+    const TunnelExtra& x = extras_[i];
+    Time at = t.link_up && t.peer.known() ? t.next_tx : kNever;
+    if (t.state == State::Up || t.state == State::Init) {
+        const Detection::Limits limits = limits_of(i);
+        const Time next = t.last_rx + (t.suspect_rx ? limits.down : limits.suspect);
+        at = std::min(at, std::max(next, grace_until_));
+    }
+    if (x.restore.pending && t.state == State::Up) {
+        at = std::min(at, x.restore.due(config_.tuning, groups_[t.group].restore_us, now));
+    }
+    at = std::min(at, x.restore.damping_ends(config_.tuning, now));
+    if (x.probing.token != 0) at = std::min(at, x.probing.next);
+    wheel_.skip_to(now);
+    wheel_.set(i, at);
+}
+
+void Core::tunnel_due(Time now, std::uint32_t i) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    if (x.history.advance(now)) {
+        x.detection.decay(profile_of(t), config_.tuning, now);
+        check_quality(now, i);
+    }
+    check_detection(now, i);
+    check_restore(now, i);
+    check_unanswered(now, i);
+    if (now >= t.next_tx && t.link_up && t.peer.known()) send_keepalive(now, i);
+    if (x.probing.token != 0 && now >= x.probing.next) send_probe(now, i);
+    schedule(now, i);
+}
+
+Time Core::run(Time now, std::uint32_t budget) {
+    // A host that comes late has not read its packets either: nobody is silent until it has.
+    constexpr Time kLate = 200 * kMillisecond;
+    constexpr Time kGrace = 100 * kMillisecond;
+    const Time due = wheel_.next();
+    if (due != kNever && now > due + kLate) grace_until_ = now + kGrace;
+    for (; budget != 0; --budget) {
+        const std::uint32_t entry = wheel_.expire(now);
+        if (entry == TimerWheel::kNone) break;
+        if (entry < tunnels_.size()) {
+            tunnel_due(now, entry);
+        } else {
+            group_due(now, entry - static_cast<std::uint32_t>(tunnels_.size()));
+        }
+    }
+    return wheel_.next();
+}
+
+}  // namespace dr::liveness

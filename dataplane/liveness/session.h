@@ -1,0 +1,61 @@
+// The session's state machine and timer negotiation (RFC 5880 §6.2, §6.8), as pure functions.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "dataplane/liveness/engine.h"
+
+namespace dr::liveness {
+
+// The state after a keepalive that says `received` (RFC 5880 §6.8.6).
+constexpr State next_state(State own, State received) {
+    if (own == State::AdminDown) return own;
+    if (received == State::AdminDown) return State::Down;
+    switch (own) {
+        case State::Down:
+            if (received == State::Down) return State::Init;
+            return received == State::Init ? State::Up : State::Down;
+        case State::Init:
+            return received == State::Down ? State::Init : State::Up;
+        default:
+            return received == State::Down ? State::Down : State::Up;
+    }
+}
+
+// What one end wants and what it has been told, microseconds.
+struct Intervals {
+    std::uint32_t desired_tx = 0;    // in effect
+    std::uint32_t required_rx = 0;   // in effect
+    std::uint32_t wanted = 0;        // both, announced; not in effect where that waits for a Final
+    std::uint32_t peer_desired = 0;  // as last received
+    std::uint32_t peer_required = 0;
+    bool polling = false;
+
+    [[nodiscard]] std::uint32_t tx() const { return std::max(desired_tx, peer_required); }
+    [[nodiscard]] std::uint32_t rx() const { return std::max(required_rx, peer_desired); }
+
+    // A new wish. Sending faster and expecting less take effect at once; sending slower and
+    // expecting more only when the peer has confirmed that it knows (RFC 5880 §6.8.3).
+    void want(std::uint32_t interval, bool up) {
+        if (interval == wanted) return;
+        wanted = interval;
+        polling = up;
+        if (!up || interval < desired_tx) desired_tx = interval;
+        if (!up || interval > required_rx) required_rx = interval;
+    }
+    void final_received() {
+        polling = false;
+        desired_tx = required_rx = wanted;
+    }
+};
+
+// The interval before the next message: 75-100 % of it, 75-90 % when the peer gives up after one
+// (RFC 5880 §6.8.7). `random`: 16 random bits.
+constexpr Time jittered(std::uint32_t interval_us, std::uint8_t multiplier, std::uint16_t random) {
+    const Time span = multiplier == 1 ? 15 : 25;
+    const Time base = Time{interval_us} * 75 / 100;
+    return (base + Time{interval_us} * span * random / (100 * 65535ULL)) * kMicrosecond;
+}
+
+}  // namespace dr::liveness

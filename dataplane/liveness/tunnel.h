@@ -1,0 +1,154 @@
+// What the engine keeps of a tunnel and of a group. Internal to the engine.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+
+#include "dataplane/liveness/auth.h"
+#include "dataplane/liveness/choice.h"
+#include "dataplane/liveness/detection.h"
+#include "dataplane/liveness/quality.h"
+#include "dataplane/liveness/restore.h"
+#include "dataplane/liveness/session.h"
+
+namespace dr::liveness {
+
+inline constexpr std::uint32_t kNone = 0xffffffff;
+
+// Touched by every message.
+struct alignas(64) Tunnel {
+    std::array<MacKey, 2> rx_key;
+    MacKey tx_key;
+    std::uint64_t tx_salt;
+    std::uint64_t tx_counter;
+    std::uint64_t rx_salt;  // 0: none believed yet
+    ReplayWindow window;
+    Time last_rx;    // of a believed message; 0: none
+    Time newest_rx;  // of the keepalive that is echoed
+    Time next_tx;
+    Time since;  // of `state`
+    Endpoint peer;
+
+    std::uint32_t group;
+    std::uint32_t id;        // GRE key
+    std::uint32_t received;  // messages of rx_salt
+    std::uint32_t peer_tx_us;
+    std::uint32_t peer_received;  // its counts of ours, as last reported
+    std::uint32_t peer_highest;
+    std::uint32_t data_sent;  // by the peer, as of data_since
+    std::uint32_t data_received;
+
+    std::array<std::uint8_t, 2> key_number;
+    std::uint8_t key_count;
+    std::uint8_t tx_key_index;
+    std::uint8_t line;
+    std::uint8_t burst;  // messages of a fast exchange that are left
+    State state;
+    State peer_state;
+    Cause cause;
+    Diagnostic diagnostic;
+    ProfileId profile;
+    Admin admin;
+
+    bool used : 1;
+    bool link_up : 1;
+    bool roaming : 1;
+    bool was_up : 1;
+    bool active : 1;  // carries some class
+    bool awake : 1;   // stands by for one that is in trouble
+    bool suspect_rx : 1;
+    bool suspect_tx : 1;
+    bool degraded : 1;
+    bool final_owed : 1;
+    bool nat_known : 1;
+    bool nat : 1;
+    bool restarted : 1;  // the peer has a new salt, and has not been Up since
+    bool baseline : 1;   // peer_received and data counts are set
+};
+static_assert(sizeof(Tunnel) <= 256);
+
+// Touched now and then.
+struct TunnelExtra {
+    History history;
+    Smoothed smoothed;
+    Restore restore;
+    Detection detection;
+    Intervals intervals;
+
+    std::array<TunnelKey, 2> keys;
+    Endpoint configured_peer;
+    Endpoint local;
+    std::uint64_t user;
+
+    Time last_rx_before_down;  // for the outage, and to know a false down
+    std::uint64_t counter_before_down;
+    Time peer_advanced;     // when peer_highest last grew
+    Time tx_since_advance;  // the first message sent after that; 0: none
+    Time down_detected;     // 0: not down by silence
+    Time next_challenge_salt;
+    Time next_challenge_endpoint;
+    Time data_since;              // start of the current data window; 0: none yet
+    Time data_silent_since;       // 0: not silent
+    std::uint64_t data_counter;   // the peer's message that it started with
+    std::uint32_t data_messages;  // that came in it
+    std::uint32_t silent_sent;
+    Time data_second;  // start of the second in which loss is summed
+    std::uint32_t second_sent;
+    std::uint32_t second_received;
+    std::uint8_t bad_seconds;
+    Time data_note_until;
+    Time unanswered_since;
+    std::uint32_t unanswered_told;  // seconds
+    std::uint32_t adoptions;
+    std::uint8_t observed_left;  // messages that still carry the observed endpoint
+
+    Diagnostic peer_diagnostic;
+    std::uint8_t peer_multiplier;
+    std::uint16_t peer_policy_generation;
+    std::uint16_t peer_path_mtu;
+    std::uint16_t path_mtu;
+    std::array<std::uint8_t, kClasses> bad_history;   // bit 0: the latest second violated the class
+    std::array<std::uint8_t, kClasses> good_seconds;  // in a row, with margin
+    std::uint8_t violating;                           // bit c: class c
+
+    // Times that start with the tunnel.
+    void start(Time now) {
+        detection.decayed = now;
+        restart_unanswered(now);
+    }
+    void restart_unanswered(Time now) {
+        unanswered_since = now;
+        unanswered_told = 0;
+    }
+
+    struct Probing {
+        Endpoint to;
+        std::uint64_t token;
+        Time next;
+        std::uint16_t size;
+        std::uint8_t tries;
+    } probing;
+};
+static_assert(sizeof(TunnelExtra) <= 1024);
+
+struct Group {
+    std::array<std::uint32_t, kLines> tunnel;  // kNone: no such line
+    std::array<std::uint16_t, kClasses> eligible;
+    std::array<std::uint16_t, kClasses> peer_eligible;  // at a UR: what the DR said
+    std::uint64_t user;
+    Time first_up;  // 0: not yet
+    std::uint32_t policy;
+    std::uint32_t restore_us;
+    std::uint32_t move;  // kNone: not moving
+    std::uint16_t epoch;
+    std::uint16_t suspect;
+    std::uint16_t peer_epoch;
+    bool used : 1;
+    bool peer_epoch_known : 1;
+    bool peer_planned : 1;
+    bool published : 1;
+    bool waits_for_move : 1;
+};
+
+}  // namespace dr::liveness

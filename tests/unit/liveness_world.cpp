@@ -1,0 +1,178 @@
+#include "tests/unit/liveness_world.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace dr::liveness::test {
+
+namespace {
+
+template <typename F>
+bool later(const F& a, const F& b) {
+    return a.at != b.at ? a.at > b.at : a.order > b.order;
+}
+
+Endpoint endpoint(std::uint8_t last, std::uint16_t port) {
+    Endpoint e;
+    e.family = 4;
+    e.port = port;
+    e.address = {192, 0, 2, last};
+    return e;
+}
+
+}  // namespace
+
+Endpoint World::ur_endpoint(unsigned line) {
+    return endpoint(static_cast<std::uint8_t>(100 + line), 4754);
+}
+Endpoint World::dr_endpoint() {
+    return endpoint(1, 4754);
+}
+
+void End::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) {
+    ++sent;
+    const auto line =
+        static_cast<unsigned>(std::find(tunnels.begin(), tunnels.end(), tunnel) - tunnels.begin());
+    const unsigned number = line < tunnels.size() ? line : tunnel.value;
+    Packet packet{number,
+                  !is_dr,
+                  is_dr ? World::dr_endpoint() : world.ur_seen_as[number],
+                  {message.begin(), message.end()}};
+    if (world.tap) world.tap(packet);
+    const Path& path = is_dr ? world.down[number] : world.up[number];
+    // The network delivers to the UR only what goes to where it is now.
+    const bool lost = is_dr && to != world.ur_seen_as[number];
+    if (lost || path.cut || (path.drop && path.drop(packet))) return;
+    world.put({world.now + path.delay, 0, std::move(packet), false});
+}
+
+std::uint64_t End::random() {
+    std::uint64_t& s = world.random_state;
+    s ^= s << 13;
+    s ^= s >> 7;
+    s ^= s << 17;
+    return s;
+}
+
+unsigned End::count(EventKind kind) const {
+    return static_cast<unsigned>(std::count_if(events.begin(), events.end(),
+                                               [kind](const Event& e) { return e.kind == kind; }));
+}
+
+unsigned End::count_to(State state) const {
+    return static_cast<unsigned>(std::count_if(
+        events.begin(), events.end(),
+        [state](const Event& e) { return e.kind == EventKind::StateChanged && e.to == state; }));
+}
+
+World::World(Setup s) : setup(std::move(s)) {
+    for (unsigned line = 0; line < ur_seen_as.size(); ++line) ur_seen_as[line] = ur_endpoint(line);
+    start(dr);
+    start(ur);
+}
+
+TunnelConfig World::tunnel_config(const End& end, unsigned line) const {
+    TunnelConfig config;
+    config.group = end.group;
+    config.line = static_cast<std::uint8_t>(line);
+    config.id = 0x01000100 + line;
+    config.profile = setup.profile;
+    config.keys[0].number = 1;
+    config.keys[0].bytes.fill(static_cast<std::uint8_t>(line + 1));
+    config.roaming = end.is_dr;
+    if (!end.is_dr) {
+        config.peer = dr_endpoint();
+        config.local = ur_endpoint(line);
+    }
+    return config;
+}
+
+void World::start(End& end) {
+    Config config;
+    config.role = end.is_dr ? Role::DistributionRouter : Role::UserRouter;
+    config.seed = setup.seed + (end.is_dr ? 0 : 1);
+    config.tuning = setup.tuning;
+    std::string error;
+    end.engine = Engine::create(config, {setup.lines, 1, 1, 1}, end, &error);
+    if (end.engine == nullptr) std::abort();
+    Policy policy;
+    policy.klass[0].strict = setup.strict;
+    for (unsigned line = 0; line < setup.lines; ++line)
+        policy.klass[0].tier[line] = setup.tier[line];
+    end.engine->set_policy(now, 0, policy);
+    end.group = end.engine->add_group(now, {0, setup.restore_ms, 7});
+    end.tunnels.clear();
+    for (unsigned line = 0; line < setup.lines; ++line) {
+        end.tunnels.push_back(end.engine->add_tunnel(now, tunnel_config(end, line)));
+    }
+}
+
+void World::restart(bool the_dr) {
+    start(the_dr ? dr : ur);
+}
+
+void World::put(Flight flight) {
+    flight.order = order_++;
+    flights_.push_back(std::move(flight));
+    std::push_heap(flights_.begin(), flights_.end(), later<Flight>);
+}
+
+void World::deliver(const Flight& flight) {
+    End& end = flight.packet.to_dr ? dr : ur;
+    const unsigned line = flight.packet.line;
+    if (flight.data) {
+        ++end.data[end.tunnels[line].value].received;
+    } else {
+        end.engine->receive(now, end.tunnels[line], flight.packet.bytes, flight.packet.from);
+    }
+}
+
+void World::move_data() {
+    for (unsigned line = 0; line < setup.lines; ++line) {
+        if (traffic[line] == 0 || now < traffic_next[line]) continue;
+        traffic_next[line] = now + kSecond / traffic[line];
+        for (End* end : {&dr, &ur}) {
+            ++end->data[end->tunnels[line].value].sent;
+            const Path& path = end->is_dr ? down[line] : up[line];
+            if (path.cut || path.cut_data) continue;
+            put({now + path.delay, 0, {line, !end->is_dr, {}, {}}, true});
+        }
+    }
+}
+
+void World::run(Time duration) {
+    run_until([] { return false; }, duration);
+}
+
+bool World::run_until(const std::function<bool()>& done, Time most) {
+    const Time end = now + most;
+    while (now < end) {
+        if (done()) return true;
+        now += kMillisecond;
+        move_data();
+        while (!flights_.empty() && flights_.front().at <= now) {
+            std::pop_heap(flights_.begin(), flights_.end(), later<Flight>);
+            const Flight flight = std::move(flights_.back());
+            flights_.pop_back();
+            deliver(flight);
+        }
+        dr.engine->run(now);
+        ur.engine->run(now);
+    }
+    return done();
+}
+
+void World::inject(End& end, unsigned line, const std::vector<std::uint8_t>& bytes,
+                   const Endpoint& from) {
+    end.engine->receive(now, end.tunnels[line], bytes, from);
+}
+
+TunnelStatus World::status(const End& end, unsigned line) const {
+    return end.engine->status(now, end.tunnels[line]);
+}
+
+State World::state(const End& end, unsigned line) const {
+    return status(end, line).state;
+}
+
+}  // namespace dr::liveness::test

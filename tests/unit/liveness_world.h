@@ -1,0 +1,123 @@
+// Two ends of some tunnels on one virtual clock, with paths between them that tests bend.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/liveness/engine.h"
+
+namespace dr::liveness::test {
+
+struct Packet {
+    unsigned line = 0;
+    bool to_dr = false;
+    Endpoint from;  // as the receiver sees it
+    std::vector<std::uint8_t> bytes;
+};
+
+// One direction of a line.
+struct Path {
+    Time delay = 10 * kMillisecond;
+    bool cut = false;
+    bool cut_data = false;
+    std::function<bool(const Packet&)> drop;  // true: lost
+};
+
+struct World;
+
+// A host that records what its engine says.
+struct End final : Host {
+    End(World& w, bool dr_side) : world(w), is_dr(dr_side) {}
+    void send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) override;
+    void bind(TunnelRef tunnel, const Endpoint& peer) override { bound[tunnel.value] = peer; }
+    void choice(GroupRef, const Choice& c) override { choices.push_back(c); }
+    void event(const Event& e) override { events.push_back(e); }
+    DataCounters data_counters(TunnelRef tunnel) override { return data[tunnel.value]; }
+    void bucket_ages(GroupRef, std::span<std::uint32_t, kBuckets> out) override {
+        std::copy(ages.begin(), ages.end(), out.begin());
+    }
+    std::uint64_t random() override;
+
+    [[nodiscard]] unsigned count(EventKind kind) const;
+    [[nodiscard]] unsigned count_to(State state) const;
+    [[nodiscard]] std::uint16_t eligible(unsigned number = 0) const {
+        return choices.empty() ? std::uint16_t{0} : choices.back().eligible[number];
+    }
+
+    World& world;
+    bool is_dr;
+    std::unique_ptr<Engine> engine;
+    GroupRef group;
+    std::vector<TunnelRef> tunnels;
+    std::array<Endpoint, 16> bound{};
+    std::array<DataCounters, 16> data{};
+    std::array<std::uint32_t, kBuckets> ages{};
+    std::vector<Choice> choices;
+    std::vector<Event> events;
+    std::uint64_t sent = 0;
+};
+
+struct Setup {
+    unsigned lines = 2;
+    ProfileId profile = ProfileId::Fixed;
+    std::array<std::uint8_t, kLines> tier{0, 1, 2, 3};  // of class 0
+    std::uint32_t restore_ms = 60'000;
+    Tuning tuning;
+    std::uint64_t seed = 1;
+    bool strict = false;
+};
+
+struct World {
+    explicit World(Setup setup = {});
+
+    // Runs both ends and the paths for so long.
+    void run(Time duration);
+    // Runs until `done`, at most so long; whether it came true.
+    bool run_until(const std::function<bool()>& done, Time most);
+    // Data packets a second in each direction of a line, until changed.
+    void set_traffic(unsigned line, unsigned per_second) { traffic[line] = per_second; }
+    void cut(unsigned line, bool on = true) { down[line].cut = up[line].cut = on; }
+    // Starts an end anew, as after a crash.
+    void restart(bool the_dr);
+    // Hands a message to an end at once.
+    void inject(End& end, unsigned line, const std::vector<std::uint8_t>& bytes,
+                const Endpoint& from);
+    [[nodiscard]] State state(const End& end, unsigned line) const;
+    [[nodiscard]] TunnelStatus status(const End& end, unsigned line) const;
+    void start(End& end);
+    [[nodiscard]] TunnelConfig tunnel_config(const End& end, unsigned line) const;
+    static Endpoint ur_endpoint(unsigned line);
+    static Endpoint dr_endpoint();
+
+    Setup setup;
+    Time now = 1'000 * kSecond;
+    End dr{*this, true};
+    End ur{*this, false};
+    std::array<Path, 16> down;  // DR to UR
+    std::array<Path, 16> up;
+    std::array<Endpoint, 16> ur_seen_as;  // by the DR: what a NAT makes of it
+    std::array<unsigned, 16> traffic{};
+    std::array<Time, 16> traffic_next{};
+    std::function<void(const Packet&)> tap;  // sees each message as it is sent
+    std::uint64_t random_state = 88172645463325252ULL;
+
+  private:
+    struct Flight {
+        Time at;
+        std::uint64_t order;
+        Packet packet;
+        bool data;
+    };
+    friend struct End;
+    void put(Flight flight);
+    void deliver(const Flight& flight);
+    void move_data();
+    std::vector<Flight> flights_;  // a heap by time
+    std::uint64_t order_ = 0;
+};
+
+}  // namespace dr::liveness::test
