@@ -1,7 +1,17 @@
 """scripts/bench datapath: packets per second of one worker beside dpdk-testpmd io on the same ports.
 
-Interleaved rounds: while one of the pair is measured the other is stopped, so that both use the
-same core. A sample is thrown away when the polling thread got less than 97 % of its core.
+Source: net_pcap, infinite_rx. It copies each packet of a pcap into a fresh buffer, again and again;
+testpmd io on the same pcap is what that alone costs, and is printed beside ours. 65,536 distinct
+packets for up to 1,000 subscribers, a million for more; each subscriber is drawn equally often, in
+random order. Sink: net_null. The size of a packet is that of the plain one, before encapsulation.
+
+Interleaved rounds: while one of the pair is measured the other is stopped, so that both use the same
+core. A sample is thrown away when the polling thread got less than 97 % of its core. ratio is the
+median of the rounds' ratios; core_probe is the core's speed in nops per TSC cycle, of the moment.
+
+Each encapsulation and number of subscribers is provisioned once, through drcli, for all directions
+and packets; between them only the data plane starts anew, with another source. All cases take long:
+name one of each with --subscribers, --encapsulation, --direction and --packet to take them in turn.
 """
 
 import argparse
@@ -21,7 +31,6 @@ FORWARDED = {"downlink": ["forwarded.downlink"], "uplink": ["forwarded.uplink"],
 STAGES = ["receive", "parse", "lookup", "decapsulate", "steer", "encapsulate", "forward", "icmp",
           "transmit"]
 ATTEMPTS = 6
-WHOLE_CORE = 0.97
 SETTLE = 0.2  # seconds between waking a process and measuring it
 CPU = 1
 SUBSCRIBERS = [1, 1000, 100_000, 1_000_000]
@@ -51,8 +60,8 @@ def timed_share(pid: int, seconds: float, read) -> tuple[float, float]:
 
 
 class Sampler:
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    def __init__(self, seconds: float, least_share: float):
+        self.seconds, self.least_share = seconds, least_share
         self.rejected = 0
 
     def sample(self, process, read) -> float:
@@ -61,10 +70,10 @@ class Sampler:
             with Paused(process):
                 time.sleep(SETTLE)
                 rate, share = timed_share(process.pid, self.seconds, read)
-            if share >= WHOLE_CORE:
+            if share >= self.least_share:
                 return rate
             self.rejected += 1
-        raise SystemExit(f"bench: the polling thread never got {100 * WHOLE_CORE:.0f} % of its core in "
+        raise SystemExit(f"bench: the polling thread never got {100 * self.least_share:.0f} % of its core in "
                          f"{ATTEMPTS} tries (now {100 * share:.0f} %): the machine is too busy to "
                          "measure")
 
@@ -94,7 +103,7 @@ def compare(options, build: str, work: str, rx: str, distinct: int, dut: Dut, di
     Paused(dut.dataplane).__exit__()
     pmd = Testpmd(work, rx, CPU, distinct, options.huge)
     mine, reference, probes = [], [], []
-    sampler = Sampler(options.seconds)
+    sampler = Sampler(options.seconds, options.share)
     try:
         Paused(pmd.process).__exit__()
         pair = [(pmd.process, pmd.transmitted, reference), (dut.dataplane, ours, mine)]
@@ -195,6 +204,8 @@ def parse(arguments: list[str]):
     parser.add_argument("--no-stages", dest="stages", action="store_false")
     parser.add_argument("--no-huge", dest="huge", action="store_false",
                         help="small pages, for machines that have no huge ones; slower")
+    parser.add_argument("--share", type=float, default=0.97, help="of its core that the polling thread "
+                        "must have got, or the sample is thrown away (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 0.3 s, no stages")
     options = parser.parse_args(arguments)
     if options.quick:

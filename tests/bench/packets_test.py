@@ -27,7 +27,8 @@ class Packets(unittest.TestCase):
         with tempfile.TemporaryDirectory() as work:
             path = f"{work}/x.pcap"
             packets.make(path, "mixed", "gre", 4, 4, 500, "64", 1000)
-            data = open(path, "rb").read()[24:]
+            with open(path, "rb") as f:
+                data = f.read()[24:]
         frames, hosts, at = set(), set(), 0
         while at < len(data):
             length = int.from_bytes(data[at + 8:at + 12], "little")
