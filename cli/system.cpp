@@ -28,6 +28,25 @@ std::string dataplane_text(const SystemStatus& status) {
     return status.detail().empty() ? text : text + ": " + status.detail();
 }
 
+std::string memory_table(const SystemStatus& status) {
+    Table table({{"MEMORY"},
+                 {"USED", Align::Right},
+                 {"TAKEN", Align::Right},
+                 {"ROWS", Align::Right},
+                 {"CAPACITY", Align::Right}});
+    std::uint64_t used = 0;
+    for (const auto& one : status.memory()) {
+        const bool has_rows = one.capacity_rows() != 0;
+        used += one.bytes();
+        table.add({one.what(), bytes_text(one.bytes()),
+                   one.capacity_bytes() == 0 ? "-" : bytes_text(one.capacity_bytes()),
+                   has_rows ? std::to_string(one.rows()) : "-",
+                   has_rows ? std::to_string(one.capacity_rows()) : "-"});
+    }
+    table.add({"all", bytes_text(used), "-", "-", "-"});
+    return table.flush();
+}
+
 std::string show(const SystemStatus& status) {
     std::string text =
         key_values({{"drd version", status.version()},
@@ -50,11 +69,7 @@ std::string show(const SystemStatus& status) {
         text += '\n' + table.flush();
     }
     if (!status.memory().empty()) {
-        Table table({{"MEMORY"}, {"SIZE", Align::Right}});
-        for (const auto& one : status.memory()) {
-            table.add({one.what(), bytes_text(one.bytes())});
-        }
-        text += '\n' + table.flush();
+        text += '\n' + memory_table(status);
     }
     return text;
 }

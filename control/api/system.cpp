@@ -1,5 +1,6 @@
 #include "control/api/system.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "control/api/crud.h"
@@ -28,6 +29,19 @@ void fill_snapshot(const CountersMap& map, v1::CountersSnapshot& out) {
         static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
 }
 
+void fill_memory(const southbound::State& state, v1::SystemStatus& out) {
+    const std::size_t count = std::min<std::size_t>(state.memories, state.memory.size());
+    for (std::size_t i = 0; i < count; ++i) {
+        const southbound::Memory& from = state.memory[i];
+        auto& memory = *out.add_memory();
+        memory.set_what({from.name.data(), ::strnlen(from.name.data(), from.name.size())});
+        memory.set_bytes(from.bytes);
+        memory.set_capacity_bytes(from.capacity_bytes);
+        memory.set_rows(from.rows);
+        memory.set_capacity_rows(from.capacity_rows);
+    }
+}
+
 }  // namespace
 
 void SystemService::fill(v1::SystemStatus& out) {
@@ -54,11 +68,8 @@ void SystemService::fill(v1::SystemStatus& out) {
         if (!link.known) continue;
         row.set_installed(state.rows[t]);
         row.set_capacity(state.capacity[t]);
-        if (state.memory[t] == 0) continue;
-        auto& memory = *out.add_memory();
-        memory.set_what(southbound::kTableNames[t]);
-        memory.set_bytes(state.memory[t]);
     }
+    if (link.known) fill_memory(state, out);
 }
 
 grpc::Status SystemService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,

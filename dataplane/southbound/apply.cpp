@@ -147,6 +147,7 @@ void TableWriter::Core::apply_delete(const Plan& plan, const SubscriberChange& c
     if (subscriber.map != kNoRow) release_map(subscriber.map);
     --subscriber.policy->subscribers;
     digest[2] -= digest_of(view.digested);
+    body_bytes -= view.body.size();
     ids.erase(change.id);
     subscriber = {};
     open.subscribers.push_back(change.index);
@@ -164,7 +165,12 @@ bool TableWriter::Core::apply_upsert(const Plan& plan, const SubscriberChange& c
     subscriber.body = std::make_unique<std::uint8_t[]>(view.body.size());
     std::copy(view.body.begin(), view.body.end(), subscriber.body.get());
     digest[2] += digest_of(view.digested);
-    if (old != nullptr) digest[2] -= digest_of(view_of(old.get()).digested);
+    body_bytes += view.body.size();
+    if (old != nullptr) {
+        const SubscriberView replaced = view_of(old.get());
+        digest[2] -= digest_of(replaced.digested);
+        body_bytes -= replaced.body.size();
+    }
 
     const std::array<std::uint32_t, kMaxLines> slots = apply_tunnels(index, view, policy->shape);
     for (unsigned n = 0; n < kMaxLines; ++n) {
@@ -231,9 +237,11 @@ void TableWriter::Core::apply_keys(const SubscriberView& view, const PolicyShape
 
 // Most tunnels of a change keep their keys, and many tunnels never have any.
 void TableWriter::Core::set_key(std::uint32_t slot, const TunnelKeys& keys) {
+    // Rows beyond are as they were at start: not even read, so that their memory is not taken.
+    if (keys.number == 0 && slot >= keyed_slots) return;
     TunnelKeyRow& row = tables.tunnel_keys[slot];
-    if (keys.number == 0 && row.sequence.load(std::memory_order_relaxed) == 0) return;
     if (read_tunnel_key(row) == keys) return;
+    keyed_slots = std::max(keyed_slots, slot + 1);
     write_tunnel_key(row, keys);
     if (hooks.tunnel_key_changed) hooks.tunnel_key_changed(slot);
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -160,6 +161,16 @@ void CountersMemfd::settle() {
         }
     }
     zeroed_.clear();
+}
+
+// The kernel knows which pages workers have counted on.
+void CountersMemfd::report(State* state) const {
+    struct stat file {};
+    if (state->memories >= kMaxMemories || fstat(fd_, &file) != 0) return;
+    Memory& memory = state->memory[state->memories++];
+    copy_name(memory.name, "counters");
+    memory.bytes = static_cast<std::uint64_t>(file.st_blocks) * 512;
+    memory.capacity_bytes = bytes_;
 }
 
 }  // namespace dr::southbound

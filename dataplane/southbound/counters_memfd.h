@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dataplane/southbound/counters.h"
+#include "dataplane/southbound/protocol.h"
 
 namespace dr::southbound {
 
@@ -37,6 +38,9 @@ class CountersMemfd final {
     void zero_tunnel(std::uint32_t slot);
     // Some time after zero_tunnel(): microseconds are enough. Call it from the writer's loop.
     void settle();
+
+    // Adds "counters" to the memory of a State.
+    void report(State* state) const;
 
     [[nodiscard]] int fd() const { return fd_; }
     [[nodiscard]] std::size_t bytes() const { return bytes_; }

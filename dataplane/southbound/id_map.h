@@ -34,6 +34,7 @@ class IdMap final {
         --size_;
     }
     [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] std::size_t bytes() const { return entries_.capacity() * sizeof(Entry); }
 
   private:
     struct Entry {

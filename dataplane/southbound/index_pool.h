@@ -25,6 +25,7 @@ class IndexPool final {
         const std::uint32_t fresh = next_ < size_ ? size_ - next_ : 0;
         return fresh + static_cast<std::uint32_t>(free_.size());
     }
+    [[nodiscard]] std::size_t bytes() const { return free_.capacity() * sizeof(std::uint32_t); }
     // Indices below this one have been in use.
     [[nodiscard]] std::uint32_t high_water() const { return next_; }
 

@@ -17,6 +17,9 @@ class MapRuns final {
     void give_back(std::uint32_t base, unsigned classes);
 
     [[nodiscard]] std::uint32_t in_use() const { return in_use_; }
+    [[nodiscard]] std::size_t bytes() const {
+        return position_.capacity() * sizeof(std::uint32_t) + order_.capacity();
+    }
     [[nodiscard]] std::uint32_t high_water() const { return high_water_; }
 
   private:

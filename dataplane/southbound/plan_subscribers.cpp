@@ -262,8 +262,11 @@ Outcome TableWriter::Core::plan_map(Plan* plan, std::uint32_t policy, std::uint1
         return refuse(
             Status::Full, record,
             "maps: no room for another set of lines, capacity " + number(tables.capacity.maps));
+    if (target.makers.empty()) {
+        for (const Tiers& tiers : classes) target.makers.emplace_back(tiers);
+    }
     for (std::size_t c = 0; c < classes.size(); ++c)
-        tables.maps[map + static_cast<std::uint32_t>(c)] = make_bucket_map(classes[c], mask);
+        tables.maps[map + static_cast<std::uint32_t>(c)] = target.makers[c].make(mask);
     map_groups[map] = {policy, 0, mask, static_cast<std::uint8_t>(classes.size())};
     target.groups[mask] = map;
     return {};

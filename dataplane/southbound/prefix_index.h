@@ -28,6 +28,7 @@ class PrefixIndex final {
     // false: not there.
     bool erase(const IpPrefix& prefix, std::uint32_t index);
     [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] std::size_t bytes() const { return entries_.capacity() * sizeof(Entry); }
 
   private:
     struct Entry {

@@ -27,7 +27,7 @@
 
 namespace dr::southbound {
 
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 inline constexpr std::uint32_t kMaxMessage = 64 * 1024;  // bytes after the header
 inline constexpr std::uint32_t kMaxTxnBytes = 16 * 1024 * 1024;
 inline constexpr std::uint32_t kMaxTxnRecords = 65'536;
@@ -85,6 +85,18 @@ inline constexpr std::array<const char*, kTables> kTableNames{"pools",   "polici
                                                               "tunnels", "prefixes4", "prefixes6",
                                                               "maps",    "groups4",   "groups6"};
 
+// A part of the data plane's memory. Names are interfaces: "writer.*" is what only the table writer
+// uses, "counters" the counters memfd, all others what workers look up in.
+struct Memory {
+    std::array<char, 24> name;     // zero-padded
+    std::uint64_t bytes;           // in use, or in use before
+    std::uint64_t capacity_bytes;  // taken at start; 0: grows with use
+    std::uint32_t rows;            // in use; 0 with capacity 0: not made of rows
+    std::uint32_t capacity_rows;
+};
+static_assert(sizeof(Memory) == 48);
+inline constexpr std::size_t kMaxMemories = 24;
+
 struct Hello {
     std::uint32_t version;
     std::uint32_t role;          // kProvisioner or kReader
@@ -105,8 +117,9 @@ struct State {
     // Sum (mod 2^64) of record_digest() over the installed records of each kind: 0 pools, 1
     // policies, 2 subscribers.
     std::array<std::uint64_t, 3> digest;
-    std::array<std::uint64_t, kTables>
-        memory;  // bytes taken by each table; 0 where accounted under another
+    std::uint32_t memories;  // how many of `memory` count
+    std::uint32_t reserved;
+    std::array<Memory, kMaxMemories> memory;
 };
 inline constexpr std::uint32_t kStateDrain = 1;
 inline constexpr std::uint32_t kStateSynced = 2;

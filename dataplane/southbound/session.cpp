@@ -194,6 +194,7 @@ void Server::Core::answer_state(Client& client, Type type) {
     state.uuid = counters.uuid();
     std::string_view(DR_VERSION).copy(state.build.data(), state.build.size() - 1);
     writer.fill(&state);
+    counters.report(&state);
     answer(client, type, bytes_of(state));
 }
 

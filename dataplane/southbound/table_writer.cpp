@@ -10,18 +10,6 @@ namespace {
 // Target holds 28 bits of subscriber index, a tunnel row 24.
 constexpr std::uint32_t kMaxSubscriberRows = 1U << 24;
 
-template <typename Row>
-std::uint64_t used_bytes(const RowArray<Row>&, std::uint32_t rows) {
-    return std::uint64_t{rows} * sizeof(Row);
-}
-
-template <std::size_t Bytes>
-std::uint64_t used_bytes(const Lpm<Bytes>& lpm) {
-    constexpr std::uint64_t kRoot = std::uint64_t{4} << 24;
-    constexpr std::uint64_t kGroup = 1024 + 256;
-    return kRoot + lpm.groups_used() * kGroup;
-}
-
 constexpr std::size_t at(Table table) {
     return static_cast<std::size_t>(table);
 }
@@ -143,15 +131,7 @@ void TableWriter::fill(State* state) const {
     state->capacity = {kMaxPools,          kMaxPolicies,         t.capacity.subscribers,
                        t.capacity.tunnels, t.capacity.prefixes4, t.capacity.prefixes6,
                        t.capacity.maps,    t.capacity.groups4,   t.capacity.groups6};
-    state->memory = {};
-    const std::uint32_t indices = core_->subscriber_indices.high_water();
-    state->memory[at(Table::Subscribers)] =
-        used_bytes(t.subscribers, indices) + used_bytes(t.extra, indices);
-    state->memory[at(Table::Tunnels)] = used_bytes(t.tunnels, core_->tunnel_rows.high_water()) +
-                                        used_bytes(t.tunnel_of_slot, core_->highest_slot + 1);
-    state->memory[at(Table::Maps)] = used_bytes(t.maps, core_->map_runs.high_water());
-    state->memory[at(Table::Prefixes4)] = used_bytes(*t.lpm4);
-    state->memory[at(Table::Prefixes6)] = used_bytes(*t.lpm6);
+    core_->report_memory(state);
 }
 
 std::vector<Pool> TableWriter::pools() const {

@@ -115,6 +115,7 @@ struct PlannedPolicy {
     const PolicyChange* change{};                             // null: the policy stays as it is
     PolicyShape shape;                                        // when it changes
     std::unordered_map<std::uint16_t, std::uint32_t> groups;  // new maps, already filled
+    std::vector<BucketMaps> makers;                           // by class, once one is needed
 
     [[nodiscard]] const PolicyShape& final_shape() const {
         return change != nullptr ? shape : installed->shape;
@@ -236,6 +237,11 @@ struct TableWriter::Core {
     void clear_unused_slots(std::uint32_t index);
     bool refresh(std::uint32_t budget);
 
+    // memory_report.cpp
+    void report_memory(State* state) const;
+    [[nodiscard]] Memory records_memory() const;
+    [[nodiscard]] Memory keys_memory() const;
+
     [[nodiscard]] std::uint32_t owner_of(const IpPrefix& prefix) const;
     [[nodiscard]] bool holds(std::uint32_t index, const IpPrefix& prefix) const;
     [[nodiscard]] std::uint32_t live_subscribers() const {
@@ -262,11 +268,13 @@ struct TableWriter::Core {
     Batch open;
 
     std::array<std::uint64_t, 3> digest{};
+    std::uint64_t body_bytes{};  // of the subscribers' records
     std::uint64_t epoch{};
     std::uint64_t pools_generation{};
     std::uint64_t locals_generation{};
     std::uint32_t tunnels{};
     std::uint32_t highest_slot{};
+    std::uint32_t keyed_slots{};  // slots below may have had a key
     std::uint32_t plan_number{};
     std::uint32_t batch_number{};
     std::uint32_t mark = 1;

@@ -1,82 +1,137 @@
 #include "dataplane/tables/bucket_map.h"
 
-#include <unordered_map>
+#include <algorithm>
+#include <utility>
 
 namespace dr {
 
 namespace {
 
-constexpr unsigned kBuckets = 256;
-using Owners = std::array<std::uint8_t, kBuckets>;
+constexpr std::uint8_t kPending = 0xff;
 
-// One tier; lines are named by their position in it.
-class Apportionment final {
+}  // namespace
+
+// The orders are found rank by rank, for all buckets at once. What is left of the tier when the
+// first k lines of a bucket's order are taken away makes the buckets fall into groups; there are at
+// most 256 of them at each rank, whatever number of sets of lines the tier has. Which line each of
+// the 256 buckets goes to with only a group's lines differs from the group of the rank before, with
+// one line more, only where that line had it.
+class PreferenceOrders::Groups final {
   public:
-    explicit Apportionment(std::span<const WeightedLine> lines) : lines_(lines) {}
+    struct Group {
+        std::uint32_t left;  // bit n: the line at position n
+        std::array<std::uint8_t, kBuckets> owners;
+        std::array<std::uint32_t, kMaxLines> awarded;
+    };
 
-    // Position of the line that owns each bucket when only `eligible` positions may be used.
-    const Owners& owners(std::uint32_t eligible) {
-        const auto known = memo_.find(eligible);
-        if (known != memo_.end()) return known->second;
-        const std::uint32_t all = (1U << lines_.size()) - 1;
-        Owners result;
-        std::array<std::uint32_t, kMaxLines> awarded{};
-        std::array<bool, kBuckets> orphan{};
+    explicit Groups(std::uint32_t all) { left_.fill(all); }
+
+    // Fills rank `rank` of `orders`.
+    void advance(std::span<const WeightedLine> lines, unsigned rank, Orders* orders) {
+        std::vector<Group> next;
         for (unsigned b = 0; b < kBuckets; ++b) {
-            orphan[b] = true;
-            for (std::uint32_t set = all; set != eligible;) {
-                const std::uint8_t owner = owners(set)[b];
-                if ((eligible >> owner & 1U) != 0) {
-                    result[b] = owner;
-                    ++awarded[owner];
-                    orphan[b] = false;
-                    break;
-                }
-                set &= ~(1U << owner);
-            }
+            if (find(next, left_[b]) != nullptr) continue;
+            next.push_back(rank == 0 ? whole(left_[b]) : without_last(b, rank, *orders));
+            settle(lines, rank, &next.back(), orders);
         }
-        for (unsigned b = 0; b < kBuckets; ++b) {
-            if (!orphan[b]) continue;
-            result[b] = next(eligible, awarded);
-            ++awarded[result[b]];
-        }
-        return memo_.emplace(eligible, result).first->second;
+        for (unsigned b = 0; b < kBuckets; ++b) left_[b] &= ~(1U << (*orders)[b][rank]);
+        groups_ = std::move(next);
     }
 
   private:
+    static const Group* find(const std::vector<Group>& groups, std::uint32_t left) {
+        const auto found = std::find_if(groups.rbegin(), groups.rend(),
+                                        [left](const Group& g) { return g.left == left; });
+        return found == groups.rend() ? nullptr : &*found;
+    }
+    static Group whole(std::uint32_t all) {
+        Group group{all, {}, {}};
+        group.owners.fill(kPending);
+        return group;
+    }
+    // The group of bucket b: that of the rank before, without the line which the bucket took there.
+    [[nodiscard]] Group without_last(unsigned b, unsigned rank, const Orders& orders) const {
+        const std::uint8_t last = orders[b][rank - 1];
+        Group group = *find(groups_, left_[b] | 1U << last);
+        group.left = left_[b];
+        group.awarded[last] = 0;
+        for (unsigned c = 0; c < kBuckets; ++c) {
+            if (group.owners[c] != last) continue;
+            group.owners[c] = kPending;
+            for (unsigned r = 0; r < rank; ++r) {
+                const std::uint8_t line = orders[c][r];
+                if ((group.left >> line & 1U) == 0) continue;
+                group.owners[c] = line;
+                ++group.awarded[line];
+                break;
+            }
+        }
+        return group;
+    }
+    // Gives the group's own buckets their next line.
+    static void settle(std::span<const WeightedLine> lines, unsigned rank, Group* group,
+                       Orders* orders) {
+        for (unsigned b = 0; b < kBuckets; ++b) {
+            if (group->owners[b] != kPending) continue;
+            const std::uint8_t line = neediest(lines, *group);
+            group->owners[b] = line;
+            ++group->awarded[line];
+            (*orders)[b][rank] = line;
+        }
+    }
     // Webster: the greatest weight / (2 * awarded + 1); the lower position when equal.
-    [[nodiscard]] std::uint8_t next(std::uint32_t eligible,
-                                    const std::array<std::uint32_t, kMaxLines>& awarded) const {
+    static std::uint8_t neediest(std::span<const WeightedLine> lines, const Group& group) {
         unsigned best = kMaxLines;
-        for (unsigned i = 0; i < lines_.size(); ++i) {
-            if ((eligible >> i & 1U) == 0) continue;
-            if (best == kMaxLines || lines_[i].weight * (2 * awarded[best] + 1) >
-                                         lines_[best].weight * (2 * awarded[i] + 1))
+        for (unsigned i = 0; i < lines.size(); ++i) {
+            if ((group.left >> i & 1U) == 0) continue;
+            if (best == kMaxLines || lines[i].weight * (2 * group.awarded[best] + 1) >
+                                         lines[best].weight * (2 * group.awarded[i] + 1))
                 best = i;
         }
         return static_cast<std::uint8_t>(best);
     }
 
-    std::span<const WeightedLine> lines_;
-    std::unordered_map<std::uint32_t, Owners> memo_;
+    std::array<std::uint32_t, kBuckets> left_{};  // of the tier, by bucket
+    std::vector<Group> groups_;                   // of the latest rank
 };
 
-}  // namespace
+PreferenceOrders::PreferenceOrders(std::vector<WeightedLine> lines)
+    : lines_(std::move(lines)), groups_(std::make_unique<Groups>((1U << lines_.size()) - 1)) {}
 
-BucketMap make_bucket_map(const Tiers& tiers, std::uint16_t eligible) {
+PreferenceOrders::~PreferenceOrders() = default;
+PreferenceOrders::PreferenceOrders(PreferenceOrders&&) noexcept = default;
+
+std::uint8_t PreferenceOrders::first(unsigned bucket, std::uint32_t usable) {
+    for (unsigned rank = 0;; ++rank) {
+        if (rank == ranks_) groups_->advance(lines_, ranks_++, &orders_);
+        const std::uint8_t position = orders_[bucket][rank];
+        if ((usable >> position & 1U) != 0) return lines_[position].line;
+    }
+}
+
+BucketMaps::BucketMaps(const Tiers& tiers) {
+    tiers_.reserve(tiers.size());
+    for (const std::vector<WeightedLine>& tier : tiers) tiers_.emplace_back(tier);
+}
+
+BucketMap BucketMaps::make(std::uint16_t eligible) {
     BucketMap map;
     map.line.fill(BucketMap::kNone);
-    for (const std::vector<WeightedLine>& tier : tiers) {
+    for (PreferenceOrders& tier : tiers_) {
+        const std::span<const WeightedLine> lines = tier.lines();
         std::uint32_t usable = 0;
-        for (unsigned i = 0; i < tier.size(); ++i)
-            if ((eligible >> tier[i].line & 1U) != 0) usable |= 1U << i;
+        for (unsigned i = 0; i < lines.size(); ++i)
+            if ((eligible >> lines[i].line & 1U) != 0) usable |= 1U << i;
         if (usable == 0) continue;
-        Apportionment apportionment(tier);
-        const Owners& owners = apportionment.owners(usable);
-        for (unsigned b = 0; b < kBuckets; ++b) map.line[b] = tier[owners[b]].line;
+        for (unsigned b = 0; b < PreferenceOrders::kBuckets; ++b)
+            map.line[b] = tier.first(b, usable);
         return map;
     }
     return map;
+}
+
+BucketMap make_bucket_map(const Tiers& tiers, std::uint16_t eligible) {
+    return BucketMaps(tiers).make(eligible);
 }
 
 }  // namespace dr

@@ -2,7 +2,9 @@
 // Defined exactly in proto/TUNNEL.md §4; pure functions, used by dr-dataplane, urd and tests.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,5 +25,41 @@ using Tiers = std::vector<std::vector<WeightedLine>>;
 // that leaves the set moves only its own buckets. Every bucket is BucketMap::kNone when no line is
 // eligible.
 BucketMap make_bucket_map(const Tiers& tiers, std::uint16_t eligible);
+
+// Each bucket's order of preference of the lines of one tier (TUNNEL.md §4), found as far as it is
+// asked for. Lines are named by their position in the tier.
+class PreferenceOrders final {
+  public:
+    static constexpr unsigned kBuckets = 256;
+
+    explicit PreferenceOrders(std::vector<WeightedLine> lines);
+    ~PreferenceOrders();
+    PreferenceOrders(PreferenceOrders&&) noexcept;
+
+    [[nodiscard]] std::span<const WeightedLine> lines() const { return lines_; }
+    // The line number of the first in the bucket's order whose position is in `usable`, which has
+    // at least one of the tier.
+    [[nodiscard]] std::uint8_t first(unsigned bucket, std::uint32_t usable);
+
+  private:
+    using Orders = std::array<std::array<std::uint8_t, kMaxLines>, kBuckets>;
+    class Groups;
+
+    std::vector<WeightedLine> lines_;
+    Orders orders_{};
+    unsigned ranks_{};  // of orders_ that are known
+    std::unique_ptr<Groups> groups_;
+};
+
+// The maps of one class for many sets of eligible lines: what costs is done once for all of them.
+class BucketMaps final {
+  public:
+    explicit BucketMaps(const Tiers& tiers);
+    // As make_bucket_map().
+    [[nodiscard]] BucketMap make(std::uint16_t eligible);
+
+  private:
+    std::vector<PreferenceOrders> tiers_;
+};
 
 }  // namespace dr

@@ -269,10 +269,13 @@ std::uint32_t Lpm<Bytes>::groups_capacity() const {
 }
 
 template <std::size_t Bytes>
-std::size_t Lpm<Bytes>::memory_bytes() const {
+auto Lpm<Bytes>::memory() const -> Memory {
     const Writer& w = *writer_;
-    return w.root.size() + w.root_depths.size() + w.groups.size() + w.group_depths.size() +
-           w.prefixes.bytes() + (w.users.size() + w.free.capacity()) * sizeof(std::uint32_t);
+    constexpr std::size_t kGroupBytes = kGroupSize * sizeof(std::uint32_t);
+    const std::size_t always = w.root_depths.size() + w.prefixes.bytes() +
+                               (w.users.size() + w.free.capacity()) * sizeof(std::uint32_t);
+    return {w.root.size(), w.groups.size(), groups_used() * kGroupBytes,
+            always + w.group_depths.size(), always + std::size_t{groups_used()} * kGroupSize};
 }
 
 template class Lpm<4>;

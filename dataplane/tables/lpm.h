@@ -103,7 +103,12 @@ class Lpm final {
     [[nodiscard]] std::uint32_t size() const;         // prefixes
     [[nodiscard]] std::uint32_t groups_used() const;  // including those waiting to be reclaimed
     [[nodiscard]] std::uint32_t groups_capacity() const;
-    [[nodiscard]] std::size_t memory_bytes() const;  // resident when all of it is in use
+    // Bytes taken at start, and how many of them are in use now. What readers touch is apart from
+    // what only the writer does: depths, users of groups, the list of prefixes.
+    struct Memory {
+        std::size_t root, groups, groups_used, writer, writer_used;
+    };
+    [[nodiscard]] Memory memory() const;
 
   private:
     Lpm() = default;

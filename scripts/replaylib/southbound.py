@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 
-VERSION = 2
+VERSION = 3
 READER = 0
 
 HELLO, HELLO_REPLY, ERROR = 1, 2, 3
@@ -15,7 +15,7 @@ ADVANCE_GATE = 37
 
 _HEADER = struct.Struct("<IHH")
 _TABLES = 9
-_STATE = struct.Struct(f"<II16s32sQ{_TABLES}I{_TABLES}I3Q{_TABLES}Q")
+_STATE = struct.Struct(f"<II16s32sQ{_TABLES}I{_TABLES}I3QII{24 * 48}s")
 _RESULT = struct.Struct(f"<QIIQ{_TABLES}II160s")
 
 COUNTERS_MAGIC = 0x3172746E63726400

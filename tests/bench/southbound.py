@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 
-VERSION = 1
+VERSION = 3
 READER, PROVISIONER = 0, 1
 FORCE = 1
 MAX_OUTSTANDING = 4
@@ -42,7 +42,7 @@ def pool(number: int, raw: bytes, length: int) -> bytes:
 def policy(number: int, lines: str) -> bytes:
     """One class, one tier, equal weights."""
     records = b"".join(line_name(line) + struct.pack("<BBBB", 0, 0, 1, 0) for line in lines)
-    return message(UPSERT_POLICY, struct.pack("<II", number, len(lines)) + records)
+    return message(UPSERT_POLICY, struct.pack("<IHHHH", number, len(lines), 60, 0, 0) + records)
 
 
 def subscriber(number: int, seed: int, prefixes: list[tuple[bytes, int]],

@@ -19,7 +19,7 @@ import time
 
 import packets
 import southbound as sb
-from dut import Dut, HugePages, worker_cpu_time
+from dut import Dut, HugePages, pages_for_pair, stop, worker_cpu_time
 
 POOL4, POOL6 = bytes([100, 128, 0, 0]), bytes.fromhex("20010db8500000000000000000000000")
 MTU, OTHER_MTU = 1400, 1420
@@ -141,7 +141,8 @@ def with_a_whole_core(dut: Dut, view: sb.CountersView, work) -> tuple[float, lis
 def update_southbound(options, build: str, work: str) -> dict:
     rx = f"{work}/rx.pcap"
     write_packets(rx, options, keep_deleted=False)
-    dut = SouthboundDut(build, f"{work}/dut", rx, options.encapsulation, 4, options.subscribers)
+    dut = SouthboundDut(build, f"{work}/dut", rx, options.encapsulation, 4, options.subscribers,
+                        distinct=options.distinct)
     try:
         reader = sb.Client(dut.socket, sb.READER)
         view = reader.counters()
@@ -237,11 +238,6 @@ def load_figures(options, dut: Dut) -> dict:
             "memory": used}
 
 
-def stop(process) -> None:
-    process.send_signal(signal.SIGTERM)
-    process.wait(30)
-
-
 def restart(dut: Dut, attribute: str, name: str) -> float:
     """Seconds from the new start until everything is installed."""
     old = getattr(dut, attribute)
@@ -249,7 +245,9 @@ def restart(dut: Dut, attribute: str, name: str) -> float:
     dut.processes.remove(old)
     started = time.monotonic()
     setattr(dut, attribute, dut.start(name, old.args))
-    dut.drcli("system", "wait", "--timeout", "120s")
+    if name == "drd":
+        dut.uuid = ""  # the data plane is the same
+    dut.wait_for_sync()
     return time.monotonic() - started
 
 
@@ -275,7 +273,8 @@ def resync(options, dut: Dut) -> list[dict]:
 def with_drd(options, build: str, work: str, parts: list[str]) -> list[dict]:
     rx = f"{work}/rx.pcap"
     write_packets(rx, options, keep_deleted=True)
-    dut = Dut(build, f"{work}/dut", rx, options.encapsulation, 4, options.subscribers)
+    dut = Dut(build, f"{work}/dut", rx, options.encapsulation, 4, options.subscribers,
+              distinct=options.distinct)
     lines = []
     try:
         if "load" in parts:
@@ -328,7 +327,10 @@ def main(arguments: list[str], build: str) -> int:
             with open(options.json, "a", encoding="utf-8") as f:
                 f.write(line + "\n")
 
-    with HugePages(1024 + options.subscribers // 1000), \
+    # Off the worker's CPU, with all that is started but dr-dataplane.
+    os.sched_setaffinity(0, {0})
+    with HugePages(pages_for_pair(options.distinct, options.subscribers) +
+                   options.subscribers // 2000), \
             tempfile.TemporaryDirectory(prefix="dr-bench-") as work:
         if "update" in parts and "southbound" in paths:
             emit(update_southbound(options, build, f"{work}"))

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <map>
 #include <random>
 
 using namespace dr;
@@ -42,7 +43,78 @@ std::array<unsigned, kMaxLines> webster(const std::vector<WeightedLine>& tier, s
     return count;
 }
 
+// TUNNEL.md §4 to the letter.
+class Definition {
+  public:
+    explicit Definition(std::vector<WeightedLine> tier) : tier_(std::move(tier)) {}
+
+    // Position of the line that a bucket goes to.
+    unsigned walk(unsigned bucket, std::uint32_t eligible) {
+        std::uint32_t set = (1U << tier_.size()) - 1;
+        while ((eligible >> owner(set, bucket) & 1U) == 0) set &= ~(1U << owner(set, bucket));
+        return owner(set, bucket);
+    }
+
+  private:
+    static constexpr unsigned kReaches = 99;
+    // The line at which the walk for E = set ends before it reaches set itself.
+    unsigned walk_above(unsigned bucket, std::uint32_t wanted) {
+        std::uint32_t set = (1U << tier_.size()) - 1;
+        while (set != wanted) {
+            const unsigned line = owner(set, bucket);
+            if ((wanted >> line & 1U) != 0) return line;
+            set &= ~(1U << line);
+        }
+        return kReaches;
+    }
+    unsigned owner(std::uint32_t set, unsigned bucket) {
+        const auto known = owners_.find(set);
+        if (known != owners_.end()) return known->second[bucket];
+        std::array<unsigned, kMaxLines> count{};
+        std::array<unsigned, 256> owners{};
+        for (unsigned b = 0; b < 256; ++b) {
+            owners[b] = walk_above(b, set);
+            if (owners[b] != kReaches) ++count[owners[b]];
+        }
+        for (unsigned b = 0; b < 256; ++b) {
+            if (owners[b] != kReaches) continue;
+            unsigned best = kMaxLines;
+            for (unsigned i = 0; i < tier_.size(); ++i) {
+                if ((set >> i & 1U) == 0) continue;
+                if (best == kMaxLines || tier_[i].weight * (2 * count[best] + 1) >
+                                             tier_[best].weight * (2 * count[i] + 1))
+                    best = i;
+            }
+            owners[b] = best;
+            ++count[best];
+        }
+        return owners_.emplace(set, owners).first->second[bucket];
+    }
+
+    std::vector<WeightedLine> tier_;
+    std::map<std::uint32_t, std::array<unsigned, 256>> owners_;
+};
+
 }  // namespace
+
+TEST_CASE("the maps of one maker, in whatever order they are asked for, are the defined ones") {
+    std::mt19937 random(29);
+    for (const unsigned lines : {1U, 2U, 3U, 5U, 8U, 16U}) {
+        const std::vector<WeightedLine> tier = random_tier(random, lines);
+        Definition definition(tier);
+        BucketMaps maps({tier});
+        for (unsigned round = 0; round < 40; ++round) {
+            // Few lines left as often as many.
+            std::uint32_t set = 1U << random() % lines;
+            for (auto more = random() % lines; more > 0; --more) set |= 1U << random() % lines;
+            const BucketMap map = maps.make(static_cast<std::uint16_t>(set));
+            unsigned wrong = 0;
+            for (unsigned b = 0; b < 256; ++b)
+                wrong += map.line[b] == definition.walk(b, set) ? 0 : 1;
+            REQUIRE(wrong == 0);
+        }
+    }
+}
 
 TEST_CASE("weights that divide 256 are met exactly") {
     const auto count = shares(make_bucket_map({{{0, 3}, {1, 1}}}, 3));

@@ -214,6 +214,9 @@ TEST_CASE("Hello is answered with version, identity and an empty state") {
     CHECK(state.flags == 0);
     CHECK(state.rows[2] == 0);
     CHECK(state.capacity[2] == 64);
+    const Memory& last = state.memory[state.memories - 1];
+    CHECK(std::string(last.name.data()) == "counters");
+    CHECK(last.capacity_bytes == f.counters->bytes());
 }
 
 TEST_CASE("another protocol version is refused by a message that names both") {

@@ -351,4 +351,33 @@ TEST_CASE(
     CHECK(f.commit(Txn().put(PolicySpec{id, eight}).put(spec)).ok());
 }
 
+TEST_CASE("the memory of every table is reported, and grows with the rows in use") {
+    Fixture f;
+    const auto named = [&](const std::string& name) {
+        const State state = f.state();
+        for (const Memory& memory : std::span(state.memory).first(state.memories))
+            if (name == memory.name.data()) return memory;
+        FAIL("no memory named " << name);
+        return Memory{};
+    };
+    REQUIRE(f.commit(sites(1, 3)).ok());
+    const std::uint64_t records = named("writer.records").bytes;
+    REQUIRE(f.commit(sites(4, 13)).ok());
+    CHECK(named("subscribers").bytes == 14 * sizeof(SubscriberRow));
+    CHECK(named("subscribers").rows == 13);
+    CHECK(named("subscribers").capacity_rows == 64);
+    CHECK(named("tunnels").rows == 26);
+    CHECK(named("tunnels").bytes == 27 * sizeof(TunnelRow));
+    CHECK(named("tunnels").capacity_bytes >= 256 * sizeof(TunnelRow));
+    CHECK(named("lookup4.root").bytes == std::uint64_t{4} << 24);
+    // For 2001:db8::/32, of which the root takes 24 bits, and for what follows within it.
+    CHECK(named("lookup6.groups").bytes == 3 * 1024);
+    CHECK(named("writer.lookup6").rows == 13);
+    CHECK(named("writer.records").bytes > records);
+    CHECK(named("writer.keys").capacity_bytes == 0);
+    REQUIRE(f.commit(Txn().drop_subscriber(13)).ok());
+    CHECK(named("subscribers").rows == 12);
+    CHECK(named("subscribers").bytes == 14 * sizeof(SubscriberRow));
+}
+
 }  // namespace dr::southbound::test
