@@ -39,9 +39,10 @@ def pool(number: int, raw: bytes, length: int) -> bytes:
     return message(UPSERT_POOL, body)
 
 
-def policy(number: int, lines: str) -> bytes:
-    """One class, one tier, equal weights."""
-    records = b"".join(line_name(line) + struct.pack("<BBBB", 0, 0, 1, 0) for line in lines)
+def policy(number: int, lines: dict[str, int]) -> bytes:
+    """One class, one tier; lines: weight by name."""
+    records = b"".join(line_name(line) + struct.pack("<BBBB", 0, 0, weight, 0)
+                       for line, weight in lines.items())
     return message(UPSERT_POLICY, struct.pack("<IHHHH", number, len(lines), 60, 0, 0) + records)
 
 
