@@ -4,13 +4,15 @@
   load     drcli apply of all subscribers into an attached data plane, and what the tables take
   resync   a restart of drd, and one of dr-dataplane, until drd reports IN_SYNC again
 
-The worker polls on CPU 1; the table writer, and whatever feeds it, share CPU 0.
+The worker polls on CPU 1, and forwards in all parts. In `update` the table writer and what feeds it
+share CPU 0; elsewhere drcli and drd run where the kernel puts them.
 """
 
 import argparse
 import json
 import os
 import random
+import resource
 import signal
 import statistics
 import sys
@@ -19,7 +21,7 @@ import time
 
 import packets
 import southbound as sb
-from dut import Dut, HugePages, pages_for_pair, stop, worker_cpu_time
+from dut import Dut, HugePages, pages_for_pair, stop, thread_cpu_times, worker_cpu_time
 
 POOL4, POOL6 = bytes([100, 128, 0, 0]), bytes.fromhex("20010db8500000000000000000000000")
 MTU, OTHER_MTU = 1400, 1420
@@ -150,6 +152,7 @@ def policy_change_ms(dut: SouthboundDut) -> float:
 
 
 def update_southbound(options, build: str, work: str) -> dict:
+    os.sched_setaffinity(0, {0})  # what feeds the table writer keeps off the worker's CPU
     rx = f"{work}/rx.pcap"
     write_packets(rx, options, keep_deleted=False)
     dut = SouthboundDut(build, f"{work}/dut", rx, options.encapsulation, 4, options.subscribers,
@@ -246,6 +249,10 @@ def load_figures(options, dut: Dut) -> dict:
     return {"name": "tables.load", "subscribers": rows["subscribers"], "tunnels": rows["tunnels"],
             "seconds": round(dut.load_seconds, 1),
             "table_bytes_per_subscriber": round(tables / rows["subscribers"]),
+            "cpu_seconds": {"drcli": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime, 1),
+                            "drd": round(sum(thread_cpu_times(dut.drd.pid).values()), 1),
+                            "table_writer": round(thread_cpu_times(dut.dataplane.pid)[
+                                str(dut.dataplane.pid)], 1)},
             "rss_mib": memory_mib(dut.dataplane.pid), "drd_rss_mib": memory_mib(dut.drd.pid),
             "memory": used}
 
@@ -339,13 +346,12 @@ def main(arguments: list[str], build: str) -> int:
             with open(options.json, "a", encoding="utf-8") as f:
                 f.write(line + "\n")
 
-    # Off the worker's CPU, with all that is started but dr-dataplane.
-    os.sched_setaffinity(0, {0})
     with HugePages(pages_for_pair(options.distinct, options.subscribers) +
                    options.subscribers // 2000), \
             tempfile.TemporaryDirectory(prefix="dr-bench-") as work:
         if "update" in parts and "southbound" in paths:
-            emit(update_southbound(options, build, f"{work}"))
+            emit(update_southbound(options, build, work))
+            os.sched_setaffinity(0, range(os.cpu_count()))
         rest = [p for p in parts if p != "update" or "api" in paths]
         if rest:
             for result in with_drd(options, build, work, rest):
