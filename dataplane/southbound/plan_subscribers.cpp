@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <unordered_set>
 
 #include "dataplane/southbound/tunnel_row.h"
@@ -32,8 +33,8 @@ void for_each_group(const IpPrefix& prefix, F&& callback) {
 }
 
 // Waiting for a grace period is left to the rare transaction that finds a table full of rows that
-// are about to be free.
-constexpr unsigned kReclaimAttempts = 2000;
+// are about to be free. A worker that shares its core may be away for some milliseconds.
+constexpr std::chrono::milliseconds kReclaimPatience{50};
 
 }  // namespace
 
@@ -202,6 +203,17 @@ bool TableWriter::Core::groups_suffice(const Plan& plan, unsigned family_index) 
     return distinct.size() <= free;
 }
 
+template <typename Short>
+void TableWriter::Core::reclaim_while(Short&& is_short) {
+    if (!is_short()) return;
+    const auto deadline = std::chrono::steady_clock::now() + kReclaimPatience;
+    while (!batches.empty() && std::chrono::steady_clock::now() < deadline) {
+        sched_yield();
+        reclaim();
+        if (!is_short()) return;
+    }
+}
+
 Outcome TableWriter::Core::check_capacity(const Plan& plan) {
     const std::uint64_t final = std::uint64_t{live_subscribers()} + plan.new_subscribers;
     if (final > std::uint64_t{tables.capacity.subscribers} + plan.deleted_subscribers)
@@ -212,10 +224,7 @@ Outcome TableWriter::Core::check_capacity(const Plan& plan) {
         return plan.new_subscribers > subscriber_indices.available() ||
                plan.new_rows > tunnel_rows.available();
     };
-    for (unsigned i = 0; i < kReclaimAttempts && short_of_rows() && !batches.empty(); ++i) {
-        sched_yield();
-        reclaim();
-    }
+    reclaim_while(short_of_rows);
     if (plan.new_subscribers > subscriber_indices.available())
         return refuse(Status::Full, 0,
                       "subscribers: " + number(plan.new_subscribers) + " new, room for " +
@@ -253,11 +262,10 @@ Outcome TableWriter::Core::plan_map(Plan* plan, std::uint32_t policy, std::uint1
     if (target.groups.contains(mask)) return {};
     const std::vector<Tiers>& classes = target.final_shape().classes;
     std::uint32_t map = map_runs.take(static_cast<unsigned>(classes.size()));
-    for (unsigned i = 0; i < kReclaimAttempts && map == 0 && !batches.empty(); ++i) {
-        sched_yield();
-        reclaim();
-        map = map_runs.take(static_cast<unsigned>(classes.size()));
-    }
+    reclaim_while([&] {
+        if (map == 0) map = map_runs.take(static_cast<unsigned>(classes.size()));
+        return map == 0;
+    });
     if (map == 0)
         return refuse(
             Status::Full, record,

@@ -201,6 +201,9 @@ struct TableWriter::Core {
     void begin_loss();
     void note_loss(const Plan& plan, bool force);
     Outcome check_capacity(const Plan& plan);
+    // Waits for a grace period, within limits, while is_short() holds.
+    template <typename Short>
+    void reclaim_while(Short&& is_short);
     PlannedPolicy* planned(Plan* plan, std::uint32_t policy);
     PolicyShape shape_for(const PolicyView& view, const Policy* installed) const;
     bool groups_suffice(const Plan& plan, unsigned family_index) const;
