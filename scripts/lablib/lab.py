@@ -14,12 +14,14 @@ from .shell import LabError, run, wait_until
 
 
 class Lab:
-    def __init__(self, name, directory, *, sites=1, programs=None):
+    """`emulated=True` puts a link emulator into each line: `lab.line("a").set(loss=0.1)`."""
+
+    def __init__(self, name, directory, *, sites=1, programs=None, emulated=False):
         self.name = name
         self.directory = Path(directory)
         self.programs = programs or Programs()
         self.sites = [t.Site(n + 1) for n in range(sites)]
-        self.net = Network(name, self.sites)
+        self.net = Network(name, self.sites, emulated=self.directory if emulated else None)
         self.router = Router(self.programs, self.net["dr"], directory)
         self.urds = {}
         self.helpers = []  # servers and the like, ended with the lab
@@ -73,6 +75,10 @@ class Lab:
     def urd_status(self, site):
         return self.net[f"ur{site.number}"].run([self.programs.urd, "status"], check=False).stdout
 
+    def line(self, name, site=1):
+        """The link emulator of a site's line; "ab" is from the ISP to the UR, "ba" back."""
+        return self.net.lines[f"ur{site}", name]
+
     def processes(self):
         every = [self.router.drd, self.router.dataplane, *self.urds.values(), *self.helpers]
         return [p for p in every if p is not None]
@@ -115,13 +121,15 @@ class Lab:
 class temporary_lab:
     """`with temporary_lab(sites=2) as lab:` a lab of its own name, gone afterwards."""
 
-    def __init__(self, *, sites=1, bring_up=True):
+    def __init__(self, *, sites=1, bring_up=True, emulated=False):
         self.name = f"drt-{uuid.uuid4().hex[:6]}"
         self.sites = sites
         self.bring_up = bring_up
+        self.emulated = emulated
 
     def __enter__(self):
-        self.lab = Lab(self.name, tempfile.mkdtemp(prefix=self.name + "."), sites=self.sites)
+        self.lab = Lab(self.name, tempfile.mkdtemp(prefix=self.name + "."), sites=self.sites,
+                       emulated=self.emulated)
         try:
             if self.bring_up:
                 self.lab.bring_up()

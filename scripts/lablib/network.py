@@ -4,15 +4,22 @@ import os
 import signal
 
 from . import topology as t
+from .linkem import LinkEmulator
 from .netns import Namespace, cable, without_offloads
 from .shell import LabError, wait_until
 
 
 class Network:
-    """All namespaces of one lab, named PREFIX-NODE; `net["dr"]` is one of them."""
+    """All namespaces of one lab, named PREFIX-NODE; `net["dr"]` is one of them.
 
-    def __init__(self, prefix, sites):
+    With `emulated`, a directory for logs, each line of a UR passes through a link emulator:
+    `net.lines["ur1", "a"]` and so on, whose direction "ab" is from the ISP to the UR.
+    """
+
+    def __init__(self, prefix, sites, *, emulated=None):
         self.sites = sites
+        self.emulated = emulated
+        self.lines = {}
         self.nodes = {node: Namespace(f"{prefix}-{node}", node) for node in t.nodes(sites)}
 
     def __getitem__(self, node):
@@ -28,6 +35,9 @@ class Network:
             self._site(site)
 
     def delete(self):
+        for line in self.lines.values():
+            line.close()
+        self.lines = {}
         for namespace in self.nodes.values():
             if namespace.exists():
                 namespace.delete()
@@ -94,12 +104,24 @@ class Network:
                 isp.route("default", t.INET_IX6)
             isp.route("default", t.INET_IX4)
 
+    def _line(self, site, line):
+        """The access link of a line, from device ur1 of the ISP to device wan-a of the UR."""
+        isp, ur = self[f"isp{line}"], self[f"ur{site.number}"]
+        if self.emulated is None:
+            cable(isp, ur.node, ur, f"wan-{line}")
+            return
+        emulator = LinkEmulator(f"{ur.node}-{line}", isp, ur.node, ur, f"wan-{line}",
+                                directory=self.emulated, seed=site.number * 2 + (line == "b"))
+        self.lines[ur.node, line] = emulator
+        emulator.create_cables()
+        emulator.start()
+
     def _site(self, site):
         ur, lan = self[f"ur{site.number}"], self[f"lan{site.number}"]
         ur.forward()
         for line in ("a", "b"):
             isp = self[f"isp{line}"]
-            cable(isp, f"ur{site.number}", ur, f"wan-{line}")
+            self._line(site, line)
             theirs, ours = site.wan4(line)
             isp.addresses(f"ur{site.number}", f"{theirs}/24")
             ur.addresses(f"wan-{line}", f"{ours}/24")

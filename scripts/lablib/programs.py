@@ -27,6 +27,7 @@ class Programs:
         self.drd = self.build / "control" / "drd"
         self.drcli = self.build / "cli" / "drcli"
         self.urd = self.build / "ur" / "urd"
+        self.linkem = self.build / "tests" / "linkem" / "linkem"
 
     def missing(self):
         return [p for p in (self.dataplane, self.drd, self.drcli, self.urd) if not p.exists()]
