@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "cli/fast_json.h"
+
 namespace dr::cli {
 namespace {
 
@@ -88,6 +90,12 @@ std::string resource_name(const dr::v1::Resource& resource) {
 
 ParsedResource parse_resource(const std::string& text) {
     ParsedResource parsed;
+    if (read_plain_json(text, parsed.resource) &&
+        parsed.resource.kind_case() != dr::v1::Resource::KIND_NOT_SET) {
+        parsed.name = resource_name(parsed.resource);
+        return parsed;
+    }
+    parsed.resource.Clear();
     const auto status = JsonStringToMessage(text, &parsed.resource, JsonParseOptions{});
     if (!status.ok() && find_second_kind(text, parsed)) {
         return parsed;

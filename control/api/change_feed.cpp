@@ -28,9 +28,9 @@ void ChangeFeed::publish(const std::vector<CommittedChange>& changes) {
     std::erase_if(watchers_, [](const auto& w) { return w.expired(); });
     if (watchers_.empty()) return;
     for (const auto& change : changes) {
-        const auto* subscriber = std::get_if<v1::Subscriber>(&change.object);
+        const auto* subscriber = std::get_if<v1::Subscriber>(change.object.get());
         if (subscriber == nullptr) continue;
-        const Event event{change.deleted, std::make_shared<const v1::Subscriber>(*subscriber)};
+        const Event event{change.deleted, {change.object, subscriber}};
         for (const auto& weak : watchers_) {
             const auto watcher = weak.lock();
             if (!watcher) continue;

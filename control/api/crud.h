@@ -1,6 +1,7 @@
 // Create, get, list, update and delete are the same for each kind of object.
 #pragma once
 
+#include <stdexcept>
 #include <string>
 
 #include "control/api/status.h"
@@ -16,9 +17,9 @@ constexpr Kind kind_for() {
 
 template <typename T>
 grpc::Status change(Catalog& catalog, Request::Mode mode, const T& object, T* response) {
-    Result result = catalog.apply_one({mode, object});
+    const Result result = catalog.apply_one({mode, object});
     if (!result.failure.ok()) return to_status(result.failure);
-    if (response != nullptr) *response = std::get<T>(std::move(result.object));
+    if (response != nullptr) *response = std::get<T>(*result.object);
     return grpc::Status::OK;
 }
 
@@ -43,7 +44,7 @@ template <typename T, typename ListRequest, typename Add>
 grpc::Status list(Catalog& catalog, const ListRequest& request, Catalog::Query query,
                   std::string* next_page_token, const Add& add) {
     if (auto status = page_limit(request.page_size(), query.limit); !status.ok()) return status;
-    query.after = request.page_token();
+    query.token = request.page_token();
     query.name_prefix = request.name_prefix();
     Catalog::Page page = catalog.list(kind_for<T>(), query);
     for (auto& object : page.objects) *add() = std::get<T>(std::move(object));
@@ -51,13 +52,15 @@ grpc::Status list(Catalog& catalog, const ListRequest& request, Catalog::Query q
     return grpc::Status::OK;
 }
 
-// Runs a handler; what the store throws becomes UNAVAILABLE.
+// Runs a handler; what the store throws becomes UNAVAILABLE, a bad page token INVALID_ARGUMENT.
 template <typename Handler>
 grpc::Status guarded(const Handler& handler) {
     try {
         return handler();
     } catch (const StoreError& e) {
         return {grpc::StatusCode::UNAVAILABLE, e.what()};
+    } catch (const std::invalid_argument&) {
+        return invalid_argument("page_token", "is not one that this List has returned");
     }
 }
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <deque>
-#include <numeric>
+#include <mutex>
+#include <thread>
 #include <unordered_set>
 #include <utility>
 
@@ -15,6 +17,10 @@ namespace dr::control {
 namespace {
 
 constexpr int kMaxItems = 1000;  // of one message
+// Of one commit. The records of a transaction take up to six times the bytes of their messages, and
+// must fit the protocol's 16 MiB.
+constexpr std::size_t kMaxGroup = 8192;
+constexpr std::size_t kMaxGroupBytes = 2U << 20;
 constexpr std::size_t kMaxParked = 1U << 20;
 constexpr std::size_t kMaxAtomic = southbound::kMaxTxnRecords;
 
@@ -32,11 +38,6 @@ std::optional<Object> object_of(v1::Resource& resource) {
     return std::nullopt;
 }
 
-const char* word(Kind kind) {
-    if (kind == Kind::Pool) return "pool";
-    return kind == Kind::Policy ? "policy" : "subscriber";
-}
-
 v1::ApplyResult::Outcome to_outcome(Result::Outcome outcome) {
     switch (outcome) {
         case Result::Outcome::Created:
@@ -50,58 +51,120 @@ v1::ApplyResult::Outcome to_outcome(Result::Outcome outcome) {
     }
 }
 
+}  // namespace
+
+// An item of the stream; `object` is missing when the caller sent none.
+struct Item {
+    std::uint64_t ordinal = 0;
+    std::optional<Object> object;
+    std::size_t bytes = 0;
+};
+
+// From the thread that reads the stream to the one that applies, so that what came while a commit
+// was under way is committed together.
+class Intake {
+  public:
+    // Waits while much is waiting.
+    void put(std::vector<Item> items) {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return waiting_.size() < kMaxGroup || stopped_; });
+        std::move(items.begin(), items.end(), std::back_inserter(waiting_));
+        changed_.notify_all();
+    }
+    // Nothing more comes; `complete`: because the caller has sent all of it.
+    void close(bool complete) {
+        const std::lock_guard lock(mutex_);
+        closed_ = true;
+        complete_ = complete;
+        changed_.notify_all();
+    }
+    // Whoever takes has gone: nothing waits any more.
+    void stop() {
+        const std::lock_guard lock(mutex_);
+        stopped_ = true;
+        changed_.notify_all();
+    }
+    [[nodiscard]] bool complete() {
+        const std::lock_guard lock(mutex_);
+        return complete_;
+    }
+    [[nodiscard]] bool stopped() {
+        const std::lock_guard lock(mutex_);
+        return stopped_;
+    }
+    // What is waiting, as far as it fits one commit; nothing after the last.
+    std::vector<Item> take() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return !waiting_.empty() || closed_; });
+        std::vector<Item> group;
+        std::size_t bytes = 0;
+        while (!waiting_.empty() && group.size() < kMaxGroup && bytes < kMaxGroupBytes) {
+            bytes += waiting_.front().bytes;
+            group.push_back(std::move(waiting_.front()));
+            waiting_.pop_front();
+        }
+        changed_.notify_all();
+        return group;
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<Item> waiting_;
+    bool closed_ = false;
+    bool complete_ = false;
+    bool stopped_ = false;
+};
+
+namespace {
+
 // One stream: the results in order, and what is parked.
 class Session {
   public:
-    Session(Catalog& catalog, ResourcesService::Stream& stream)
-        : catalog_(catalog), stream_(stream) {}
+    Session(Catalog& catalog, ResourcesService::Stream& stream, bool atomic)
+        : catalog_(catalog), stream_(stream), atomic_(atomic) {}
 
-    grpc::Status take(v1::ApplyRequest& message, bool first) {
-        if (message.has_options() && !first)
-            return invalid_argument("options", "only the first message of a stream has options");
-        if (first) atomic_ = message.options().atomic();
-        if (message.items_size() > kMaxItems)
-            return invalid_argument("items", fmt::format("{} items; the limit is {} a message",
-                                                         message.items_size(), kMaxItems));
-        std::vector<Item> items;
-        for (auto& item : *message.mutable_items()) {
-            const std::size_t at = new_slot(item.ordinal());
-            auto object = object_of(*item.mutable_resource());
-            if (!object) {
+    grpc::Status take(std::vector<Item> items) {
+        std::vector<Placed> placed;
+        placed.reserve(items.size());
+        for (auto& item : items) {
+            const std::size_t at = new_slot(item.ordinal);
+            if (!item.object) {
                 refuse(at, "resource", "missing; a pool, a policy or a subscriber");
                 malformed_ = true;
                 continue;
             }
-            slot(at).result.set_resource(
-                fmt::format("{}/{}", word(kind_of(*object)), name_of_object(*object)));
-            items.push_back({at, {Request::Mode::Apply, std::move(*object)}});
+            slot(at).result.set_resource(fmt::format("{}/{}", kind_name(kind_of(*item.object)),
+                                                     name_of_object(*item.object)));
+            placed.push_back({at, {Request::Mode::Apply, *std::move(item.object)}});
         }
-        if (atomic_) {
-            std::move(items.begin(), items.end(), std::back_inserter(parked_));
-            if (parked_.size() > kMaxAtomic)
-                return {grpc::StatusCode::RESOURCE_EXHAUSTED,
-                        fmt::format("an atomic set is limited to {} objects", kMaxAtomic)};
-            return grpc::Status::OK;
+        if (!atomic_) {
+            apply_or_park(std::move(placed));
+            return flush();
         }
-        apply_or_park(std::move(items));
-        return flush();
+        std::move(placed.begin(), placed.end(), std::back_inserter(parked_));
+        if (parked_.size() > kMaxAtomic)
+            return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+                    fmt::format("an atomic set is limited to {} objects", kMaxAtomic)};
+        return grpc::Status::OK;
     }
 
     grpc::Status finish() {
-        if (atomic_)
+        if (atomic_) {
             apply_atomically();
-        else
-            for (std::size_t from = 0; from < parked_.size(); from += kMaxItems) {
-                const auto begin = parked_.begin() + static_cast<std::ptrdiff_t>(from);
-                const auto end = begin + static_cast<std::ptrdiff_t>(std::min<std::size_t>(
-                                             kMaxItems, parked_.size() - from));
-                apply({std::make_move_iterator(begin), std::make_move_iterator(end)}, false);
-            }
+            return flush();
+        }
+        for (std::size_t from = 0; from < parked_.size(); from += kMaxItems) {
+            const auto begin = parked_.begin() + static_cast<std::ptrdiff_t>(from);
+            const auto end = begin + static_cast<std::ptrdiff_t>(
+                                         std::min<std::size_t>(kMaxItems, parked_.size() - from));
+            apply({std::make_move_iterator(begin), std::make_move_iterator(end)}, false);
+        }
         return flush();
     }
 
   private:
-    struct Item {
+    struct Placed {
         std::size_t at;
         Request request;
     };
@@ -137,13 +200,19 @@ class Session {
         s.done = true;
         s.result.set_outcome(to_outcome(result.outcome));
         s.result.set_revision(
-            std::visit([](const auto& object) { return object.revision(); }, result.object));
+            std::visit([](const auto& object) { return object.revision(); }, *result.object));
+        if (kind_of(*result.object) != Kind::Subscriber) return;
+        for (const auto& tunnel : subscriber_in(*result.object).tunnels()) {
+            auto& applied = *s.result.add_tunnels();
+            applied.set_line(tunnel.line());
+            applied.set_id(tunnel.id());
+        }
     }
 
     // Once an object waits for what it refers to, later ones of its name wait behind it: the last
     // line of a name is what stays.
-    void apply_or_park(std::vector<Item> items) {
-        std::vector<Item> together;
+    void apply_or_park(std::vector<Placed> items) {
+        std::vector<Placed> together;
         std::unordered_set<std::string> names;
         const auto apply_these = [&] {
             apply(std::exchange(together, {}), true);
@@ -167,18 +236,17 @@ class Session {
         apply_these();
     }
 
-    void apply(std::vector<Item> items, bool may_park) {
+    void apply(std::vector<Placed> items, bool may_park) {
         if (items.empty()) return;
         std::vector<Request> requests;
         requests.reserve(items.size());
-        // A copy only where it may be needed again.
-        for (const auto& item : items) requests.push_back(item.request);
-        const auto results = catalog_.apply(std::move(requests));
+        for (auto& item : items) requests.push_back(std::move(item.request));
+        const auto results = catalog_.apply(requests);
         for (std::size_t i = 0; i < items.size(); ++i) {
             if (may_park && results[i].failure.only_references && !results[i].failure.ok() &&
                 parked_.size() < kMaxParked) {
                 parked_names_.insert(slot(items[i].at).result.resource());
-                parked_.push_back(std::move(items[i]));
+                parked_.push_back({items[i].at, std::move(requests[i])});
             } else {
                 answer(items[i].at, results[i]);
             }
@@ -192,13 +260,13 @@ class Session {
             return;
         }
         // What is referred to comes first, whatever the order in the stream.
-        std::stable_sort(parked_.begin(), parked_.end(), [](const Item& a, const Item& b) {
+        std::stable_sort(parked_.begin(), parked_.end(), [](const Placed& a, const Placed& b) {
             return kind_of(a.request.object) < kind_of(b.request.object);
         });
         std::vector<Request> requests;
         requests.reserve(parked_.size());
         for (auto& item : parked_) requests.push_back(std::move(item.request));
-        const auto results = catalog_.apply(std::move(requests), true);
+        const auto results = catalog_.apply(requests, true);
         for (std::size_t i = 0; i < parked_.size(); ++i) answer(parked_[i].at, results[i]);
     }
 
@@ -223,26 +291,68 @@ class Session {
 
     Catalog& catalog_;
     ResourcesService::Stream& stream_;
-    bool atomic_ = false;
+    bool atomic_;
     bool malformed_ = false;
     std::deque<Slot> slots_;
     std::size_t flushed_ = 0;
-    std::vector<Item> parked_;
+    std::vector<Placed> parked_;
     std::unordered_set<std::string> parked_names_;  // "subscriber/site-1"
 };
 
+// What is wrong with a message as a whole.
+grpc::Status check_message(const v1::ApplyRequest& message, bool first) {
+    if (message.has_options() && !first)
+        return invalid_argument("options", "only the first message of a stream has options");
+    if (message.items_size() > kMaxItems)
+        return invalid_argument("items", fmt::format("{} items; the limit is {} a message",
+                                                     message.items_size(), kMaxItems));
+    return grpc::Status::OK;
+}
+
+std::vector<Item> items_of(v1::ApplyRequest& message) {
+    std::vector<Item> items;
+    items.reserve(static_cast<std::size_t>(message.items_size()));
+    for (auto& item : *message.mutable_items()) {
+        const std::size_t bytes = item.ByteSizeLong();
+        items.push_back({item.ordinal(), object_of(*item.mutable_resource()), bytes});
+    }
+    return items;
+}
+
 }  // namespace
 
-grpc::Status ResourcesService::Apply(grpc::ServerContext* context, Stream* stream) {
+grpc::Status ResourcesService::apply(Stream& stream, bool atomic, Intake& intake) {
     return guarded([&] {
-        Session session(catalog_, *stream);
-        v1::ApplyRequest message;
-        for (bool first = true; stream->Read(&message); first = false)
-            if (auto status = session.take(message, first); !status.ok()) return status;
-        if (context->IsCancelled())
-            return grpc::Status(grpc::StatusCode::CANCELLED, "the client is gone");
-        return session.finish();
+        Session session(catalog_, stream, atomic);
+        for (;;) {
+            auto items = intake.take();
+            if (items.empty()) return intake.complete() ? session.finish() : grpc::Status::OK;
+            if (auto status = session.take(std::move(items)); !status.ok()) return status;
+        }
     });
+}
+
+grpc::Status ResourcesService::Apply(grpc::ServerContext* context, Stream* stream) {
+    v1::ApplyRequest message;
+    if (!stream->Read(&message)) return grpc::Status::OK;
+    const bool atomic = message.options().atomic();
+    Intake intake;
+    grpc::Status applied;
+    std::thread applier([&] {
+        applied = apply(*stream, atomic, intake);
+        intake.stop();
+    });
+    grpc::Status status;
+    for (bool first = true, more = true; more && status.ok() && !intake.stopped(); first = false) {
+        status = check_message(message, first);
+        if (status.ok()) intake.put(items_of(message));
+        more = status.ok() && stream->Read(&message);
+    }
+    intake.close(status.ok() && !context->IsCancelled());
+    applier.join();
+    if (status.ok() && context->IsCancelled())
+        return {grpc::StatusCode::CANCELLED, "the client is gone"};
+    return status.ok() ? applied : status;
 }
 
 }  // namespace dr::control

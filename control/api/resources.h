@@ -1,14 +1,16 @@
 // dr.v1.Resources: bulk provisioning.
 //
-// Each message is one commit of the store and one transaction of the data plane; 1000 items a
-// message is what makes it fast. An object that refers to something unknown is parked until the
-// client half-closes and judged then, so references may point forward. Results are answered in the
-// order of the items; those behind a parked one wait for it.
+// What has come is one commit of the store and one transaction of the data plane, up to some
+// thousands of items; many items a message is what makes it fast. An object that refers to
+// something unknown is parked until the client half-closes and judged then, so references may point
+// forward. Results are answered in the order of the items; those behind a parked one wait for it.
 #pragma once
 
 #include "control/api/status.h"
 
 namespace dr::control {
+
+class Intake;
 
 class ResourcesService final : public v1::Resources::Service {
   public:
@@ -18,6 +20,8 @@ class ResourcesService final : public v1::Resources::Service {
     grpc::Status Apply(grpc::ServerContext* context, Stream* stream) override;
 
   private:
+    grpc::Status apply(Stream& stream, bool atomic, Intake& intake);
+
     Catalog& catalog_;
 };
 

@@ -10,35 +10,47 @@ namespace {
 
 // Subscribers read at a time: each may have up to 16 tunnels.
 constexpr std::uint32_t kStep = 1000;
+// The work for one page, in subscribers read from the store; looking at an index entry is cheaper.
+constexpr std::uint64_t kMaxWork = 10'000;
+constexpr std::uint64_t kVisitsOfARead = 10;
 
 std::uint64_t steady_ns() {
     return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
-// A page token: the subscriber that the page before ended in, and its next tunnel.
-struct Token {
+}  // namespace
+
+// A page token: "CATALOG-TOKEN|SUBSCRIBER|TUNNEL", where the page begins in the list of subscribers
+// and with which tunnel of that subscriber. Another subscriber there begins with its first tunnel.
+struct TunnelsService::Token {
+    std::string list;
     std::string subscriber;
     int tunnel = 0;
 
-    [[nodiscard]] std::string text() const { return subscriber + "/" + std::to_string(tunnel); }
-    bool parse(const std::string& text) {
-        if (text.empty()) return true;
-        const std::size_t slash = text.rfind('/');
-        if (slash == std::string::npos) return false;
-        subscriber = text.substr(0, slash);
+    [[nodiscard]] std::string text() const {
+        return list + "|" + subscriber + "|" + std::to_string(tunnel);
+    }
+    static Token parse(const std::string& text) {
+        Token token;
+        if (text.empty()) return token;
+        const std::size_t first = text.find('|');
+        const std::size_t second = text.rfind('|');
+        if (first == second) throw std::invalid_argument("page token");
+        token.list = text.substr(0, first);
+        token.subscriber = text.substr(first + 1, second - first - 1);
         const char* end = text.data() + text.size();
-        const auto parsed = std::from_chars(text.data() + slash + 1, end, tunnel);
-        return parsed.ec == std::errc{} && parsed.ptr == end && tunnel >= 0;
+        const auto parsed = std::from_chars(text.data() + second + 1, end, token.tunnel);
+        if (parsed.ec != std::errc{} || parsed.ptr != end || token.tunnel < 0)
+            throw std::invalid_argument("page token");
+        return token;
+    }
+    [[nodiscard]] int start_in(const v1::Subscriber& s) const {
+        return s.name() == subscriber ? tunnel : 0;
     }
 };
 
-// Whether the page's token points behind the last tunnel of `s`.
-bool page_ends_with(const v1::ListTunnelsResponse& page, const v1::Subscriber& s) {
-    return page.next_page_token() == Token{s.name(), s.tunnels_size()}.text();
-}
-
 // Fills a page with the tunnels that match.
-class Page {
+class TunnelsService::Page {
   public:
     Page(const v1::ListTunnelsRequest& request, std::uint32_t limit, Link& link,
          v1::ListTunnelsResponse& response)
@@ -49,28 +61,37 @@ class Page {
           now_(steady_ns()),
           response_(response) {}
 
+    void go_on_at(const Token& token) { response_.set_next_page_token(token.text()); }
     [[nodiscard]] bool full() const { return response_.tunnels_size() >= limit_; }
 
     // The tunnels of `s` from number `from` on that match, as far as there is room. Returns the
     // number of the first one that was not looked at; the count of tunnels when all were.
     int add(const v1::Subscriber& s, int from = 0) {
+        const bool installed = status_.known && status_.state != LinkState::Absent &&
+                               s.revision() <= status_.installed_revision;
+        const auto state = installed ? v1::TunnelStatus::STATIC : v1::TunnelStatus::PENDING;
         int i = from;
         for (; i < s.tunnels_size() && !full(); ++i) {
             const auto& tunnel = s.tunnels(i);
-            if (!request_.line().empty() && tunnel.line() != request_.line()) continue;
-            if (request_.id() != 0 && tunnel.id() != request_.id()) continue;
+            if (!matches(tunnel, state)) continue;
             auto& out = *response_.add_tunnels();
             out.set_subscriber(s.name());
             *out.mutable_tunnel() = tunnel;
-            const bool installed = status_.known && status_.state != LinkState::Absent &&
-                                   s.revision() <= status_.installed_revision;
-            out.set_state(installed ? v1::TunnelStatus::STATIC : v1::TunnelStatus::PENDING);
+            out.set_state(state);
             if (counters_) add_counters(tunnel.id(), *out.mutable_counters());
         }
         return i;
     }
 
   private:
+    [[nodiscard]] bool matches(const v1::Tunnel& tunnel, v1::TunnelStatus::State state) const {
+        return (request_.line().empty() || tunnel.line() == request_.line()) &&
+               (request_.id() == 0 || tunnel.id() == request_.id()) &&
+               (request_.encapsulation() == v1::ENCAPSULATION_UNSPECIFIED ||
+                tunnel.encapsulation() == request_.encapsulation()) &&
+               (request_.state() == v1::TunnelStatus::STATE_UNSPECIFIED ||
+                state == request_.state());
+    }
     void add_counters(std::uint32_t id, v1::TunnelCounters& out) {
         const auto c = counters_->tunnel(id);
         out.set_downlink_packets(c.downlink_packets);
@@ -89,57 +110,68 @@ class Page {
     v1::ListTunnelsResponse& response_;
 };
 
-}  // namespace
+// Of one subscriber: the one that is named, or the one that has the tunnel id.
+grpc::Status TunnelsService::collect_one(const v1::ListTunnelsRequest& request, const Token& token,
+                                         Page& page) {
+    std::optional<v1::Subscriber> s;
+    if (request.id() != 0)
+        s = catalog_.subscriber_by_tunnel(request.id());
+    else if (auto found = catalog_.get(Kind::Subscriber, request.subscriber()))
+        s = std::get<v1::Subscriber>(std::move(*found));
+    else
+        return not_found("subscriber", request.subscriber());
+    if (!s || (!request.subscriber().empty() && s->name() != request.subscriber()))
+        return grpc::Status::OK;
+    const int next = page.add(*s, token.start_in(*s));
+    if (next < s->tunnels_size()) page.go_on_at({token.list, s->name(), next});
+    return grpc::Status::OK;
+}
 
-grpc::Status TunnelsService::collect(const v1::ListTunnelsRequest& request,
+grpc::Status TunnelsService::collect(const v1::ListTunnelsRequest& request, std::uint64_t max_work,
                                      v1::ListTunnelsResponse& response) {
     std::uint32_t limit = 0;
     if (auto status = page_limit(request.page_size(), limit); !status.ok()) return status;
-    Token token;
-    if (!token.parse(request.page_token()))
-        return invalid_argument("page_token", "is not one that a List has returned");
+    const Token token = Token::parse(request.page_token());
     Page page(request, limit, link_, response);
-    const auto take = [&](const v1::Subscriber& s, int from) {
-        const int next = page.add(s, from);
-        if (page.full()) response.set_next_page_token(Token{s.name(), next}.text());
-        return !page.full();
-    };
-    const bool one = !request.subscriber().empty() || request.id() != 0;
-    if (one || !token.subscriber.empty()) {
-        std::optional<v1::Subscriber> s;
-        if (request.id() != 0)
-            s = catalog_.subscriber_by_tunnel(request.id());
-        else if (auto found =
-                     catalog_.get(Kind::Subscriber, one ? request.subscriber() : token.subscriber))
-            s = std::get<v1::Subscriber>(std::move(*found));
-        if (!s && one && request.id() == 0) return not_found("subscriber", request.subscriber());
-        if (s && (request.subscriber().empty() || s->name() == request.subscriber())) {
-            const bool more = !take(*s, token.tunnel);
-            if (one && more && page_ends_with(response, *s)) response.clear_next_page_token();
-            if (one || more) return grpc::Status::OK;
-        }
-        if (one) return grpc::Status::OK;
-    }
+    if (!request.subscriber().empty() || request.id() != 0)
+        return collect_one(request, token, page);
     Catalog::Query query;
-    query.after = token.subscriber;
-    query.limit = std::min(limit, kStep);
-    for (;;) {
+    query.token = token.list;
+    query.name_prefix = request.name_prefix();
+    query.line = request.line();
+    if (!request.within().empty()) {
+        std::string error;
+        query.within = parse_prefix_or_address(request.within(), error);
+        if (!query.within) return invalid_argument("within", error);
+    }
+    std::uint64_t work = 0;
+    do {
+        query.limit = std::min(limit - static_cast<std::uint32_t>(response.tunnels_size()), kStep);
         const auto subscribers = catalog_.list(Kind::Subscriber, query);
         for (std::size_t i = 0; i < subscribers.objects.size(); ++i) {
             const auto& s = std::get<v1::Subscriber>(subscribers.objects[i]);
-            if (take(s, 0)) continue;
-            const bool last = i + 1 == subscribers.objects.size() && subscribers.next.empty();
-            if (last && page_ends_with(response, s)) response.clear_next_page_token();
+            const int next = page.add(s, token.start_in(s));
+            const bool all = next == s.tunnels_size();
+            if (!page.full()) continue;
+            if (!all)
+                page.go_on_at({subscribers.at[i], s.name(), next});
+            else if (i + 1 < subscribers.objects.size())
+                page.go_on_at({subscribers.at[i + 1], {}, 0});
+            else if (!subscribers.next.empty())
+                page.go_on_at({subscribers.next, {}, 0});
             return grpc::Status::OK;
         }
         if (subscribers.next.empty()) return grpc::Status::OK;
-        query.after = subscribers.next;
-    }
+        query.token = subscribers.next;
+        work += subscribers.read + subscribers.visited / kVisitsOfARead;
+    } while (work < max_work);
+    page.go_on_at({query.token, {}, 0});
+    return grpc::Status::OK;
 }
 
 grpc::Status TunnelsService::List(grpc::ServerContext*, const v1::ListTunnelsRequest* request,
                                   v1::ListTunnelsResponse* response) {
-    return guarded([&] { return collect(*request, *response); });
+    return guarded([&] { return collect(*request, kMaxWork, *response); });
 }
 
 grpc::Status TunnelsService::Watch(grpc::ServerContext* context,
@@ -149,7 +181,9 @@ grpc::Status TunnelsService::Watch(grpc::ServerContext* context,
         const auto interval = watch_interval(request->interval_ms());
         while (!context->IsCancelled()) {
             v1::ListTunnelsResponse response;
-            if (auto status = collect(request->filter(), response); !status.ok()) return status;
+            // All that match, however many do not: the next snapshot begins at the same place.
+            if (auto status = collect(request->filter(), UINT64_MAX, response); !status.ok())
+                return status;
             if (!writer->Write(response) || stopping_.wait_for(interval)) break;
         }
         return grpc::Status::OK;

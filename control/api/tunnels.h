@@ -16,7 +16,11 @@ class TunnelsService final : public v1::Tunnels::Service {
                        grpc::ServerWriter<v1::ListTunnelsResponse>*) override;
 
   private:
-    grpc::Status collect(const v1::ListTunnelsRequest& request, v1::ListTunnelsResponse& response);
+    struct Token;
+    class Page;
+    grpc::Status collect(const v1::ListTunnelsRequest& request, std::uint64_t max_work,
+                         v1::ListTunnelsResponse& response);
+    grpc::Status collect_one(const v1::ListTunnelsRequest& request, const Token& token, Page& page);
 
     Catalog& catalog_;
     Link& link_;

@@ -17,7 +17,6 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
-#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -31,6 +30,8 @@
 
 namespace dr::control {
 
+struct CheckedSubscriber;
+
 using Object = std::variant<v1::Pool, v1::Policy, v1::Subscriber>;  // in the order of Kind
 
 struct Request {
@@ -43,13 +44,13 @@ struct Request {
 struct Result {
     enum class Outcome { Refused, Created, Updated, Unchanged, Deleted };
     Outcome outcome = Outcome::Refused;
-    Failure failure;  // Refused
-    Object object;    // as stored (Deleted: as it was)
+    Failure failure;                       // Refused
+    std::shared_ptr<const Object> object;  // as stored (Deleted: as it was); null when Refused
 };
 
 struct CommittedChange {
     bool deleted = false;
-    Object object;
+    std::shared_ptr<const Object> object;
 };
 
 class Catalog {
@@ -65,10 +66,11 @@ class Catalog {
 
     // Applies the requests in order, each by itself; with `atomic` all or none (then a refusal
     // leaves the other results Refused with Code::Aborted). One commit of the store and, as long as
-    // nothing is refused, one transaction of the data plane. An atomic set is at most one
+    // nothing is refused, one transaction of the data plane. An atomic set is judged by what it
+    // leaves behind, so that subscribers may exchange prefixes in it, and is at most one
     // transaction of the data plane (65,536 objects, 16 MiB).
-    std::vector<Result> apply(std::vector<Request> requests, bool atomic = false);
-    Result apply_one(Request request);
+    std::vector<Result> apply(const std::vector<Request>& requests, bool atomic = false);
+    Result apply_one(const Request& request);
 
     std::optional<Object> get(Kind kind, const std::string& name);
     std::optional<v1::Subscriber> subscriber_by_id(std::uint32_t id);
@@ -90,18 +92,28 @@ class Catalog {
                                const std::function<void(store::Secrets&)>& change);
 
     struct Query {
-        std::string after;  // names greater than this
+        // Page::next or Page::at of an earlier page of the same query; empty: from the beginning.
+        std::string token;
         std::string name_prefix;
         std::string policy;            // subscribers only
-        std::optional<Prefix> within;  // subscribers only
+        std::string line;              // subscribers only: none whose policy has no tunnel on it
+        std::optional<Prefix> within;  // subscribers only: owning something that overlaps it
         std::uint32_t limit = 1000;    // objects
     };
     struct Page {
-        std::vector<Object> objects;  // by name
-        std::string next;             // `after` of the next page; empty: this was the last
+        std::vector<Object> objects;  // by name; with Query::within by address
+        std::vector<std::string> at;  // parallel: the token of a page that begins with this one
+        std::string next;             // of the next page; empty: this was the last
+        std::uint64_t visited = 0;    // entries of the index looked at
+        std::uint64_t read = 0;       // objects read from the store
     };
-    // A page ends early when its objects take more than 3 MiB, so that it fits gRPC's default
-    // message size.
+    // The work of one page is bounded, whatever the query and however much there is: entries
+    // visited, objects read. A page that reaches the bound ends early, maybe without any object,
+    // but with a token.
+    static constexpr std::uint64_t kMaxVisited = 100'000;
+    static constexpr std::uint64_t kMaxRead = 10'000;
+    // A page also ends early when its objects take more than 3 MiB, so that it fits gRPC's default
+    // message size. Throws std::invalid_argument when the token is none.
     Page list(Kind kind, const Query& query);
 
     Failure set_drain(bool drain);
@@ -133,21 +145,24 @@ class Catalog {
     struct Plan;
 
     void load();
-    Failure plan(Request& request, Plan& plan, Result& result);
-    Failure plan_pool(Request& request, Plan& plan, Result& result);
-    Failure plan_policy(Request& request, Plan& plan, Result& result);
-    Failure plan_subscriber(Request& request, Plan& plan, Result& result);
+    Failure plan(const Request& request, Plan& plan, Result& result);
+    Failure plan_pool(const Request& request, Plan& plan, Result& result);
+    Failure plan_policy(const Request& request, Plan& plan, Result& result);
+    Failure plan_subscriber(const Request& request, Plan& plan, Result& result);
     Failure plan_delete(const Object& object, Plan& plan, Result& result);
-    void judge_references(const v1::Subscriber& s, const std::vector<Prefix>& prefixes,
-                          const std::vector<Address>& ends, std::uint32_t id, Findings& findings);
+    void judge_references(const v1::Subscriber& s, const CheckedSubscriber& checked,
+                          std::uint32_t id, Findings& findings);
+    void keep_numbers(v1::Subscriber& s, const v1::Subscriber& before);
     void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
                            Findings& findings);
     void judge_ids(const v1::Subscriber& s, std::uint32_t id, Findings& findings);
     store::Secrets secrets_before(const Change& change, const Plan& plan);
     store::Secrets secrets_of(std::uint32_t subscriber_id);
-    bool assign_ids(Change& change);
+    bool assign_ids(v1::Subscriber& after, Change& change);
     void release_ids(const Change& change);
-    std::string endpoint_inside(const Prefix& prefix);
+    Failure find_subscriber(const std::string& name, const Plan& plan,
+                            std::shared_ptr<const Object>& found);
+    std::string end_inside(const Prefix& prefix);
     std::string name_of(std::uint32_t subscriber_id);
 
     void enter(Change change, Plan& plan);
@@ -155,12 +170,18 @@ class Catalog {
     void index_replace(const Change& change, bool forward);
     Installed install(const Plan& plan);
     Failure commit(Plan& plan);
-    void plan_all(std::vector<Request>& requests, std::vector<Result>& results, Plan& plan);
+    void plan_all(const std::vector<Request>& requests, std::vector<Result>& results, Plan& plan);
+    std::vector<Record> lift_prefixes(const std::vector<Request>& requests);
+    Record record_of(const v1::Subscriber& subscriber);
     static void fail_all(std::vector<Result>& results, const Failure& why);
-    std::vector<std::uint32_t> matching_ids(Kind kind, const Query& query);
-    void apply_batch(std::vector<Request>& requests, std::vector<Result>& results);
-    void apply_singly(std::vector<Request>& requests, std::vector<Result>& results);
-    void apply_atomic(std::vector<Request>& requests, std::vector<Result>& results);
+    struct Found;
+    Found find_by_name(Kind kind, const Query& query, Page& page);
+    Found find_by_address(const Query& query, Page& page);
+    bool read_into(Page& page, Kind kind, const Query& query, std::uint32_t id,
+                   const std::string& token);
+    void apply_batch(const std::vector<Request>& requests, std::vector<Result>& results);
+    void apply_singly(const std::vector<Request>& requests, std::vector<Result>& results);
+    void apply_atomic(const std::vector<Request>& requests, std::vector<Result>& results);
 
     Store& store_;
     Installer* installer_ = nullptr;

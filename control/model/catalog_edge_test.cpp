@@ -65,7 +65,7 @@ TEST_CASE("a tunnel id that was named in a refused set is not handed to others")
             site("s" + std::to_string(i), "203.0.113." + std::to_string(8 * i) + "/29", kEnds));
         INFO(result.failure.message);
         REQUIRE(result.outcome == Outcome::Created);
-        CHECK(std::get<v1::Subscriber>(result.object).tunnels(0).id() == 0x01000000 + i);
+        CHECK(std::get<v1::Subscriber>(*result.object).tunnels(0).id() == 0x01000000 + i);
     }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -15,8 +16,10 @@ struct Catalog::Change {
     Kind kind{};
     std::uint32_t id = 0;
     std::size_t request = 0;
-    std::optional<Object> before;
-    std::optional<Object> after;  // absent: deleted
+    std::shared_ptr<const Object> before;  // null: created
+    std::shared_ptr<const Object> after;   // null: deleted
+    // Of a subscriber in `after`, without its keys.
+    Record record;
     // Tunnel ids that the change takes: of slots never used before, and of slots that rested.
     std::vector<std::uint32_t> taken;
     std::vector<std::uint32_t> reused;
@@ -48,6 +51,14 @@ inline Kind kind_of(const Object& object) {
     return static_cast<Kind>(object.index());
 }
 
+inline const v1::Subscriber& subscriber_in(const Object& object) {
+    return std::get<v1::Subscriber>(object);
+}
+
+inline Failure make_failure(Code code, std::string message) {
+    return {code, std::move(message), {}, false};
+}
+
 inline const std::string& name_of_object(const Object& object) {
     return std::visit([](const auto& o) -> const std::string& { return o.name(); }, object);
 }
@@ -55,7 +66,15 @@ inline const std::string& name_of_object(const Object& object) {
 // "pool", "policy", "subscriber".
 const char* kind_name(Kind kind);
 
-// A serialized object of `kind`. Throws StoreError when the bytes are no such object.
+// Whether the mode and the asked-for revision (0: any) agree with what is stored (null: nothing).
+Failure check_presence(Request::Mode mode, Kind kind, const std::string& name, std::int64_t asked,
+                       const std::int64_t* stored);
+
+// Whether two objects in canonical form are the same.
+bool same_bytes(const google::protobuf::MessageLite& a, const google::protobuf::MessageLite& b);
+
+// Read a serialized object of `kind`. Throw StoreError when the bytes are no such object.
+void parse_into(google::protobuf::MessageLite& message, Kind kind, std::string_view bytes);
 Object parse_object(Kind kind, std::string_view bytes);
 
 }  // namespace dr::control

@@ -1,5 +1,7 @@
 #include "control/model/index.h"
 
+#include <cstring>
+
 #include "control/southbound/records.h"
 
 namespace dr::control {
@@ -16,6 +18,14 @@ std::size_t row(southbound::Table table) {
 Prefix prefix_of(const std::string& canonical) {
     std::string error;
     return parse_prefix(canonical, error).value();
+}
+
+std::array<Address, 2> ends_of(const southbound::TunnelRecord& tunnel) {
+    return {Address{tunnel.family, tunnel.local}, Address{tunnel.family, tunnel.remote}};
+}
+
+std::string_view line_of(const southbound::TunnelRecord& tunnel) {
+    return {tunnel.line.data(), ::strnlen(tunnel.line.data(), tunnel.line.size())};
 }
 
 constexpr std::size_t kPools = static_cast<std::size_t>(Kind::Pool);
@@ -70,39 +80,87 @@ void Index::remove_policy(std::string_view name) {
     --rows_[row(southbound::Table::Policies)];
 }
 
-void Index::count(const v1::Subscriber& subscriber, bool add) {
+void Index::count(std::string_view policy_name, const Record& record, bool add) {
     const std::uint64_t one = add ? 1 : ~std::uint64_t{0};
-    PolicyEntry& policy = policies_.find(subscriber.policy())->second;
+    PolicyEntry& policy = policies_.find(policy_name)->second;
     policy.subscribers += one;
-    for (const auto& tunnel : subscriber.tunnels())
-        if ((policy.lines[tunnel.line()] += one) == 0) policy.lines.erase(tunnel.line());
     rows_[row(southbound::Table::Subscribers)] += one;
-    rows_[row(southbound::Table::Tunnels)] +=
-        one * static_cast<std::uint64_t>(subscriber.tunnels_size());
-    for (const auto& text : subscriber.prefixes())
-        rows_[row(text.find(':') == std::string::npos ? southbound::Table::Prefixes4
-                                                      : southbound::Table::Prefixes6)] += one;
-}
-
-void Index::put_subscriber(const v1::Subscriber& subscriber) {
-    const std::uint32_t policy = policies_.find(subscriber.policy())->second.id;
-    const std::uint64_t digest = digest_of(subscriber_record(subscriber, policy));
-    subscribers_[subscriber.name()] = {subscriber.id(), policy, digest};
-    digest_[kSubscribers] += digest;
-    for (const auto& text : subscriber.prefixes()) {
-        const Prefix prefix = prefix_of(text);
-        ranges_[prefix.address] = {subscriber.id(), prefix.length};
+    const SubscriberView view(record);
+    for (std::size_t i = 0; i < view.prefixes(); ++i)
+        rows_[row(view.prefix(i).family == 4 ? southbound::Table::Prefixes4
+                                             : southbound::Table::Prefixes6)] += one;
+    for (std::size_t i = 0; i < view.tunnels(); ++i) {
+        const southbound::TunnelRecord tunnel = view.tunnel(i);
+        const std::string_view line = line_of(tunnel);
+        auto at = policy.lines.find(line);
+        if (at == policy.lines.end()) at = policy.lines.emplace(line, 0).first;
+        if ((at->second += one) == 0) policy.lines.erase(at);
+        rows_[row(southbound::Table::Tunnels)] += one;
     }
-    count(subscriber, true);
 }
 
-void Index::remove_subscriber(const v1::Subscriber& subscriber) {
-    const auto at = subscribers_.find(subscriber.name());
+void Index::add_end(const Address& end, std::uint32_t subscriber) {
+    if (end.bytes == Address{}.bytes) return;  // to be learned
+    EndCount& entry = ends_[end];
+    ++entry.count;
+    entry.subscriber = subscriber;
+}
+
+void Index::remove_end(const Address& end, std::uint32_t subscriber) {
+    const auto at = ends_.find(end);
+    if (at == ends_.end()) return;
+    if (--at->second.count == 0)
+        ends_.erase(at);
+    else if (at->second.subscriber == subscriber)
+        at->second.subscriber = 0;
+}
+
+void Index::put_subscriber(std::string_view name, std::string_view policy, const Record& record) {
+    const SubscriberView view(record);
+    const std::uint64_t digest = digest_of(record);
+    subscribers_[std::string(name)] = {view.id(), view.policy(), digest};
+    digest_[kSubscribers] += digest;
+    lower_prefixes(record);
+    for (std::size_t i = 0; i < view.tunnels(); ++i)
+        for (const Address& end : ends_of(view.tunnel(i))) add_end(end, view.id());
+    count(policy, record, true);
+}
+
+void Index::remove_subscriber(std::string_view name, std::string_view policy,
+                              const Record& record) {
+    const auto at = subscribers_.find(name);
     if (at == subscribers_.end()) return;
     digest_[kSubscribers] -= at->second.digest;
     subscribers_.erase(at);
-    for (const auto& text : subscriber.prefixes()) ranges_.erase(prefix_of(text).address);
-    count(subscriber, false);
+    const SubscriberView view(record);
+    lift_prefixes(record);
+    for (std::size_t i = 0; i < view.tunnels(); ++i)
+        for (const Address& end : ends_of(view.tunnel(i))) remove_end(end, view.id());
+    count(policy, record, false);
+}
+
+void Index::lift_prefixes(const Record& record) {
+    const SubscriberView view(record);
+    for (std::size_t i = 0; i < view.prefixes(); ++i) {
+        const southbound::PrefixRecord prefix = view.prefix(i);
+        const auto at = ranges_.find(Address{prefix.family, prefix.address});
+        if (at != ranges_.end() && at->second.subscriber == view.id()) ranges_.erase(at);
+    }
+}
+
+void Index::lower_prefixes(const Record& record) {
+    const SubscriberView view(record);
+    for (std::size_t i = 0; i < view.prefixes(); ++i) {
+        const southbound::PrefixRecord prefix = view.prefix(i);
+        ranges_.insert_or_assign(Address{prefix.family, prefix.address},
+                                 Range{view.id(), prefix.length});
+    }
+}
+
+std::optional<Index::End> Index::end_inside(const Prefix& prefix) const {
+    const auto at = ends_.lower_bound(prefix.address);
+    if (at == ends_.end() || !prefix.contains(at->first)) return std::nullopt;
+    return End{at->first, at->second.count, at->second.subscriber};
 }
 
 const PoolEntry* Index::pool_containing(const Prefix& prefix) const {
@@ -146,17 +204,6 @@ std::optional<Index::Owner> Index::inside_but_not(const Prefix& outer, const Pre
         at = ranges_.upper_bound(inner->last());
     }
     return std::nullopt;
-}
-
-std::unordered_set<std::uint32_t> Index::owners_within(const Prefix& prefix) const {
-    std::unordered_set<std::uint32_t> owners;
-    auto at = ranges_.upper_bound(prefix.address);
-    if (at != ranges_.begin()) --at;
-    const Address last = prefix.last();
-    for (; at != ranges_.end() && at->first <= last; ++at)
-        if (Prefix{at->first, at->second.length}.overlaps(prefix))
-            owners.insert(at->second.subscriber);
-    return owners;
 }
 
 }  // namespace dr::control

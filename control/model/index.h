@@ -1,10 +1,14 @@
 // The catalog's memory: what is needed to judge a request without reading the store. For each
 // subscriber its name, id, policy and digest; for each prefix its owner, in an ordered map over
-// address ranges; pools and policies whole; counts of what refers to what; row counts and digests
-// as the data plane computes them.
+// address ranges; each tunnel end, counted; pools and policies whole; counts of what refers to
+// what; row counts and digests as the data plane computes them. What there is a million of stands
+// in B-trees: a third of the memory of a node for each, and no pointer to an entry outlives a
+// change.
 //
 // Not thread-safe: the catalog locks.
 #pragma once
+
+#include <absl/container/btree_map.h>
 
 #include <array>
 #include <cstdint>
@@ -12,10 +16,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
-#include <utility>
+#include <vector>
 
 #include "control/model/address.h"
+#include "control/southbound/records.h"
 #include "control/store/store.h"
 #include "dataplane/southbound/protocol.h"
 #include "dr/v1/resource.pb.h"
@@ -32,7 +36,7 @@ struct PolicyEntry {
     std::uint32_t id = 0;
     v1::Policy object;
     std::uint64_t subscribers = 0;               // that name this policy
-    std::map<std::string, std::uint64_t> lines;  // line -> tunnels that use it under this policy
+    std::map<std::string, std::uint64_t, std::less<>> lines;  // line -> tunnels that use it under this policy
     [[nodiscard]] bool has_line(std::string_view line) const;
 };
 
@@ -46,13 +50,14 @@ class Index {
   public:
     template <typename Entry>
     using ByName = std::map<std::string, Entry, std::less<>>;
+    using Subscribers = absl::btree_map<std::string, SubscriberEntry, std::less<>>;
 
     [[nodiscard]] const ByName<PoolEntry>& pools() const { return pools_; }
     [[nodiscard]] const ByName<PolicyEntry>& policies() const { return policies_; }
-    [[nodiscard]] const ByName<SubscriberEntry>& subscribers() const { return subscribers_; }
+    [[nodiscard]] const Subscribers& subscribers() const { return subscribers_; }
 
-    template <typename Entry>
-    static const Entry* find(const ByName<Entry>& map, std::string_view name) {
+    template <typename Map>
+    static const typename Map::mapped_type* find(const Map& map, std::string_view name) {
         const auto at = map.find(name);
         return at == map.end() ? nullptr : &at->second;
     }
@@ -62,10 +67,14 @@ class Index {
     // A policy that exists keeps its counts.
     void put_policy(std::uint32_t id, const v1::Policy& policy);
     void remove_policy(std::string_view name);
-    // The subscriber is canonical, its policy exists, its prefixes are free.
-
-    void put_subscriber(const v1::Subscriber& subscriber);
-    void remove_subscriber(const v1::Subscriber& subscriber);
+    // The policy exists, the record names its id, and the record's prefixes are free.
+    void put_subscriber(std::string_view name, std::string_view policy, const Record& record);
+    // `policy` and `record` as they were put.
+    void remove_subscriber(std::string_view name, std::string_view policy, const Record& record);
+    // Frees the prefixes of a subscriber that is judged anew together with others, except for what
+    // belongs to another meanwhile; and takes them again. Nothing else of it changes.
+    void lift_prefixes(const Record& record);
+    void lower_prefixes(const Record& record);
 
     // The pool that contains / overlaps the prefix, other than the one named `except`.
     [[nodiscard]] const PoolEntry* pool_containing(const Prefix& prefix) const;
@@ -82,8 +91,23 @@ class Index {
     // A subscriber's prefix inside `outer` but not inside `inner`.
     [[nodiscard]] std::optional<Owner> inside_but_not(const Prefix& outer,
                                                       const Prefix* inner) const;
-    // Ids of the subscribers that own something that overlaps `prefix`.
-    [[nodiscard]] std::unordered_set<std::uint32_t> owners_within(const Prefix& prefix) const;
+    // The subscribers' prefixes that overlap `prefix`, in order of address, from the first one
+    // whose address is `from` or above, until `visit` returns false.
+    template <typename Visit>
+    void each_within(const Prefix& prefix, const Address& from, const Visit& visit) const {
+        auto at = ranges_.upper_bound(prefix.address);
+        if (at != ranges_.begin() && !overlaps(*--at, prefix)) ++at;
+        if (at != ranges_.end() && at->first < from) at = ranges_.lower_bound(from);
+        for (; at != ranges_.end() && overlaps(*at, prefix); ++at)
+            if (!visit(Owner{{at->first, at->second.length}, at->second.subscriber})) return;
+    }
+    // A tunnel end inside `prefix`.
+    struct End {
+        Address address;
+        std::uint32_t count;       // tunnel ends that have it
+        std::uint32_t subscriber;  // one of theirs; 0 when that is not known any more
+    };
+    [[nodiscard]] std::optional<End> end_inside(const Prefix& prefix) const;
 
     // Desired rows of pools, policies, subscribers, tunnels, prefixes4, prefixes6.
     [[nodiscard]] const std::array<std::uint64_t, southbound::kTables>& rows() const {
@@ -97,13 +121,25 @@ class Index {
         std::uint32_t subscriber;
         std::uint8_t length;
     };
-    void count(const v1::Subscriber& subscriber, bool add);
+    struct EndCount {
+        std::uint32_t count = 0;
+        std::uint32_t subscriber = 0;
+    };
+    using Ranges = absl::btree_map<Address, Range>;
+
+    static bool overlaps(const Ranges::value_type& range, const Prefix& prefix) {
+        return Prefix{range.first, range.second.length}.overlaps(prefix);
+    }
+    void count(std::string_view policy, const Record& record, bool add);
+    void add_end(const Address& end, std::uint32_t subscriber);
+    void remove_end(const Address& end, std::uint32_t subscriber);
 
     ByName<PoolEntry> pools_;
     std::map<Address, std::string> pools_by_address_;
     ByName<PolicyEntry> policies_;
-    ByName<SubscriberEntry> subscribers_;
-    std::map<Address, Range> ranges_;  // by first address; disjoint
+    Subscribers subscribers_;
+    Ranges ranges_;  // by first address; disjoint
+    absl::btree_map<Address, EndCount> ends_;
     std::array<std::uint64_t, southbound::kTables> rows_{};
     std::array<std::uint64_t, kKinds> digest_{};
 };

@@ -45,7 +45,7 @@ struct Fixture {
         const Result result = apply(json);
         INFO(result.failure.message);
         REQUIRE(result.failure.ok());
-        return std::get<v1::Subscriber>(result.object);
+        return std::get<v1::Subscriber>(*result.object);
     }
     store::TunnelKeys keys(int tunnel) {
         const auto site = catalog->site("s");
@@ -105,7 +105,7 @@ TEST_CASE("a rotation makes a new key and keeps the one before") {
     const std::string first = f.keys(0).key();
     const Result result = f.catalog->rotate_keys("s");
     REQUIRE(result.outcome == Outcome::Updated);
-    const auto after = std::get<v1::Subscriber>(result.object);
+    const auto after = std::get<v1::Subscriber>(*result.object);
     CHECK(after.tunnels(0).key_number() == 2);
     CHECK(after.tunnels(1).key_number() == 0);
     CHECK(after.revision() > before.revision());

@@ -65,7 +65,7 @@ std::uint32_t effective_mtu(const v1::Tunnel& tunnel) {
     return 1500 - tunnel_overhead(ipv6, tunnel.encapsulation());
 }
 
-std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id) {
+Record pool_record(const v1::Pool& pool, std::uint32_t id) {
     const Prefix prefix = canonical_prefix(pool.prefix());
     sb::PoolRecord r{};
     r.id = id;
@@ -78,7 +78,7 @@ std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id) {
     return out;
 }
 
-std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t id) {
+Record policy_record(const v1::Policy& policy, std::uint32_t id) {
     std::vector<std::uint8_t> out;
     sb::PolicyRecord head{};
     head.id = id;
@@ -103,8 +103,11 @@ std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t 
     return out;
 }
 
-std::vector<std::uint8_t> subscriber_record(const v1::Subscriber& s, std::uint32_t policy_id) {
-    std::vector<std::uint8_t> out;
+Record subscriber_record(const v1::Subscriber& s, std::uint32_t policy_id) {
+    Record out;
+    out.reserve(sizeof(sb::SubscriberRecord) +
+                static_cast<std::size_t>(s.prefixes_size()) * sizeof(sb::PrefixRecord) +
+                static_cast<std::size_t>(s.tunnels_size()) * sizeof(sb::TunnelRecord));
     append(out, sb::SubscriberRecord{s.id(), policy_id, s.hash_seed(),
                                      static_cast<std::uint16_t>(s.prefixes_size()),
                                      static_cast<std::uint16_t>(s.tunnels_size())});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -13,14 +14,44 @@ namespace dr::control {
 
 // Bodies of UpsertPool, UpsertPolicy, UpsertSubscriber. The objects are in the canonical form that
 // check.h produces and were accepted by the catalog; `id` is drd's stable id.
-std::vector<std::uint8_t> pool_record(const v1::Pool& pool, std::uint32_t id);
-std::vector<std::uint8_t> policy_record(const v1::Policy& policy, std::uint32_t id);
-std::vector<std::uint8_t> subscriber_record(const v1::Subscriber& subscriber,
-                                            std::uint32_t policy_id);
+using Record = std::vector<std::uint8_t>;
+Record pool_record(const v1::Pool& pool, std::uint32_t id);
+Record policy_record(const v1::Policy& policy, std::uint32_t id);
+Record subscriber_record(const v1::Subscriber& subscriber, std::uint32_t policy_id);
 // The KeyRecords that end the record of a subscriber with keepalives; record_digest() does not
 // cover them. Throws StoreError when a key is missing.
-void append_keys(std::vector<std::uint8_t>& record, const v1::Subscriber& subscriber,
-                 const store::Secrets& secrets);
+void append_keys(Record& record, const v1::Subscriber& subscriber, const store::Secrets& secrets);
+
+// Reads what subscriber_record() has made, which outlives it.
+class SubscriberView {
+  public:
+    explicit SubscriberView(const Record& record)
+        : record_(record), head_(at<southbound::SubscriberRecord>(0)) {}
+
+    [[nodiscard]] std::uint32_t id() const { return head_.id; }
+    [[nodiscard]] std::uint32_t policy() const { return head_.policy; }
+    [[nodiscard]] std::size_t prefixes() const { return head_.prefixes; }
+    [[nodiscard]] std::size_t tunnels() const { return head_.tunnels; }
+    [[nodiscard]] southbound::PrefixRecord prefix(std::size_t i) const {
+        return at<southbound::PrefixRecord>(sizeof head_ + i * sizeof(southbound::PrefixRecord));
+    }
+    [[nodiscard]] southbound::TunnelRecord tunnel(std::size_t i) const {
+        return at<southbound::TunnelRecord>(sizeof head_ +
+                                            prefixes() * sizeof(southbound::PrefixRecord) +
+                                            i * sizeof(southbound::TunnelRecord));
+    }
+
+  private:
+    template <typename T>
+    [[nodiscard]] T at(std::size_t offset) const {
+        T value;
+        std::memcpy(&value, record_.data() + offset, sizeof value);
+        return value;
+    }
+
+    const Record& record_;
+    southbound::SubscriberRecord head_;
+};
 
 // The effective MTU of a tunnel: as configured, or the default for its encapsulation.
 std::uint32_t effective_mtu(const v1::Tunnel& tunnel);
