@@ -39,9 +39,8 @@ Failure check_presence(Request::Mode mode, Kind kind, const std::string& name, s
                   asked)
             : fmt::format("revision {} is asked for, but the stored one is {}; get it again", asked,
                           *stored);
-    Failure failure = make_failure(Code::Aborted, fmt::format("{}: {}", object, why));
-    failure.violations.push_back({fmt::format("{}.revision", kind_name(kind)), why});
-    return failure;
+    const std::string field = fmt::format("{}.revision", kind_name(kind));
+    return {Code::Aborted, fmt::format("{}: {}", field, why), {{field, why}}, false};
 }
 
 bool same_bytes(const google::protobuf::MessageLite& a, const google::protobuf::MessageLite& b) {
