@@ -1,6 +1,4 @@
 // drcli: the operator's command line, a gRPC client of drd.
-#include <malloc.h>
-
 #include <csignal>
 #include <cstdlib>
 
@@ -11,8 +9,6 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_DFL);
     // The library's own log lines would stand between the sentences of ours.
     setenv("GRPC_VERBOSITY", "NONE", 0);
-    // As in drd: a bulk load makes and drops thousands of small objects at a time.
-    mallopt(M_MXFAST, 0);
     dr::cli::Context context;
     dr::cli::read_environment(context.options);
     return dr::cli::run(context, {argv + 1, argv + argc});
