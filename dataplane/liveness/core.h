@@ -93,6 +93,7 @@ class Core {
     [[nodiscard]] Detection::Limits limits_of(std::uint32_t i) const;
     [[nodiscard]] std::uint32_t tx_interval(Time now, std::uint32_t i) const;
     void schedule(Time now, std::uint32_t i);
+    void each_second(Time now, std::uint32_t i);
     void tunnel_due(Time now, std::uint32_t i);
 
     // core_transmit.cpp

@@ -100,7 +100,8 @@ void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
     ++x.adoptions;
     x.restart_unanswered(now);
     ++statistics_.adopted_salts;
-    groups_[t.group].peer_epoch_known = false;
+    // A DR that has started again counts its epochs from anywhere.
+    groups_[t.group].peer_epoch_any = true;
     if (!restarted) return;
     Event event = event_of(EventKind::PeerRestarted, now, i);
     emit(event);

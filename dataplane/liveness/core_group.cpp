@@ -268,10 +268,9 @@ void Core::take_choice(Time now, std::uint32_t i, const Message& m) {
     if (config_.role != Role::UserRouter || (m.notes & wire::kNoteChoice) == 0) return;
     Group& g = groups_[tunnels_[i].group];
     const bool planned = (m.notes & wire::kNotePlanned) != 0;
-    if (g.peer_epoch_known && !newer(m.epoch, g.peer_epoch)) {
-        return;
-    }
+    if (g.peer_epoch_known && !g.peer_epoch_any && !newer(m.epoch, g.peer_epoch)) return;
     g.peer_epoch_known = true;
+    g.peer_epoch_any = false;
     g.peer_epoch = m.epoch;
     g.peer_planned = planned;
     g.peer_eligible = m.eligible;

@@ -63,7 +63,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     TunnelExtra& x = extras_[i];
     const bool newest = m.counter > t.window.highest;
     const Time previous = t.last_rx;
-    x.history.advance(now);
+    each_second(now, i);
     count_received(t, x, m.counter);
     t.last_rx = now;
     x.restart_unanswered(now);
@@ -133,7 +133,6 @@ void Core::measure(Time now, std::uint32_t i, const Message& m, Time previous_rx
     t.peer_received = m.received;
     t.baseline = true;
     if (advanced) {
-        x.peer_advanced = now;
         x.tx_since_advance = 0;
         if (t.suspect_tx) set_suspect(now, i, false, false);
     } else if (t.state == State::Up && !t.suspect_tx && x.tx_since_advance != 0) {

@@ -83,7 +83,10 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
     ++statistics_.downs;
     x.last_rx_before_down = t.last_rx;
     x.counter_before_down = t.window.highest;
-    x.down_detected = cause == Cause::DetectionExpired ? now : 0;
+    // The other end may only have been the first to lose patience.
+    const bool silence =
+        cause == Cause::DetectionExpired || (cause == Cause::ReportedElsewhere && t.suspect_rx);
+    x.down_detected = silence ? now : 0;
     x.restart_unanswered(now);
     t.suspect_rx = t.suspect_tx = t.degraded = false;
     t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
@@ -175,7 +178,9 @@ void Core::want_interval(Time now, std::uint32_t i) {
     TunnelExtra& x = extras_[i];
     const Profile& p = profile_of(t);
     const bool up = t.state == State::Up;
-    const bool fast = !up || t.active || t.awake;
+    // A line that is to come back is watched as closely as one that carries.
+    const bool returning = x.restore.pending && groups_[t.group].restore_us != 0;
+    const bool fast = !up || t.active || t.awake || returning;
     const std::uint32_t before = x.intervals.tx();
     const bool polling = x.intervals.polling;
     x.intervals.want(fast ? p.active_us : p.standby_us, up);
@@ -214,13 +219,17 @@ void Core::schedule(Time now, std::uint32_t i) {
     wheel_.set(i, at);
 }
 
+void Core::each_second(Time now, std::uint32_t i) {
+    TunnelExtra& x = extras_[i];
+    if (!x.history.advance(now)) return;
+    x.detection.decay(profile_of(tunnels_[i]), config_.tuning, now);
+    check_quality(now, i);
+}
+
 void Core::tunnel_due(Time now, std::uint32_t i) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
-    if (x.history.advance(now)) {
-        x.detection.decay(profile_of(t), config_.tuning, now);
-        check_quality(now, i);
-    }
+    each_second(now, i);
     check_detection(now, i);
     check_restore(now, i);
     check_unanswered(now, i);

@@ -38,9 +38,9 @@ void Core::fill_group(const Group& g, Message& m) const {
         const unsigned bit = 1U << line;
         if (t.state == State::Up) m.lines_up = static_cast<std::uint16_t>(m.lines_up | bit);
         // Only what is known to be down: not what has just started, here or there.
-        const bool down = t.state == State::AdminDown || !t.link_up ||
-                          (t.state == State::Down && t.cause != Cause::Starting &&
-                           t.cause != Cause::PeerRestarted);
+        const bool down =
+            !t.link_up || (t.state == State::Down && t.cause != Cause::Starting &&
+                           t.cause != Cause::PeerRestarted && t.cause != Cause::PeerAdminDown);
         if (down) m.lines_down = static_cast<std::uint16_t>(m.lines_down | bit);
     }
     m.policy_generation = policies_[g.policy].generation;

@@ -1,5 +1,5 @@
 // The liveness engine: keepalive sessions of many tunnels, their quality, and which lines of a
-// subscriber may carry traffic. proto/TUNNEL.md §5-§11 is its specification.
+// subscriber may carry traffic. proto/TUNNEL.md §6-§12 is its specification.
 //
 // Sans-I/O: the host owns sockets, clock and threads. dr-dataplane runs one engine for each shard
 // of subscribers, urd one, the simulator as many as it likes. No allocation after create(), no
@@ -183,6 +183,7 @@ class Host {
                       std::span<const std::uint8_t> message) = 0;
     // The peer's endpoint for data and keepalives is this one from now on.
     virtual void bind(TunnelRef tunnel, const Endpoint& peer) = 0;
+    // First called when something is known of the group's lines; until then none is eligible.
     virtual void choice(GroupRef group, const Choice& choice) = 0;
     virtual void event(const Event& event) = 0;
     virtual DataCounters data_counters(TunnelRef tunnel) = 0;

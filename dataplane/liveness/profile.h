@@ -74,8 +74,8 @@ struct Tuning {
     std::uint32_t suppress_max_us = 600'000'000;
 
     // Data that is lost while keepalives pass.
-    std::uint32_t data_window_us = 250'000;
-    std::uint32_t data_hole_us = 750'000;  // nothing of at least data_packets arrived for so long
+    std::uint32_t data_window_us = 200'000;
+    std::uint32_t data_hole_us = 600'000;  // nothing of at least data_packets arrived for so long
     std::uint16_t data_packets = 20;
     std::uint16_t data_loss_permille = 500;  // lost in two consecutive seconds
     std::uint32_t data_note_us = 5'000'000;  // how long the peer is told

@@ -112,8 +112,9 @@ void Smoothed::rtt(std::uint32_t us) {
         return;
     }
     srtt = static_cast<std::uint32_t>((std::uint64_t{srtt} * 7 + us) / 8);
-    // An expectile: weights 1/8 up and 1/128 down meet near the 95th percentile.
-    p95 = us > p95 ? p95 + (us - p95) / 8 : p95 - (p95 - us) / 128;
+    // Steps of 95 up and 5 down balance where 5 % of the samples are above.
+    const std::uint32_t step = srtt / 1600;
+    p95 = us > p95 ? std::min(us, p95 + 95 * step) : std::max(us, p95 - std::min(p95, 5 * step));
     min_rtt = us < min_rtt ? us : min_rtt + (us - min_rtt) / 64;
 }
 

@@ -38,11 +38,16 @@ struct Intervals {
     // A new wish. Sending faster and expecting less take effect at once; sending slower and
     // expecting more only when the peer has confirmed that it knows (RFC 5880 §6.8.3).
     void want(std::uint32_t interval, bool up) {
+        if (!up) {
+            wanted = desired_tx = required_rx = interval;
+            polling = false;
+            return;
+        }
         if (interval == wanted) return;
         wanted = interval;
-        polling = up;
-        if (!up || interval < desired_tx) desired_tx = interval;
-        if (!up || interval > required_rx) required_rx = interval;
+        polling = true;
+        desired_tx = std::min(desired_tx, interval);
+        required_rx = std::max(required_rx, interval);
     }
     void final_received() {
         polling = false;

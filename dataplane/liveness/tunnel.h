@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <bitset>
 #include <cstdint>
 
 #include "dataplane/liveness/auth.h"
@@ -83,7 +82,6 @@ struct TunnelExtra {
 
     Time last_rx_before_down;  // for the outage, and to know a false down
     std::uint64_t counter_before_down;
-    Time peer_advanced;     // when peer_highest last grew
     Time tx_since_advance;  // the first message sent after that; 0: none
     Time down_detected;     // 0: not down by silence
     Time next_challenge_salt;
@@ -146,6 +144,7 @@ struct Group {
     std::uint16_t peer_epoch;
     bool used : 1;
     bool peer_epoch_known : 1;
+    bool peer_epoch_any : 1;  // the next one is taken as newer
     bool peer_planned : 1;
     bool published : 1;
     bool waits_for_move : 1;

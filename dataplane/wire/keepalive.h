@@ -1,6 +1,6 @@
 // The tunnel protocol's own messages: layouts, encode and decode. No I/O, no cryptography.
 //
-// A message follows the 8-byte GRE header with key, protocol type 0x88B5 (proto/TUNNEL.md §5). It
+// A message follows the 8-byte GRE header with key, protocol type 0x88B5 (proto/TUNNEL.md §6). It
 // ends with a 16-byte tag over all bytes before it; dataplane/liveness/auth.h makes and verifies
 // it. Decoding needs no key and believes nothing: a decoded message is to be verified before it is
 // used.

@@ -135,6 +135,7 @@ void World::move_data() {
             ++end->data[end->tunnels[line].value].sent;
             const Path& path = end->is_dr ? down[line] : up[line];
             if (path.cut || path.cut_data) continue;
+            if (lose_data && lose_data(line, !end->is_dr)) continue;
             put({now + path.delay, 0, {line, !end->is_dr, {}, {}}, true});
         }
     }

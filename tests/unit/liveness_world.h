@@ -81,6 +81,9 @@ struct World {
     // Data packets a second in each direction of a line, until changed.
     void set_traffic(unsigned line, unsigned per_second) { traffic[line] = per_second; }
     void cut(unsigned line, bool on = true) { down[line].cut = up[line].cut = on; }
+    void engine_drain(End& end, unsigned line) {
+        end.engine->set_admin(now, end.tunnels[line], Admin::Drain);
+    }
     // Starts an end anew, as after a crash.
     void restart(bool the_dr);
     // Hands a message to an end at once.
@@ -102,6 +105,7 @@ struct World {
     std::array<Endpoint, 16> ur_seen_as;  // by the DR: what a NAT makes of it
     std::array<unsigned, 16> traffic{};
     std::array<Time, 16> traffic_next{};
+    std::function<bool(unsigned line, bool to_dr)> lose_data;
     std::function<void(const Packet&)> tap;  // sees each message as it is sent
     std::uint64_t random_state = 88172645463325252ULL;
 
