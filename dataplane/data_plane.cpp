@@ -45,6 +45,7 @@ struct DataPlane::Core {
     bool make_server(std::string* error);
     bool launch(std::string* error);
     void stop();
+    void tell_choices() const;
 
     void housekeeping();
     void steer();
@@ -82,9 +83,18 @@ bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
     }
     if (!notice.empty()) fmt::print(stderr, "dr-dataplane: notice: {}\n", notice);
     if (!make_tables(error)) return false;
-    ports = PortSet::start(config, log, error);
+    ports = PortSet::start(config, eal.worker_nodes(), log, error);
+    if (ports) tell_choices();
     return ports && make_routes(error) && make_workers(error) && make_server(error) &&
            launch(error);
+}
+
+// Once, so that the log of a start says how packets will be spread.
+void DataPlane::Core::tell_choices() const {
+    for (const std::string& choice : ports->choices())
+        fmt::print(stderr, "dr-dataplane: {}\n", choice);
+    for (const std::string& warning : ports->assignment().warnings)
+        fmt::print(stderr, "dr-dataplane: notice: {}\n", warning);
 }
 
 bool DataPlane::Core::make_tables(std::string* error) {
@@ -155,13 +165,9 @@ bool DataPlane::Core::make_workers(std::string* error) {
     shared.pool = ports->pool();
     shared.punt = exception ? exception->ring() : nullptr;
     std::vector<WorkerConfig> configs(config.workers);
-    unsigned next = 0;
-    const auto count = static_cast<std::uint16_t>(ports->ports().size());
-    for (std::uint16_t port = 0; port < count; ++port)
-        for (std::uint16_t queue = 0; queue < ports->ports()[port].rx_queues; ++queue)
-            configs[next++ % config.workers].queues.push_back({port, queue});
     for (unsigned i = 0; i < config.workers; ++i) {
         configs[i].number = i;
+        configs[i].queues = ports->assignment().queues[i];
         configs[i].tx_queue = static_cast<std::uint16_t>(i);
         configs[i].sleep_when_idle = config.sleep_when_idle;
         configs[i].measure_stages = config.measure_stages;

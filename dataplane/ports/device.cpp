@@ -14,8 +14,6 @@ namespace dr {
 
 namespace {
 
-constexpr std::uint16_t kDescriptors = 1024;
-
 std::string to_string(const wire::Mac& mac) {
     return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3],
                        mac[4], mac[5]);
@@ -85,20 +83,6 @@ std::string arguments_of(const PortConfig& config, unsigned queues, const std::s
     return "";
 }
 
-// Receive-side scaling by the innermost addresses where the NIC can: one tunnel is one outer flow.
-std::uint64_t rss_of(const rte_eth_dev_info& info) {
-    constexpr std::uint64_t kWanted = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
-    std::uint64_t rss = kWanted & info.flow_type_rss_offloads;
-    if ((info.flow_type_rss_offloads & RTE_ETH_RSS_LEVEL_MASK) != 0)
-        rss |= RTE_ETH_RSS_LEVEL_INNERMOST;
-    return rss;
-}
-
-std::uint16_t fit(std::uint16_t wanted, const rte_eth_desc_lim& limits) {
-    return std::clamp(wanted, std::max<std::uint16_t>(limits.nb_min, 1),
-                      std::max<std::uint16_t>(limits.nb_max, 1));
-}
-
 }  // namespace
 
 std::uint16_t rx_queues_of(const PortConfig& config, unsigned workers) {
@@ -106,6 +90,7 @@ std::uint16_t rx_queues_of(const PortConfig& config, unsigned workers) {
         case PortKind::Pcap:
             return static_cast<std::uint16_t>(std::max<std::size_t>(config.rx.size(), 1));
         case PortKind::AfPacket:
+        case PortKind::Tap:
             // Queues come in pairs.
             return static_cast<std::uint16_t>(std::max<unsigned>(config.queues, workers));
         default:
@@ -188,63 +173,61 @@ void Device::receive_multicast() const {
     (void)rte_eth_allmulticast_enable(id_);
 }
 
-unsigned Device::buffers(std::uint16_t rx_queues, std::uint16_t tx_queues) const {
+std::uint16_t Device::max_rx_queues() const {
+    rte_eth_dev_info info{};
+    return rte_eth_dev_info_get(id_, &info) == 0 ? info.max_rx_queues : std::uint16_t{0};
+}
+
+unsigned Device::buffers(const DevicePlan& plan) const {
+    const unsigned rx = plan.rx_queues;
+    const unsigned tx = plan.tx_queues;
     switch (kind_) {
         case PortKind::AfXdp:
             // The driver fills its ring twice over, and completes transmissions late.
-            return rx_queues * 3U * 2'048U;
+            return rx * 3U * 2'048U;
         case PortKind::Pci:
-            return static_cast<unsigned>(rx_queues + tx_queues) * kDescriptors;
+            return rx * plan.rx_descriptors + tx * plan.tx_descriptors;
         default:
-            return static_cast<unsigned>(rx_queues + tx_queues) * 128U;
+            return (rx + tx) * 128U;
     }
 }
 
-bool Device::configure(std::uint16_t rx_queues, std::uint16_t tx_queues, std::uint16_t mtu,
-                       rte_mempool* pool, Port* port, std::string* error) {
+bool Device::plan(const DeviceWish& wish, DevicePlan* plan, std::string* error) const {
     rte_eth_dev_info info{};
-    int result = rte_eth_dev_info_get(id_, &info);
-    if (result == 0 && (rx_queues > info.max_rx_queues || tx_queues > info.max_tx_queues)) {
-        *error = fmt::format(
-            "the device has {} receive and {} transmit queues; {} and {} are "
-            "needed (each worker transmits on its own): configure fewer workers, "
-            "fewer queues, or another kind of port",
-            info.max_rx_queues, info.max_tx_queues, rx_queues, tx_queues);
-        return false;
-    }
-    rte_eth_conf conf{};
-    if (kind_ == PortKind::Pci) {
-        conf.rxmode.mtu = mtu;
-        conf.rxmode.offloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM & info.rx_offload_capa;
-        conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM & info.tx_offload_capa;
-        const std::uint64_t rss = rss_of(info);
-        if (rx_queues > 1 && rss != 0) {
-            conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-            conf.rx_adv_conf.rss_conf.rss_hf = rss;
-        }
-    }
-    if (result == 0) result = rte_eth_dev_configure(id_, rx_queues, tx_queues, &conf);
-    if (result == -EINVAL && (conf.rx_adv_conf.rss_conf.rss_hf & RTE_ETH_RSS_LEVEL_MASK) != 0) {
-        // Some drivers announce levels and take none; the outer addresses are better than nothing.
-        conf.rx_adv_conf.rss_conf.rss_hf &= ~RTE_ETH_RSS_LEVEL_MASK;
-        result = rte_eth_dev_configure(id_, rx_queues, tx_queues, &conf);
-    }
-    const auto node = static_cast<unsigned>(std::max(socket(), 0));
-    const std::uint16_t rx = fit(kDescriptors, info.rx_desc_lim);
-    const std::uint16_t tx = fit(kDescriptors, info.tx_desc_lim);
-    for (std::uint16_t q = 0; q < tx_queues && result == 0; ++q)
-        result = rte_eth_tx_queue_setup(id_, q, tx, node, nullptr);
-    for (std::uint16_t q = 0; q < rx_queues && result == 0; ++q)
-        result = rte_eth_rx_queue_setup(id_, q, rx, node, nullptr, pool);
+    const int result = rte_eth_dev_info_get(id_, &info);
+    if (result == 0) return plan_device(info, wish, plan, error);
+    *error = "the device does not say what it can do: " + reason(result);
+    return false;
+}
+
+bool Device::configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port,
+                       std::string* error) {
+    int result = rte_eth_dev_configure(id_, plan->rx_queues, plan->tx_queues, &plan->conf);
+    // Some drivers announce levels and take none; the outer addresses are better than nothing.
+    if (result == -EINVAL && without_rss_level(plan))
+        result = rte_eth_dev_configure(id_, plan->rx_queues, plan->tx_queues, &plan->conf);
+    const auto memory = static_cast<unsigned>(node);
+    for (std::uint16_t q = 0; q < plan->tx_queues && result == 0; ++q)
+        result = rte_eth_tx_queue_setup(id_, q, plan->tx_descriptors, memory, nullptr);
+    for (std::uint16_t q = 0; q < plan->rx_queues && result == 0; ++q)
+        result = rte_eth_rx_queue_setup(id_, q, plan->rx_descriptors, memory, nullptr, pool);
     if (result != 0) {
         *error = "the device cannot be configured: " + reason(result);
         return false;
     }
-    port->rx_queues = rx_queues;
-    port->tx_queues = tx_queues;
-    port->rx_checksum_ipv4 = (conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
-    port->tx_checksum_ipv4 = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+    port->rx_queues = plan->rx_queues;
+    port->tx_queues = plan->tx_queues;
+    port->rx_checksum_ipv4 = plan->rx(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);
+    port->rx_checksum_udp = plan->rx(RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
     return true;
+}
+
+bool Device::refuse_pause_frames() const {
+    rte_eth_fc_conf conf{};
+    if (rte_eth_dev_flow_ctrl_get(id_, &conf) != 0) return true;  // it knows none
+    if (conf.mode == RTE_ETH_FC_NONE) return true;
+    conf.mode = RTE_ETH_FC_NONE;
+    return rte_eth_dev_flow_ctrl_set(id_, &conf) == 0;
 }
 
 bool Device::start(std::string* error) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dataplane/config.h"
+#include "dataplane/ports/device_plan.h"
 #include "dataplane/ports/port.h"
 
 struct rte_mempool;
@@ -27,13 +28,19 @@ class Device final {
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
-    // Queues, offloads and receive-side scaling by what the device can do. mtu 0: as it is.
-    // On success `port` says what has come of it.
-    bool configure(std::uint16_t rx_queues, std::uint16_t tx_queues, std::uint16_t mtu,
-                   rte_mempool* pool, Port* port, std::string* error);
+    // Queues, offloads and receive-side scaling by what the device can do.
+    bool plan(const DeviceWish& wish, DevicePlan* plan, std::string* error) const;
+    // As planned, on success; a driver that refuses what it announced gets less, and the plan says
+    // so then. Queues' memory is on `node`, and received packets in `pool`. `port` says what has
+    // come of it.
+    bool configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port, std::string* error);
     bool start(std::string* error);
+    // Link-level flow control off (IEEE 802.3 annex 31B), where the device has it: a queue that
+    // runs full must drop, and not stop the switch for all that is behind it. false: it is on.
+    [[nodiscard]] bool refuse_pause_frames() const;
     // Packet buffers that its queues may hold at once.
-    [[nodiscard]] unsigned buffers(std::uint16_t rx_queues, std::uint16_t tx_queues) const;
+    [[nodiscard]] unsigned buffers(const DevicePlan& plan) const;
+    [[nodiscard]] std::uint16_t max_rx_queues() const;
 
     [[nodiscard]] std::uint16_t id() const { return id_; }
     [[nodiscard]] int socket() const;  // NUMA node; -1: none in particular

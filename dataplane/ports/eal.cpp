@@ -16,6 +16,7 @@
 #include <fstream>
 
 #include "dataplane/join.h"
+#include "dataplane/ports/assignment.h"
 
 namespace dr {
 
@@ -137,15 +138,20 @@ std::string StartLog::text() const {
     return text;
 }
 
+std::vector<unsigned> lcore_cpus(const Config& config, const std::vector<unsigned>& cpus) {
+    if (!config.lcores.empty()) return config.lcores;
+    std::vector<unsigned> chosen{cpus.front()};
+    for (unsigned worker = 0; worker < config.workers; ++worker)
+        chosen.push_back(cpus.size() > 1 ? cpus[1 + worker % (cpus.size() - 1)] : cpus.front());
+    return chosen;
+}
+
 std::string lcores_argument(const Config& config, const std::vector<unsigned>& cpus) {
     std::string argument;
-    for (unsigned lcore = 0; lcore <= config.workers; ++lcore) {
-        unsigned cpu = cpus.front();
-        if (!config.lcores.empty())
-            cpu = config.lcores[lcore];
-        else if (lcore > 0 && cpus.size() > 1)
-            cpu = cpus[1 + (lcore - 1) % (cpus.size() - 1)];
+    unsigned lcore = 0;
+    for (const unsigned cpu : lcore_cpus(config, cpus)) {
         argument += fmt::format("{}{}@{}", lcore == 0 ? "" : ",", lcore, cpu);
+        ++lcore;
     }
     return argument;
 }
@@ -177,6 +183,9 @@ bool Eal::start(const Config& config, bool no_huge, std::string* notice, std::st
         return false;
     }
     started_ = true;
+    const std::vector<unsigned> chosen = lcore_cpus(config, cpus);
+    for (unsigned worker = 0; worker < config.workers; ++worker)
+        worker_nodes_.push_back(node_of_cpu(chosen[worker + 1]));
     // It is empty, as all is in memory, and would stay after a kill.
     std::error_code ignored;
     std::filesystem::remove(rte_eal_get_runtime_dir(), ignored);

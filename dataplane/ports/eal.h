@@ -43,13 +43,19 @@ class Eal final {
     Eal(const Eal&) = delete;
     Eal& operator=(const Eal&) = delete;
 
+    // NUMA node of each worker's CPU.
+    [[nodiscard]] const std::vector<int>& worker_nodes() const { return worker_nodes_; }
+
   private:
     bool started_ = false;
+    std::vector<int> worker_nodes_;
 };
 
-// For Eal and its tests: EAL's --lcores argument. cpus: those this process may use, ascending.
-// Without a choice of its own the main thread takes the first CPU and each worker a next one; when
-// they run out, workers share all but the first, or the only one.
+// For Eal and its tests: the CPU of each lcore, the main thread's first. cpus: those this process
+// may use, ascending. Without a choice of its own the main thread takes the first CPU and each
+// worker a next one; when they run out, workers share all but the first, or the only one.
+std::vector<unsigned> lcore_cpus(const Config& config, const std::vector<unsigned>& cpus);
+// The same as EAL's --lcores argument.
 std::string lcores_argument(const Config& config, const std::vector<unsigned>& cpus);
 
 }  // namespace dr

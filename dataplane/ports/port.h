@@ -28,10 +28,16 @@ struct Port {
     bool has_kernel = false;
     // ethdev of the TAP mirror that takes packets for the kernel; kNoPort: none.
     std::uint16_t exception = kNoPort;
-    bool rx_checksum_ipv4 = false;  // capability: the NIC marks bad IPv4 header checksums
-    bool tx_checksum_ipv4 = false;
+    // The NIC marks what it has checked; rx_checksum.h says when to believe it.
+    bool rx_checksum_ipv4 = false;
+    bool rx_checksum_udp = false;
 
     static constexpr std::uint16_t kNoPort = 0xffff;
+};
+
+struct RxQueue {
+    std::uint16_t port;  // number in Ports
+    std::uint16_t queue;
 };
 
 // Index in the vector = port number in Target::index() and NextHopRow::port.

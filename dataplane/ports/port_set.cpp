@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <net/if.h>
 #include <rte_errno.h>
-#include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <sys/ioctl.h>
@@ -64,6 +63,11 @@ wire::Mac other_mac(wire::Mac mac) {
     return mac;
 }
 
+// The kernel's interface stays the kernel's, and has an MTU and a state.
+bool is_kernels(PortKind kind) {
+    return kind == PortKind::AfXdp || kind == PortKind::AfPacket;
+}
+
 void raise_memory_lock_limit() {
     // AF_XDP's packet memory is locked. As root this does not fail, and else the driver says so.
     const rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
@@ -72,52 +76,75 @@ void raise_memory_lock_limit() {
 
 }  // namespace
 
-std::unique_ptr<PortSet> PortSet::start(const Config& config, StartLog& log, std::string* error) {
+// A port between its two halves: all devices appear before the first is configured, as the memory
+// of one depends on where the others are.
+struct PortSet::Opened {
+    Port port;
+    std::unique_ptr<Device> device;
+};
+
+std::unique_ptr<PortSet> PortSet::start(const Config& config, const std::vector<int>& worker_nodes,
+                                        StartLog& log, std::string* error) {
     std::unique_ptr<PortSet> set(new PortSet);
     raise_memory_lock_limit();
     std::uint16_t largest = 1500;
-    for (const PortConfig& port : config.ports) {
-        const bool kernel = port.kind == PortKind::AfXdp || port.kind == PortKind::AfPacket;
-        largest = std::max(largest, port.mtu.value_or(kernel ? interface_of(port.interface).mtu
+    for (const PortConfig& port : config.ports)
+        largest = std::max(
+            largest, port.mtu.value_or(is_kernels(port.kind) ? interface_of(port.interface).mtu
                                                              : std::uint16_t{1500}));
-    }
     set->data_room_ = mbuf_data_room(largest);
-    for (const PortConfig& port : config.ports) {
-        log.clear();
-        std::string why;
-        if (set->open(port, config, &why)) continue;
+    const auto fail = [&](const PortConfig& port, const std::string& why) {
         *error =
             fmt::format("port {} ({}): {}{}", port.name, to_string(port.kind), why, log.text());
         return nullptr;
+    };
+    std::vector<Opened> opened(config.ports.size());
+    Topology topology{{}, worker_nodes};
+    std::string why;
+    for (std::size_t i = 0; i < config.ports.size(); ++i) {
+        const PortConfig& port = config.ports[i];
+        log.clear();
+        if (!set->open(port, config, &opened[i], &why)) return fail(port, why);
+        topology.ports.push_back(
+            {port.name, opened[i].device->socket(),
+             std::min(rx_queues_of(port, config.workers), opened[i].device->max_rx_queues())});
+    }
+    set->assignment_ = assign(topology);
+    if (!set->make_pools(config, error)) return nullptr;
+    for (std::size_t i = 0; i < config.ports.size(); ++i) {
+        log.clear();
+        if (!set->bring_up(config.ports[i], config, static_cast<std::uint16_t>(i), opened[i], &why))
+            return fail(config.ports[i], why);
     }
     return set;
 }
 
-rte_mempool* PortSet::pool_of(int socket, const Config& config, std::string* error) {
-    const int node = socket < 0 ? static_cast<int>(rte_socket_id()) : socket;
-    rte_mempool*& pool = pools_[node];
-    if (pool == nullptr)
-        pool = rte_pktmbuf_pool_create(fmt::format("packets-{}", node).c_str(), config.mbufs,
-                                       kPoolCache, 0, data_room_, node);
-    if (pool == nullptr) {
-        *error = fmt::format(
-            "no memory for {} packet buffers of {} bytes on NUMA node {} ({}): "
-            "raise memory_mib or lower mbufs",
-            config.mbufs, data_room_, node, rte_strerror(rte_errno));
-        pools_.erase(node);
+bool PortSet::make_pools(const Config& config, std::string* error) {
+    for (const int node : assignment_.pool_nodes) {
+        if (pools_.contains(node)) continue;
+        rte_mempool* pool = rte_pktmbuf_pool_create(fmt::format("packets-{}", node).c_str(),
+                                                    config.mbufs, kPoolCache, 0, data_room_, node);
+        if (pool == nullptr) {
+            *error = fmt::format(
+                "no memory for {} packet buffers of {} bytes on NUMA node {} ({}): "
+                "raise memory_mib or lower mbufs",
+                config.mbufs, data_room_, node, rte_strerror(rte_errno));
+            return false;
+        }
+        pools_.emplace(node, pool);
     }
-    return pool;
+    return true;
 }
 
-bool PortSet::open(const PortConfig& config, const Config& all, std::string* error) {
-    Port port;
+bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
+                   std::string* error) {
+    Port& port = opened->port;
     port.name = config.name;
     port.kind = config.kind;
     port.gated = config.gated;
     port.has_kernel = config.has_kernel_interface();
     port.mtu = config.mtu.value_or(1500);
-    const bool kernel = config.kind == PortKind::AfXdp || config.kind == PortKind::AfPacket;
-    if (kernel && !kernel_mtu(config, &port.mtu, error)) return false;
+    if (is_kernels(config.kind) && !kernel_mtu(config, &port.mtu, error)) return false;
     if (config.kind == PortKind::AfXdp) {
         if (data_room_ > kMaxXdpDataRoom) {
             *error = fmt::format(
@@ -128,64 +155,82 @@ bool PortSet::open(const PortConfig& config, const Config& all, std::string* err
         }
         if (!xdp_object_ && !(xdp_object_ = XdpObjectFile::create(error))) return false;
     }
-    const auto number = static_cast<unsigned>(ports_.size());
-    auto device = Device::open(config, number, all.workers,
-                               xdp_object_ ? xdp_object_->path() : std::string(), error);
-    if (device == nullptr) return false;
-
-    port.ethdev = device->id();
-    port.mac = device->mac();
+    const auto number = static_cast<unsigned>(opened_++);
+    opened->device = Device::open(config, number, all.workers,
+                                  xdp_object_ ? xdp_object_->path() : std::string(), error);
+    if (opened->device == nullptr) return false;
+    const Device& device = *opened->device;
+    port.ethdev = device.id();
+    port.mac = device.mac();
     if (config.kind == PortKind::Tap) port.mac = other_mac(port.mac);
     if (config.mac) port.mac = *config.mac;
-    if (config.kind == PortKind::Pci && config.mac && !device->set_mac(*config.mac, error))
-        return false;
+    return config.kind != PortKind::Pci || !config.mac || device.set_mac(*config.mac, error);
+}
 
-    rte_mempool* pool = pool_of(device->socket(), all, error);
-    if (pool == nullptr) return false;
-    const std::uint16_t rx = rx_queues_of(config, all.workers);
-    std::uint16_t tx = static_cast<std::uint16_t>(all.workers);
+bool PortSet::enough_buffers(const Config& config, int node, std::string* error) const {
+    const unsigned needed = buffers_.at(node) + (config.workers + 1) * 2 * kPoolCache;
+    if (needed <= config.mbufs) return true;
+    *error = fmt::format(
+        "mbufs: {} are too few: the queues of the ports up to this one and the "
+        "workers may hold {}",
+        config.mbufs, needed);
+    return false;
+}
+
+bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_t number,
+                       Opened& opened, std::string* error) {
+    Port& port = opened.port;
+    const int node = assignment_.pool_nodes[number];
     const bool exception = config.kind == PortKind::Pci && port.has_kernel;
-    if (exception) ++tx;  // the writer's
-    // The kernel's AF_XDP and packet sockets come as pairs of queues.
-    if (kernel) tx = std::max(tx, rx);
-    unsigned& taken = buffers_[static_cast<int>(device->socket())];
-    taken += device->buffers(rx, tx);
-    const unsigned needed = taken + (all.workers + 1) * 2 * kPoolCache;
-    if (needed > all.mbufs) {
-        *error = fmt::format(
-            "mbufs: {} are too few: the queues of the ports up to this one and the "
-            "workers may hold {}",
-            all.mbufs, needed);
-        return false;
-    }
+    DeviceWish wish;
+    wish.rx_queues = rx_queues_of(config, all.workers);
+    wish.tx_queues = static_cast<std::uint16_t>(all.workers);
+    if (exception) ++wish.tx_queues;  // the writer's
+    // The kernel's AF_XDP and packet sockets and its TAPs come as pairs of queues.
+    if (is_kernels(config.kind) || config.kind == PortKind::Tap)
+        wish.tx_queues = std::max(wish.tx_queues, wish.rx_queues);
+    wish.mtu = config.kind == PortKind::Pci ? port.mtu : std::uint16_t{0};
+    wish.data_room = data_room_;
+    wish.one_pool = assignment_.one_pool;
+    DevicePlan plan;
+    if (!opened.device->plan(wish, &plan, error)) return false;
+    buffers_[node] += opened.device->buffers(plan);
+    if (!enough_buffers(all, node, error)) return false;
     // Only now: from here to the driver's attaching there is no steering program.
     if (config.kind == PortKind::AfXdp && !steering_.take_over(config.interface, error))
         return false;
-    const std::uint16_t mtu = config.kind == PortKind::Pci ? port.mtu : std::uint16_t{0};
-    devices_.push_back(std::move(device));
-    Device& opened = *devices_.back();
-    if (!opened.configure(rx, tx, mtu, pool, &port, error)) return false;
+    devices_.push_back(std::move(opened.device));
+    Device& device = *devices_.back();
+    if (!device.configure(&plan, node, pool_of(number), &port, error)) return false;
     if (config.kind == PortKind::AfXdp) {
         if (!steering_.add_interface(config.interface, error)) return false;
         steered_.push_back(config.interface);
     }
-    if (exception) opened.receive_multicast();
-    if (!opened.start(error)) return false;
-    if (exception && !open_exception(config, &port, pool, error)) return false;
+    if (exception) device.receive_multicast();
+    if (!device.start(error)) return false;
+    choices_.push_back(fmt::format("port {} ({}, NUMA node {}): {}{}", port.name,
+                                   to_string(port.kind), node, describe(plan, wish),
+                                   device.refuse_pause_frames() ? "" : "; pause frames are on"));
+    if (exception && !open_exception(config, number, &port, error)) return false;
     ports_.push_back(port);
     return true;
 }
 
-bool PortSet::open_exception(const PortConfig& config, Port* port, rte_mempool* pool,
+bool PortSet::open_exception(const PortConfig& config, std::uint16_t number, Port* port,
                              std::string* error) {
-    auto tap =
-        Device::open_tap(config.interface, static_cast<unsigned>(ports_.size()), port->mac, error);
+    auto tap = Device::open_tap(config.interface, number, port->mac, error);
     if (tap == nullptr) return false;
     port->exception = tap->id();
     devices_.push_back(std::move(tap));
+    Device& device = *devices_.back();
+    DeviceWish wish;
+    wish.data_room = data_room_;
+    DevicePlan plan;
     Port ignored;
-    return devices_.back()->configure(1, 1, 0, pool, &ignored, error) &&
-           devices_.back()->start(error);
+    return device.plan(wish, &plan, error) &&
+           device.configure(&plan, assignment_.pool_nodes[number], pool_of(number), &ignored,
+                            error) &&
+           device.start(error);
 }
 
 PortSet::~PortSet() {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/ports/assignment.h"
 #include "dataplane/ports/device.h"
 #include "dataplane/ports/eal.h"
 #include "dataplane/ports/steering_maps.h"
@@ -21,7 +22,10 @@ class PortSet final {
   public:
     // Every port or none: a port that does not appear, or does not start, stops the start with an
     // error that names it and says why. `log`: where the drivers' own words are.
-    static std::unique_ptr<PortSet> start(const Config& config, StartLog& log, std::string* error);
+    // worker_nodes: the NUMA node of each worker's CPU.
+    static std::unique_ptr<PortSet> start(const Config& config,
+                                          const std::vector<int>& worker_nodes, StartLog& log,
+                                          std::string* error);
     // Stops and closes all, detaches the steering programs. No worker may run any more.
     ~PortSet();
     PortSet(const PortSet&) = delete;
@@ -29,15 +33,26 @@ class PortSet final {
 
     [[nodiscard]] const Ports& ports() const { return ports_; }
     // For packets that workers and the writer make.
-    [[nodiscard]] rte_mempool* pool() const { return pools_.begin()->second; }
+    [[nodiscard]] rte_mempool* pool() const { return pools_.at(assignment_.own_pool_node); }
+    // Which worker polls what, and where its memory is.
+    [[nodiscard]] const Assignment& assignment() const { return assignment_; }
+    // For the operator, a line for each port: what was chosen for it.
+    [[nodiscard]] const std::vector<std::string>& choices() const { return choices_; }
     [[nodiscard]] SteeringMaps& steering() { return steering_; }
 
   private:
     PortSet() = default;
-    bool open(const PortConfig& config, const Config& all, std::string* error);
-    bool open_exception(const PortConfig& config, Port* port, rte_mempool* pool,
+    struct Opened;
+    bool open(const PortConfig& config, const Config& all, Opened* opened, std::string* error);
+    bool make_pools(const Config& config, std::string* error);
+    bool bring_up(const PortConfig& config, const Config& all, std::uint16_t number, Opened& opened,
+                  std::string* error);
+    bool open_exception(const PortConfig& config, std::uint16_t number, Port* port,
                         std::string* error);
-    rte_mempool* pool_of(int socket, const Config& config, std::string* error);
+    [[nodiscard]] bool enough_buffers(const Config& config, int node, std::string* error) const;
+    rte_mempool* pool_of(std::uint16_t port) const {
+        return pools_.at(assignment_.pool_nodes[port]);
+    }
 
     Ports ports_;
     std::map<int, rte_mempool*> pools_;  // by NUMA node
@@ -47,6 +62,9 @@ class PortSet final {
     SteeringMaps steering_;
     std::vector<std::string> steered_;  // interfaces with a steering program
     std::uint16_t data_room_ = 0;
+    unsigned opened_ = 0;
+    Assignment assignment_;
+    std::vector<std::string> choices_;
 };
 
 }  // namespace dr

@@ -72,5 +72,7 @@ struct WorkerBlock {
     std::array<PortCounters, kPortSlots> ports;
     WorkerCounters worker;
 };
+static_assert(alignof(WorkerBlock) == 64 && sizeof(WorkerBlock) % 64 == 0,
+              "blocks of two workers share no cache line");
 
 }  // namespace dr::southbound

@@ -59,6 +59,7 @@ class Qsbr final {
     struct alignas(64) Slot {
         std::atomic<Token> seen{kOffline};
     };
+    static_assert(sizeof(Slot) == 64, "a reader's announcement disturbs no other reader");
     alignas(64) std::atomic<Token> epoch_{1};
     std::array<Slot, kMaxReaders> slots_{};
 };

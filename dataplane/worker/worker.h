@@ -25,11 +25,6 @@ struct ResolveRequest {
     IpAddress address;
 };
 
-struct RxQueue {
-    std::uint16_t port;  // number in Ports
-    std::uint16_t queue;
-};
-
 struct WorkerConfig {
     unsigned number = 0;  // also its Qsbr reader slot
     std::vector<RxQueue> queues;

@@ -1,0 +1,44 @@
+// Which worker polls which receive queue, and on which NUMA node memory is taken. Pure: from a
+// description of the machine, so that a machine with two sockets can be tested on one without.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane/ports/port.h"
+
+namespace dr {
+
+// NUMA node of a port or a worker's CPU; below 0: none in particular (software ports).
+struct Topology {
+    struct PortPlace {
+        std::string name;
+        int node = -1;
+        std::uint16_t rx_queues = 1;
+    };
+    std::vector<PortPlace> ports;
+    std::vector<int> worker_nodes;
+};
+
+struct Assignment {
+    std::vector<std::vector<RxQueue>> queues;  // by worker
+    std::vector<int> pool_nodes;               // by port: where its packet buffers are
+    // By worker: where its counters are.
+    std::vector<int> worker_nodes;
+    // Nodes that the lookup tables are spread over: those that have workers; bit n: node n.
+    std::uint64_t table_nodes = 0;
+    // Where packets are made that no port received: one of pool_nodes.
+    int own_pool_node = 0;
+    bool one_pool = true;               // all of pool_nodes are the same
+    std::vector<std::string> warnings;  // for the operator, a line each
+};
+
+// Every queue gets one worker. Workers get equal numbers of queues, give or take one; within that,
+// a queue's worker is on its port's node.
+Assignment assign(const Topology& topology);
+
+// The NUMA node of a CPU: by its folder, /sys/devices/system/cpu/cpuN; 0 where there is one only.
+int node_of_cpu(unsigned cpu, const std::string& root = "/sys/devices/system/cpu");
+
+}  // namespace dr
