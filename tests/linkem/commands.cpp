@@ -47,7 +47,7 @@ json get(Link& link, const json& command, Nanoseconds) {
 }
 
 json counters(Link& link, const json& command, Nanoseconds now) {
-    only_members(command, "counters", {"cmd"});
+    only_members(command, "counters", {"cmd", "reset_lateness"});
     json answer;
     for (const Side side : kSides) {
         json& one = answer[kDirections[index(side)]];
@@ -59,7 +59,7 @@ json counters(Link& link, const json& command, Nanoseconds now) {
     answer["lateness"] = {{"released", link.lateness.released},
                           {"greatest_us", static_cast<double>(link.lateness.greatest) / 1e3},
                           {"over_200us", link.lateness.over_200us}};
-    link.lateness = {};
+    if (command.value("reset_lateness", json(false)) == true) link.lateness = {};
     return answer;
 }
 

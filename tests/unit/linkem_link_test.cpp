@@ -68,7 +68,13 @@ TEST_CASE("frames leave in the order of their times, and release tells when the 
     REQUIRE(wire.out.size() == 2);
     CHECK(wire.out[0].second == one);
     CHECK(wire.out[1].second == two);
-    CHECK(wire.link.lateness.greatest == kMs);
+    const auto late_us = [&](bool reset) {
+        return wire.command(
+            {{"cmd", "counters"}, {"reset_lateness", reset}})["lateness"]["greatest_us"];
+    };
+    CHECK(late_us(false) == 1000);
+    CHECK(late_us(true) == 1000);
+    CHECK(late_us(false) == 0);
     CHECK(wire.pool.available() == 64);
 }
 
