@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
+#include <netdb.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -69,6 +71,37 @@ std::string unix_error(const std::string& path) {
     return fmt::format("{}{}", std::strerror(error), hint);
 }
 
+// Likewise of a TCP server, HOST:PORT: whether it is reached at all, or TLS is what fails.
+std::string tcp_error(const std::string& server) {
+    const auto colon = server.rfind(':');
+    std::string host = server.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    addrinfo wanted{};
+    wanted.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const std::string port = colon == std::string::npos ? "" : server.substr(colon + 1);
+    if (const int error = getaddrinfo(host.c_str(), port.c_str(), &wanted, &found); error != 0) {
+        return gai_strerror(error);
+    }
+    std::string why;
+    for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+        const int fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
+        const timeval patience{.tv_sec = 2, .tv_usec = 0};  // bounds connect() as well
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        const bool connected = ::connect(fd, at->ai_addr, at->ai_addrlen) == 0;
+        why = connected ? "" : errno == EINPROGRESS ? "no answer" : std::strerror(errno);
+        close(fd);
+        if (connected) break;
+    }
+    freeaddrinfo(found);
+    if (!why.empty()) {
+        return why;
+    }
+    return "it takes connections, but TLS fails: --tls-ca must have signed the server's "
+           "certificate, which must name the host; the server's --tls-ca must have signed "
+           "--tls-cert; --tls-key must be the key of --tls-cert";
+}
+
 }  // namespace
 
 bool is_local(const std::string& server) {
@@ -84,7 +117,7 @@ std::string connection_failure(const GlobalOptions& options) {
         auto path = target_of(options.server).substr(std::strlen("unix:"));
         return unix_error(path.starts_with("//") ? path.substr(2) : path);
     }
-    return "refused, unreachable, or the certificates do not fit";
+    return tcp_error(options.server);
 }
 
 std::shared_ptr<grpc::Channel> make_channel(const GlobalOptions& options) {

@@ -10,6 +10,7 @@
 #include "cli/connection.h"
 #include "cli/errors.h"
 #include "cli/json.h"
+#include "cli/paging.h"
 #include "dr/v1/api.pb.h"
 
 namespace dr::cli {
@@ -20,13 +21,13 @@ struct NameOptions {
 };
 struct ListOptions {
     std::string prefix;
-    std::uint64_t limit = 0;
+    ListLimit limit;
 };
 
 inline void add_list_options(CLI::App& command, ListOptions& options) {
     command.add_option("--prefix", options.prefix, "Only names that begin with this")
         ->type_name("TEXT");
-    command.add_option("--limit", options.limit, "At most so many (default: all)")->type_name("N");
+    add_limit_options(command, options.limit);
 }
 
 // `show(object)` -> text for a person.

@@ -1,6 +1,9 @@
 // Lists of any length: pages fetched as they are needed, written as they come.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -15,29 +18,53 @@ namespace dr::cli {
 
 inline constexpr std::uint64_t kPageSize = 1000;
 
-// Calls page(objects) for each page until there are no more or `limit` objects were seen (0: no
-// limit). call(client_context, request, &response) -> status; objects_of(response) -> pointer to
-// the repeated field.
+// How much of a list is shown: a person wants the beginning, and no million lines by mistake.
+struct ListLimit {
+    static constexpr std::uint64_t kDefault = 1000;
+    std::uint64_t count = 0;  // --limit; 0: not given
+    bool all = false;         // --all
+
+    [[nodiscard]] std::uint64_t objects() const {
+        return all ? UINT64_MAX : count != 0 ? count : kDefault;
+    }
+};
+
+inline void add_limit_options(CLI::App& command, ListLimit& limit) {
+    auto* count = command.add_option("--limit", limit.count, "At most so many (default: 1000)")
+                      ->type_name("N")
+                      ->check([](const std::string& text) {
+                          return text == "0" ? "must be 1 or more; --all shows all" : "";
+                      });
+    command.add_flag("--all", limit.all, "All, however many")->excludes(count);
+}
+
+// Calls page(objects) for each page until there are no more or the limit is reached. The server
+// bounds its work for a page: one may have fewer objects than asked for, or none, and not be the
+// last. call(client_context, request, &response) -> status; objects_of(response) -> pointer to the
+// repeated field.
 template <class Response, class Request, class Call, class ObjectsOf, class Page>
-void for_each_page(Context& context, Request request, std::uint64_t limit, Call&& call,
+void for_each_page(Context& context, Request request, const ListLimit& limit, Call&& call,
                    ObjectsOf&& objects_of, Page&& page) {
-    std::uint64_t left = limit;
+    std::uint64_t left = limit.objects();
     do {
-        request.set_page_size(
-            static_cast<std::uint32_t>(limit == 0 ? kPageSize : std::min(left, kPageSize)));
+        request.set_page_size(static_cast<std::uint32_t>(std::min(left, kPageSize)));
         Response response;
         check(context,
               unary([&](grpc::ClientContext& client) { return call(client, request, &response); }));
         auto* objects = objects_of(response);
         // A server may send more than asked for, to keep together what belongs together.
-        if (limit != 0 && static_cast<std::uint64_t>(objects->size()) > left) {
+        if (static_cast<std::uint64_t>(objects->size()) > left)
             objects->DeleteSubrange(static_cast<int>(left),
                                     objects->size() - static_cast<int>(left));
-        }
         page(*objects);
-        left -= std::min(left, static_cast<std::uint64_t>(objects->size()));
+        left -= static_cast<std::uint64_t>(objects->size());
         request.set_page_token(response.next_page_token());
-    } while (!request.page_token().empty() && (limit == 0 || left != 0));
+    } while (!request.page_token().empty() && left != 0);
+    if (!request.page_token().empty() && limit.count == 0)
+        fmt::print(context.err,
+                   "drcli: only the first {} are shown: --all shows all, --limit N so many, and "
+                   "filters (--help) what is looked for\n",
+                   limit.objects());
 }
 
 // A list in the chosen form: a table, or a JSON array with one object a line.

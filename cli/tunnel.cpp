@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <grpcpp/client_context.h>
 
+#include <map>
 #include <memory>
 
 #include "cli/commands.h"
@@ -22,13 +23,21 @@ struct TunnelFilter {
     std::string subscriber;
     std::string line;
     std::uint32_t id = 0;
-    std::uint64_t limit = 0;
+    std::string name_prefix;
+    std::string within;
+    dr::v1::Encapsulation encapsulation = dr::v1::ENCAPSULATION_UNSPECIFIED;
+    TunnelStatus::State state = TunnelStatus::STATE_UNSPECIFIED;
+    ListLimit limit;
 
     [[nodiscard]] ListTunnelsRequest request() const {
         ListTunnelsRequest request;
         request.set_subscriber(subscriber);
         request.set_line(line);
         request.set_id(id);
+        request.set_name_prefix(name_prefix);
+        request.set_within(within);
+        request.set_encapsulation(encapsulation);
+        request.set_state(state);
         return request;
     }
 };
@@ -108,7 +117,7 @@ std::string show(const TunnelStatus& status) {
 int get(Context& context, std::uint32_t id) {
     TunnelFilter filter;
     filter.id = id;
-    filter.limit = 1;
+    filter.limit.count = 1;
     bool found = false;
     for_each_tunnel_page(context, filter, [&](const auto& tunnels) {
         for (const auto& tunnel : tunnels) {
@@ -207,7 +216,7 @@ int watch(Context& context, const WatchOptions& options) {
     grpc::ClientContext client;
     dr::v1::WatchTunnelsRequest request;
     *request.mutable_filter() = options.request();
-    request.mutable_filter()->set_page_size(static_cast<std::uint32_t>(options.limit));
+    request.mutable_filter()->set_page_size(static_cast<std::uint32_t>(options.limit.objects()));
     request.set_interval_ms(static_cast<std::uint32_t>(options.interval.count()));
     auto stream = stub->Watch(&client, request);
     RateTable table(context);
@@ -224,11 +233,33 @@ int watch(Context& context, const WatchOptions& options) {
     watch_ended(context, stream->Finish());
 }
 
+// An option that takes one of the enumeration's names, in any case; its value 0 means "any".
+template <class Enum>
+void add_enum(CLI::App& command, const std::string& option, Enum& value,
+              const google::protobuf::EnumDescriptor* type) {
+    std::map<std::string, Enum> names;
+    for (int i = 0; i < type->value_count(); ++i)
+        if (type->value(i)->number() != 0)
+            names[type->value(i)->name()] = static_cast<Enum>(type->value(i)->number());
+    std::string listed;
+    for (const auto& [name, number] : names) listed += (listed.empty() ? "" : ", ") + name;
+    command.add_option(option, value, "Only with this one of " + listed)
+        ->type_name("NAME")
+        ->transform(CLI::CheckedTransformer(names, CLI::ignore_case).description(""));
+}
+
 void add_filter(CLI::App& command, TunnelFilter& filter) {
     command.add_option("--subscriber", filter.subscriber, "Only this subscriber's")
         ->type_name("NAME");
     command.add_option("--line", filter.line, "Only on the line of this name")->type_name("NAME");
     add_tunnel_id(command, "--id", filter.id, "Only this one");
+    command.add_option("--prefix", filter.name_prefix, "Only of subscribers whose name begins so")
+        ->type_name("TEXT");
+    command
+        .add_option("--within", filter.within, "Only of subscribers with addresses in this prefix")
+        ->type_name("PREFIX");
+    add_enum(command, "--encapsulation", filter.encapsulation, dr::v1::Encapsulation_descriptor());
+    add_enum(command, "--state", filter.state, TunnelStatus::State_descriptor());
 }
 
 }  // namespace
@@ -241,7 +272,10 @@ void add_tunnel(CLI::App& root, Context& context) {
     auto* listing = add_command(*group, context, "list", "List the tunnels with their counters",
                                 [filter](Context& c) { return list(c, *filter); });
     add_filter(*listing, *filter);
-    listing->add_option("--limit", filter->limit, "At most so many (default: all)")->type_name("N");
+    add_limit_options(*listing, filter->limit);
+    add_examples(*listing,
+                 "drcli tunnel list --within 203.0.113.9\n"
+                 "drcli tunnel list --state PENDING --all -o json | jq -r '.[].subscriber'");
 
     auto id = std::make_shared<std::uint32_t>(0);
     auto* getting = add_command(*group, context, "get", "Show one tunnel",
@@ -252,7 +286,7 @@ void add_tunnel(CLI::App& root, Context& context) {
     auto* watching = add_command(*group, context, "watch", "Show packets and bits per second, live",
                                  [options](Context& c) { return watch(c, *options); });
     add_filter(*watching, *options);
-    watching->add_option("--limit", options->limit, "At most so many (default: 1000)")
+    watching->add_option("--limit", options->limit.count, "At most so many (default: 1000)")
         ->type_name("N")
         ->check([](const std::string& text) {
             return CLI::Range(1, 10000)(text).empty() ? "" : "must be 1 to 10000, not " + text;

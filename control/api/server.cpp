@@ -108,7 +108,11 @@ Server::Server(const Options& options, const Privileges& privileges, Catalog& ca
     server_ = builder.BuildAndStart();
     ::umask(before);
     if (!server_ || port == 0)
-        throw StartError(fmt::format("--listen {}: cannot listen there", options.listen));
+        throw StartError(fmt::format(
+            "--listen {}: cannot listen there; {}", options.listen,
+            path.empty() ? "is the address one of this machine's, and free? Are --tls-cert, "
+                           "--tls-key and --tls-ca PEM files, and is the key the certificate's?"
+                         : "may this user make a socket in that directory?"));
     if (!path.empty()) privileges.give(path);
 }
 

@@ -164,7 +164,24 @@ class DrcliTest(unittest.TestCase):
         self.assertEqual(ids("--line", "b"), [16777258])
         self.assertEqual(ids("--id", "0x1000029"), [16777257])
         self.assertEqual(ids("--subscriber", "site-42", "--limit", "1"), [16777257])
+        self.assertEqual(ids("--encapsulation", "gre"), [16777258])
+        self.assertEqual(ids("--within", "203.0.113.9", "--line", "a"), [16777257])
+        self.assertEqual(ids("--within", "203.0.113.16/28"), [])
+        self.assertEqual(ids("--prefix", "site-"), [16777257, 16777258])
+        self.assertEqual(ids("--state", "PENDING"), [16777257, 16777258])
+        self.assertEqual(ids("--state", "STATIC"), [])
+        self.drcli("tunnel", "list", "--state", "SLEEPY", code=2)
         self.drcli("tunnel", "list", "--subscriber", "site-4", code=1)
+
+    def test_reported_ids(self):
+        """applying reports the tunnels' ids, those given and those allocated"""
+        lines = [json.loads(line) for line in
+                 self.output("apply", "-f", "-", "-o", "json", text=POLICY + SITE).splitlines()]
+        self.assertEqual(lines[0].get("tunnels", []), [])
+        self.assertEqual(lines[1]["tunnels"], [
+            {"line": t["line"], "id": t["id"]}
+            for t in self.json("subscriber", "get", "site-42")["tunnels"]])
+        self.assertEqual(lines[1]["tunnels"][0], {"line": "a", "id": 16777257})
 
     def test_refusals(self):
         """what cannot be applied is named by line, resource, field and reason; the rest applies"""

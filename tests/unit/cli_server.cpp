@@ -290,11 +290,22 @@ TEST_CASE("a wrong command line ends with 2 and says where to look") {
 }
 
 TEST_CASE_METHOD(Fixture, "a list fetches the pages that it needs, and no more") {
-    CHECK(nlohmann::json::parse(run({"pool", "list", "-o", "json"}).out).size() == 2500);
+    CHECK(nlohmann::json::parse(run({"pool", "list", "-o", "json", "--all"}).out).size() == 2500);
     CHECK(pools.list_calls == 3);
     const auto some = run({"pool", "list", "-o", "json", "--limit", "1200"});
     CHECK(nlohmann::json::parse(some.out).size() == 1200);
     CHECK(pools.list_calls == 5);
+    CHECK(some.err.empty());
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "a list without a limit shows the first thousand, and says that it does") {
+    const auto result = run({"pool", "list", "-o", "json"});
+    CHECK(nlohmann::json::parse(result.out).size() == 1000);
+    CHECK(pools.list_calls == 1);
+    CHECK(result.err.find("only the first 1000 are shown") != std::string::npos);
+    CHECK(run({"pool", "list", "--limit", "0"}).code == 2);
+    CHECK(run({"pool", "list", "--limit", "5", "--all"}).code == 2);
 }
 
 TEST_CASE_METHOD(Fixture, "apply names each refused object by line, and applies the others") {
