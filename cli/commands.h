@@ -39,6 +39,8 @@ void add_group_apply(CLI::App& group, Context& context, const std::string& kind)
 void add_pool(CLI::App& root, Context& context);
 void add_policy(CLI::App& root, Context& context);
 void add_subscriber(CLI::App& root, Context& context);
+// Of the group "subscriber": its router's credentials and keys.
+void add_enrollment(CLI::App& group, Context& context);
 void add_tunnel(CLI::App& root, Context& context);
 void add_stats(CLI::App& root, Context& context);
 void add_system(CLI::App& root, Context& context);

@@ -72,6 +72,9 @@ std::string encapsulation_text(dr::v1::Encapsulation encapsulation) {
 }
 
 std::string remote_text(const dr::v1::Tunnel& tunnel) {
+    if (tunnel.remote().empty()) {
+        return "learned";
+    }
     if (!tunnel.has_remote_port()) {
         return tunnel.remote();
     }

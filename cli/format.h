@@ -25,7 +25,8 @@ namespace dr::cli {
 // "GRE", "GRE_UDP".
 [[nodiscard]] std::string encapsulation_text(dr::v1::Encapsulation encapsulation);
 
-// "198.51.100.7", or with the fixed port "198.51.100.7:4754", "[2001:db8::7]:4754".
+// "198.51.100.7", or with the fixed port "198.51.100.7:4754", "[2001:db8::7]:4754";
+// "learned" when it is not configured.
 [[nodiscard]] std::string remote_text(const dr::v1::Tunnel& tunnel);
 
 // "all: a*3 b*1 then c*1; voice: b*1": classes, their tiers, lines with weights.

@@ -181,6 +181,7 @@ void add_subscriber(CLI::App& root, Context& context) {
     command->add_option("-f,--file", config->file, "Where to (default: standard output)")
         ->type_name("FILE");
     add_examples(*command, "drcli subscriber ur-config site-42 -f urd.json");
+    add_enrollment(*group, context);
 }
 
 }  // namespace dr::cli

@@ -10,9 +10,11 @@
 
 #include "control/api/change_feed.h"
 #include "control/api/server.h"
+#include "control/ca/peer_verifier.h"
 #include "control/model/catalog.h"
 #include "control/options.h"
 #include "control/privileges.h"
+#include "control/signalling/server.h"
 #include "control/southbound/link.h"
 #include "control/store/sqlite.h"
 
@@ -40,22 +42,40 @@ std::unique_ptr<Store> open_store(const Options& options, const Privileges& priv
     return store;
 }
 
+std::unique_ptr<SignallingServer> open_signalling(const Options& options,
+                                                  const Privileges& privileges,
+                                                  Credentials& credentials, SignallingHub& hub) {
+    if (options.signalling.empty()) return nullptr;
+    // A CA that is made now belongs to whom drd runs as.
+    const Privileges::Acting acting(privileges);
+    return std::make_unique<SignallingServer>(options, credentials, hub);
+}
+
 int run(const Options& options) {
+    pki::require_tls13();
     const sigset_t signals = block_signals();
     const Privileges privileges(options.user);
     const auto store = open_store(options, privileges);
     Catalog catalog(*store);
     ChangeFeed feed;
+    Credentials credentials(options);
+    SignallingHub hub(catalog, credentials.drs(), credentials.others());
     Link link(catalog, options.dataplane);
     catalog.set_installer(link);
-    catalog.set_listener([&feed](const auto& changes) { feed.publish(changes); });
-    Server server(options, privileges, catalog, link, feed);
+    catalog.set_listener([&](const auto& changes) {
+        feed.publish(changes);
+        hub.publish(changes);
+    });
+    const auto signalling = open_signalling(options, privileges, credentials, hub);
+    Server server(options, privileges, catalog, link, feed, credentials, hub);
     privileges.drop();
     link.start();
     std::puts("drd: ready");
     std::fflush(stdout);
     int signal = 0;
     ::sigwait(&signals, &signal);
+    hub.stop();
+    if (signalling) signalling->stop();
     server.stop();
     link.stop();
     return 0;

@@ -14,11 +14,40 @@ user, and runs as that user from then on.
 Over TCP the API is served with mutual TLS only: a client needs a certificate that --tls-ca has
 signed. The Unix socket has mode 0660: its group may provision.
 
+With --signalling, URs attach there with certificates that `drcli subscriber enroll` has issued.
+Certificates of another CA are taken with --signalling-ca, by their common name, the subscriber's;
+once a subscriber is enrolled or revoked here, only what is enrolled here is taken.
+
 drd prints "drd: ready" when the API accepts requests; it does not wait for the data plane, and
 forwarding does not wait for drd. SIGTERM ends it within 2 s.
 Exit status: 0 ended on request, 1 cannot start or go on, 2 wrong usage.)";
 
+bool is_host_port(const std::string& text) {
+    const auto colon = text.rfind(':');
+    return colon != std::string::npos && colon > 0 && colon + 1 < text.size() &&
+           text.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+}
+
+void check_signalling(const Options& o) {
+    if (!o.signalling.empty() && !is_host_port(o.signalling))
+        throw CLI::ValidationError("--signalling", "is HOST:PORT");
+    if (o.signalling_cert.empty() != o.signalling_key.empty())
+        throw CLI::ValidationError("--signalling-cert", "and --signalling-key go together");
+    if (o.ca_cert.empty() != o.ca_key.empty())
+        throw CLI::ValidationError("--ca-cert", "and --ca-key go together");
+    for (const auto* list : {&o.signalling_names, &o.signalling_peers})
+        for (const auto& name : *list)
+            if (!is_host_port(name))
+                throw CLI::ValidationError("--signalling-name, --signalling-peer",
+                                           "are NAME:PORT, and not " + name);
+    const bool any = !o.signalling_cert.empty() || !o.signalling_ca.empty() ||
+                     !o.signalling_names.empty() || !o.signalling_peers.empty();
+    if (any && o.signalling.empty())
+        throw CLI::ValidationError("--signalling-...", "goes with --signalling HOST:PORT");
+}
+
 void check(const Options& options) {
+    check_signalling(options);
     const bool all =
         !options.tls_cert.empty() && !options.tls_key.empty() && !options.tls_ca.empty();
     const bool none = options.tls_cert.empty() && options.tls_key.empty() && options.tls_ca.empty();
@@ -50,6 +79,22 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_code) {
     app.add_option("--tls-cert", options.tls_cert, "PEM: the server's certificate chain");
     app.add_option("--tls-key", options.tls_key, "PEM: its private key");
     app.add_option("--tls-ca", options.tls_ca, "PEM: the CA of the clients' certificates");
+    app.add_option("--signalling", options.signalling,
+                   "HOST:PORT where URs attach, over TLS 1.3 (absent: they cannot)");
+    app.add_option("--signalling-name", options.signalling_names,
+                   "NAME:PORT under which URs reach this DR, in order of preference (default: "
+                   "--signalling)");
+    app.add_option("--signalling-peer", options.signalling_peers,
+                   "NAME:PORT of another DR that serves the same URs");
+    app.add_option("--signalling-cert", options.signalling_cert,
+                   "PEM: this DR's certificate chain for URs (default: issued by drd's CA)");
+    app.add_option("--signalling-key", options.signalling_key, "PEM: its private key");
+    app.add_option("--signalling-ca", options.signalling_ca,
+                   "PEM: CAs of URs and DRs, besides drd's own");
+    app.add_option("--ca-cert", options.ca_cert,
+                   "PEM: the CA to issue URs' certificates with (default: one made beside the "
+                   "store)");
+    app.add_option("--ca-key", options.ca_key, "PEM: its private key");
     app.add_option("--user", options.user, "run as this user after the start as root");
     try {
         app.parse(argc, argv);

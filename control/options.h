@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace dr::control {
 
@@ -14,6 +15,15 @@ struct Options {
     std::string tls_key;
     std::string tls_ca;
     std::string user;
+    // For URs; empty: no signalling.
+    std::string signalling;
+    std::string signalling_cert;
+    std::string signalling_key;
+    std::string signalling_ca;
+    std::vector<std::string> signalling_names;  // NAME:PORT of this DR
+    std::vector<std::string> signalling_peers;  // of the other DRs
+    std::string ca_cert;
+    std::string ca_key;
 
     [[nodiscard]] bool on_unix_socket() const { return listen.starts_with("unix:"); }
     // "unix:/run/dr/drd.sock" -> "/run/dr/drd.sock"

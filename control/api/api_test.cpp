@@ -1,56 +1,17 @@
 // The API of the real drd, over its socket, with the real dr-dataplane behind it (no NIC needed).
 // DRD_EXE and DATAPLANE_EXE name the programs.
-#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <fstream>
 
+#include "control/test_process.h"
 #include "control/test_support.h"
 #include "dr/v1/api.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
-extern char** environ;
-
 namespace dr::control::test {
 namespace {
-
-// A child process, killed with its owner.
-class Process {
-  public:
-    explicit Process(std::vector<std::string> words) {
-        std::vector<char*> argv;
-        for (auto& word : words) argv.push_back(word.data());
-        argv.push_back(nullptr);
-        REQUIRE(::posix_spawn(&pid_, argv[0], nullptr, nullptr, argv.data(), environ) == 0);
-    }
-    Process(const Process&) = delete;
-    Process& operator=(const Process&) = delete;
-    ~Process() { end(SIGKILL); }
-
-    // The exit status as of waitpid(); 0 when it was ended before.
-    int end(int signal) {
-        if (pid_ <= 0) return 0;
-        ::kill(pid_, signal);
-        int status = 0;
-        ::waitpid(pid_, &status, 0);
-        pid_ = 0;
-        return status;
-    }
-
-  private:
-    pid_t pid_ = 0;
-};
-
-std::string program(const char* variable) {
-    const char* path = ::getenv(variable);
-    if (path == nullptr) throw std::runtime_error(std::string(variable) + " is not set");
-    return path;
-}
 
 struct Fixture {
     TemporaryFolder folder;

@@ -74,9 +74,9 @@ struct Server::Services {
 };
 
 Server::Server(const Options& options, const Privileges& privileges, Catalog& catalog, Link& link,
-               ChangeFeed& feed)
+               ChangeFeed& feed, Credentials& credentials, SignallingHub& hub)
     : services_(new Services{PoolsService(catalog), PoliciesService(catalog),
-                             SubscribersService(catalog, feed, stopping_),
+                             SubscribersService(catalog, feed, stopping_, credentials, hub),
                              ResourcesService(catalog), TunnelsService(catalog, link, stopping_),
                              SystemService(catalog, link, stopping_)}) {
     grpc::EnableDefaultHealthCheckService(true);

@@ -7,6 +7,8 @@
 #include "control/api/status.h"
 #include "control/options.h"
 #include "control/privileges.h"
+#include "control/signalling/credentials.h"
+#include "control/signalling/hub.h"
 
 namespace dr::control {
 
@@ -15,7 +17,7 @@ class Server {
     // Listens when it returns. The socket's directory is made, a socket that nobody listens on is
     // replaced. Throws StartError.
     Server(const Options& options, const Privileges& privileges, Catalog& catalog, Link& link,
-           ChangeFeed& feed);
+           ChangeFeed& feed, Credentials& credentials, SignallingHub& hub);
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     ~Server();

@@ -3,6 +3,8 @@
 
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
+#include "control/signalling/credentials.h"
+#include "control/signalling/hub.h"
 
 namespace dr::control {
 
@@ -11,8 +13,13 @@ v1::UserRouterConfig user_router_config(const v1::Subscriber& subscriber, const 
 
 class SubscribersService final : public v1::Subscribers::Service {
   public:
-    SubscribersService(Catalog& catalog, ChangeFeed& feed, Stopping& stopping)
-        : catalog_(catalog), feed_(feed), stopping_(stopping) {}
+    SubscribersService(Catalog& catalog, ChangeFeed& feed, Stopping& stopping,
+                       Credentials& credentials, SignallingHub& hub)
+        : catalog_(catalog),
+          feed_(feed),
+          stopping_(stopping),
+          credentials_(credentials),
+          hub_(hub) {}
 
     grpc::Status Create(grpc::ServerContext*, const v1::Subscriber*, v1::Subscriber*) override;
     grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;
@@ -26,6 +33,12 @@ class SubscribersService final : public v1::Subscribers::Service {
     grpc::Status GetUserRouterConfig(grpc::ServerContext*, const v1::GetRequest*,
                                      v1::UserRouterConfig*) override;
 
+    grpc::Status Enroll(grpc::ServerContext*, const v1::EnrollRequest*, v1::Credentials*) override;
+    grpc::Status Revoke(grpc::ServerContext*, const v1::GetRequest*, v1::RevokeResponse*) override;
+    grpc::Status RotateKeys(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;
+    grpc::Status ListAttachments(grpc::ServerContext*, const v1::ListAttachmentsRequest*,
+                                 v1::ListAttachmentsResponse*) override;
+
   private:
     grpc::Status follow(grpc::ServerContext& context, ChangeFeed::Watcher& watcher,
                         const std::string& name_prefix,
@@ -34,6 +47,8 @@ class SubscribersService final : public v1::Subscribers::Service {
     Catalog& catalog_;
     ChangeFeed& feed_;
     Stopping& stopping_;
+    Credentials& credentials_;
+    SignallingHub& hub_;
 };
 
 }  // namespace dr::control

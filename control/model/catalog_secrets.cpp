@@ -15,7 +15,8 @@ store::Secrets Catalog::secrets_of(std::uint32_t subscriber_id) {
 }
 
 std::optional<Catalog::Site> Catalog::site(const std::string& subscriber) {
-    for (;;) {
+    constexpr int kTries = 100;
+    for (int i = 0; i < kTries; ++i) {
         auto object = get(Kind::Subscriber, subscriber);
         if (!object) return std::nullopt;
         Site site;
@@ -30,6 +31,9 @@ std::optional<Catalog::Site> Catalog::site(const std::string& subscriber) {
         site.policy = std::get<v1::Policy>(std::move(*policy));
         return site;
     }
+    throw StoreError(fmt::format(
+        "store: subscriber \"{}\" changes faster than it can be read, or lacks its policy",
+        subscriber));
 }
 
 Result Catalog::rotate_keys(const std::string& subscriber) {

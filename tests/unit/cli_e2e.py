@@ -348,7 +348,8 @@ class DrcliTest(unittest.TestCase):
         path = os.path.dirname(DRCLI) + ":" + os.environ["PATH"]
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True,
                               timeout=DEADLINE_S, env=self.environment() | {"PATH": path})
-        self.assertEqual(done.stdout, "list get apply delete watch ur-config\nsite-42\n")
+        self.assertEqual(done.stdout, "list get apply delete watch ur-config enroll revoke "
+                                      "rotate-keys attachments\nsite-42\n")
 
     def test_broken_pipe(self):
         """a reader that has enough ends drcli quietly"""

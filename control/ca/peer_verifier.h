@@ -1,0 +1,28 @@
+// What both ends of signalling check of each other in the TLS handshake, in place of gRPC's own
+// check: chain and name, and no dates (x509.h).
+#pragma once
+
+#include <grpcpp/security/tls_certificate_verifier.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/ca/x509.h"
+
+namespace dr::pki {
+
+// A verifier for TlsCredentialsOptions: the peer's chain ends at one of `anchors` (PEM) and, unless
+// `names` is empty, its certificate carries one of them. It must be the only check: switch gRPC's
+// off (set_verify_server_certs(false), set_check_call_host(false);
+// GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_BUT_DONT_VERIFY). Throws PkiError when there are
+// no certificates in `anchors`.
+std::shared_ptr<grpc::experimental::CertificateVerifier> peer_verifier(
+    const std::string& anchors, Purpose purpose, std::vector<std::string> names = {});
+
+// Leaves TLS 1.3 alone among the protocol versions that this process speaks through gRPC: gRPC has
+// no option for that, so TLS 1.2 is left without a cipher suite that a certificate could be used
+// with. Before the process's first use of gRPC.
+void require_tls13();
+
+}  // namespace dr::pki

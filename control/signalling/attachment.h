@@ -1,0 +1,26 @@
+// What a UR is told: proto/dr/v1/signalling.proto's Attachment, from what is provisioned. Pure
+// functions, any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/model/catalog.h"
+#include "dr/v1/signalling.pb.h"
+
+namespace dr::control {
+
+// The line's number in keepalives: its place among the policy's lines in order of first appearance
+// over classes and tiers; -1: the policy does not name it.
+int line_number(const v1::Policy& policy, std::string_view line);
+
+// Where the profile's keepalives begin (proto/TUNNEL.md).
+v1::Timers timers_of(v1::Profile profile);
+
+// `lines`: as the UR has named them; none: not known, and every tunnel is told. Throws StoreError
+// when a key is missing.
+v1::Attachment make_attachment(const Catalog::Site& site, const std::vector<v1::Line>& lines,
+                               const std::vector<v1::SignallingAddress>& drs);
+
+}  // namespace dr::control

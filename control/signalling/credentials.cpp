@@ -1,0 +1,117 @@
+#include "control/signalling/credentials.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+namespace dr::control {
+namespace {
+
+// "dr1.example.net:4755" -> "dr1.example.net"; "[2001:db8::1]:4755" -> "2001:db8::1".
+std::string host_of(const std::string& address) {
+    std::string host = address.substr(0, address.rfind(':'));
+    if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+        host = host.substr(1, host.size() - 2);
+    return host;
+}
+
+bool wildcard(const std::string& host) {
+    return host.empty() || host == "0.0.0.0" || host == "::" || host == "*";
+}
+
+std::string bytes_of(const pki::Fingerprint& fingerprint) {
+    return {reinterpret_cast<const char*>(fingerprint.data()), fingerprint.size()};
+}
+
+}  // namespace
+
+Credentials::Credentials(const Options& options)
+    : folder_(std::filesystem::path(options.store).parent_path().string()),
+      ca_cert_(options.ca_cert),
+      ca_key_(options.ca_key) {
+    std::vector<std::string> own = options.signalling_names;
+    if (own.empty() && !options.signalling.empty() && !wildcard(host_of(options.signalling)))
+        own.push_back(options.signalling);
+    if (own.empty() && !options.signalling.empty())
+        throw StartError(fmt::format(
+            "--signalling {}: URs cannot be told to connect to every address; say where with "
+            "--signalling-name NAME:PORT",
+            options.signalling));
+    for (const auto& address : own) names_.push_back(host_of(address));
+    own.insert(own.end(), options.signalling_peers.begin(), options.signalling_peers.end());
+    for (const auto& address : own) {
+        auto& dr = drs_.emplace_back();
+        dr.set_name(host_of(address));
+        dr.add_addresses(address);
+    }
+    try {
+        // An operator's key may be for root's eyes, which drd is only at its start.
+        if (!ca_cert_.empty()) authority_ = pki::Authority::load(ca_cert_, ca_key_);
+        if (!options.signalling_cert.empty()) {
+            given_.emplace();
+            given_->certificate = pki::read_file(options.signalling_cert);
+            given_->private_key = pki::read_file(options.signalling_key);
+        }
+        if (!options.signalling_ca.empty()) {
+            others_pem_ = pki::read_file(options.signalling_ca);
+            others_ = pki::parse_certificates(others_pem_);
+            if (others_.empty())
+                throw pki::PkiError(options.signalling_ca + ": no certificate in PEM");
+        }
+    } catch (const pki::PkiError& e) {
+        throw StartError(e.what());
+    }
+}
+
+const pki::Authority& Credentials::authority() {
+    const std::lock_guard lock(mutex_);
+    if (!authority_)
+        authority_ = ca_cert_.empty() ? pki::Authority::open(folder_)
+                                      : pki::Authority::load(ca_cert_, ca_key_);
+    return *authority_;
+}
+
+pki::Issued Credentials::server() {
+    return given_ ? *given_ : authority().issue_server(names_);
+}
+
+std::string Credentials::anchors() {
+    return authority().anchors() + others_pem_;
+}
+
+Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
+                            v1::Credentials& out) {
+    if (drs_.empty())
+        return {Code::FailedPrecondition,
+                "this drd has no signalling for URs to attach to; start it with --signalling "
+                "HOST:PORT",
+                {},
+                false};
+    try {
+        const pki::Issued issued = authority().issue_client(subscriber);
+        Failure why = catalog.change_credentials(subscriber, [&](store::Secrets& secrets) {
+            if (!keep_older) secrets.clear_certificates();
+            if (!keep_older) secrets.set_enrolled_only(true);
+            secrets.add_certificates()->set_fingerprint(bytes_of(issued.fingerprint));
+        });
+        if (!why.ok()) return why;
+        out.set_subscriber(subscriber);
+        for (const auto& dr : drs_) *out.add_drs() = dr;
+        out.set_ca(anchors());
+        out.set_certificate(issued.certificate);
+        out.set_private_key(issued.private_key);
+    } catch (const pki::PkiError& e) {
+        return {Code::Unavailable, e.what(), {}, false};
+    }
+    return {};
+}
+
+Failure Credentials::revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count) {
+    return catalog.change_credentials(subscriber, [&](store::Secrets& secrets) {
+        count = static_cast<std::uint32_t>(secrets.certificates_size());
+        secrets.clear_certificates();
+        secrets.set_enrolled_only(true);
+    });
+}
+
+}  // namespace dr::control

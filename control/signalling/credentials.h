@@ -1,0 +1,54 @@
+// Certificates: drd's authority, what this DR shows, what URs get.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/ca/authority.h"
+#include "control/model/catalog.h"
+#include "control/options.h"
+#include "dr/v1/api.pb.h"
+
+namespace dr::control {
+
+class Credentials {
+  public:
+    // The built-in CA is made at first use, beside the store. Reads the files that `options` name.
+    // Throws StartError.
+    explicit Credentials(const Options& options);
+
+    // This DR's certificate and key. Throws PkiError.
+    pki::Issued server();
+    // PEM: all CAs that are trusted, drd's own first. Throws PkiError.
+    std::string anchors();
+    // CAs besides drd's own.
+    [[nodiscard]] const std::vector<pki::Certificate>& others() const { return others_; }
+    // Where URs attach.
+    [[nodiscard]] const std::vector<v1::SignallingAddress>& drs() const { return drs_; }
+
+    // Issues a certificate and notes it in the subscriber's secrets, which it is the only one in
+    // then, unless `keep_older`.
+    Failure enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
+                   v1::Credentials& out);
+    // Refuses all certificates that there are. `count`: how many were enrolled.
+    static Failure revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count);
+
+  private:
+    const pki::Authority& authority();
+
+    const std::string folder_;
+    const std::string ca_cert_;
+    const std::string ca_key_;
+    std::optional<pki::Issued> given_;  // --signalling-cert and --signalling-key
+    std::string others_pem_;
+    std::vector<pki::Certificate> others_;
+    std::vector<std::string> names_;  // for a certificate of our own making
+    std::vector<v1::SignallingAddress> drs_;
+
+    std::mutex mutex_;
+    std::optional<pki::Authority> authority_;
+};
+
+}  // namespace dr::control

@@ -1,0 +1,142 @@
+#include "control/signalling/hub.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "control/signalling/attachment.h"
+
+namespace dr::control {
+
+SignallingHub::SignallingHub(Catalog& catalog, std::vector<v1::SignallingAddress> drs,
+                             std::vector<pki::Certificate> others)
+    : catalog_(catalog), drs_(std::move(drs)), others_(std::move(others)) {
+    thread_ = std::thread([this] { run(); });
+}
+
+SignallingHub::~SignallingHub() {
+    stop();
+}
+
+void SignallingHub::publish(const std::vector<CommittedChange>& changes) {
+    const std::lock_guard lock(mutex_);
+    if (attached_.empty()) return;
+    for (const auto& change : changes) {
+        if (const auto* s = std::get_if<v1::Subscriber>(change.object.get())) {
+            const auto at = attached_.find(s->name());
+            if (at != attached_.end()) due_.insert(at->second.session);
+        } else if (const auto* policy = std::get_if<v1::Policy>(change.object.get())) {
+            for (const auto& [name, attached] : attached_)
+                if (attached.policy == policy->name()) due_.insert(attached.session);
+        }
+    }
+    work_.notify_one();
+}
+
+std::uint32_t SignallingHub::look_again(const std::string& subscriber) {
+    const std::lock_guard lock(mutex_);
+    const auto at = attached_.find(subscriber);
+    if (at == attached_.end()) return 0;
+    due_.insert(at->second.session);
+    work_.notify_one();
+    return 1;
+}
+
+std::vector<v1::AttachmentStatus> SignallingHub::list(const std::string& after,
+                                                      const std::string& name_prefix,
+                                                      std::size_t limit) {
+    std::vector<v1::AttachmentStatus> out;
+    const std::lock_guard lock(mutex_);
+    const bool resume = !after.empty() && after >= name_prefix;
+    auto at = resume ? attached_.upper_bound(after) : attached_.lower_bound(name_prefix);
+    for (; at != attached_.end() && at->first.starts_with(name_prefix) && out.size() < limit; ++at)
+        out.push_back(at->second.session->status());
+    return out;
+}
+
+void SignallingHub::look_at(const std::shared_ptr<SignallingSession>& session) {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return session->end(v1::Refused::UNAVAILABLE, "this DR's control is ending");
+    due_.insert(session);
+    work_.notify_one();
+}
+
+void SignallingHub::leave(const SignallingSession& session) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(due_, [&](const auto& s) { return s.get() == &session; });
+    const auto at = attached_.find(session.peer().subscriber);
+    if (at != attached_.end() && at->second.session.get() == &session) attached_.erase(at);
+}
+
+void SignallingHub::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stopping_ = true;
+        for (const auto& [name, attached] : attached_)
+            attached.session->end(v1::Refused::UNAVAILABLE, "this DR's control is ending");
+    }
+    work_.notify_one();
+    if (thread_.joinable()) thread_.join();
+}
+
+void SignallingHub::run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        work_.wait(lock, [this] { return stopping_ || !due_.empty(); });
+        if (stopping_) return;
+        const auto due = std::exchange(due_, {});
+        lock.unlock();
+        for (const auto& session : due) serve(session);
+        lock.lock();
+    }
+}
+
+void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
+    const std::string& name = session->peer().subscriber;
+    try {
+        const auto site = catalog_.site(name);
+        if (!site)
+            return session->end(v1::Refused::UNKNOWN_SUBSCRIBER,
+                                fmt::format("subscriber \"{}\" is not provisioned here", name));
+        if (const std::string why = refusal(*session, site->secrets); !why.empty())
+            return session->end(v1::Refused::REVOKED, why);
+        admit(session, site->policy.name());
+        session->send(make_attachment(*site, session->lines(), drs_));
+    } catch (const StoreError& e) {
+        session->end(v1::Refused::UNAVAILABLE, e.what());
+    }
+}
+
+std::string SignallingHub::refusal(const SignallingSession& session,
+                                   const store::Secrets& secrets) const {
+    const auto& peer = session.peer();
+    const pki::Fingerprint fingerprint = peer.certificate->fingerprint();
+    const std::string_view bytes(reinterpret_cast<const char*>(fingerprint.data()),
+                                 fingerprint.size());
+    for (const auto& certificate : secrets.certificates())
+        if (certificate.fingerprint() == bytes) return {};
+    const bool foreign =
+        !others_.empty() &&
+        pki::check_chain(*peer.certificate, peer.chain, others_, pki::Purpose::Client).empty();
+    if (foreign && !secrets.enrolled_only()) return {};
+    return "the certificate is revoked or was not issued here; enroll the subscriber again";
+}
+
+void SignallingHub::admit(const std::shared_ptr<SignallingSession>& session,
+                          const std::string& policy) {
+    const std::lock_guard lock(mutex_);
+    Attached& attached = attached_[session->peer().subscriber];
+    if (attached.session && attached.session != session)
+        attached.session->end(v1::Refused::SUPERSEDED,
+                              "the subscriber has attached again, from " + session->peer().address);
+    // A change that was committed after the site was read and before this found nobody to tell:
+    // one more look does.
+    if (attached.session != session || attached.policy != policy) due_.insert(session);
+    attached = {session, policy};
+    // One that has ended meanwhile has left already, and would stay for ever.
+    if (!session->over()) return;
+    attached_.erase(session->peer().subscriber);
+    due_.erase(session);
+}
+
+}  // namespace dr::control

@@ -1,0 +1,74 @@
+// Who is attached, and what they are to be told.
+//
+// One thread does it all: a session that said hello, a change of a subscriber or of its policy, a
+// revocation are work for it. For each it reads the site from the store, judges the session's
+// certificate by what the store says now, and sends the attachment or ends the stream. So a
+// revocation and an attach that cross each other end the same way, whichever came first.
+//
+// A certificate is good when drd has enrolled it and not revoked it. One by another CA (operator's
+// PKI, --signalling-ca) is good by its name until the subscriber is first enrolled or revoked here.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control/model/catalog.h"
+#include "control/signalling/session.h"
+
+namespace dr::control {
+
+class SignallingHub {
+  public:
+    // `drs`: what URs are told. `others`: CAs besides drd's own whose certificates are taken.
+    SignallingHub(Catalog& catalog, std::vector<v1::SignallingAddress> drs,
+                  std::vector<pki::Certificate> others);
+    SignallingHub(const SignallingHub&) = delete;
+    SignallingHub& operator=(const SignallingHub&) = delete;
+    ~SignallingHub();
+
+    // The catalog's listener: only notes what is to be done.
+    void publish(const std::vector<CommittedChange>& changes);
+    // The subscriber's certificates have changed. How many streams it has now.
+    std::uint32_t look_again(const std::string& subscriber);
+    // Attached URs by name.
+    std::vector<v1::AttachmentStatus> list(const std::string& after, const std::string& name_prefix,
+                                           std::size_t limit);
+
+    // Of sessions: it said hello, or its lines changed; it is over.
+    void look_at(const std::shared_ptr<SignallingSession>& session);
+    void leave(const SignallingSession& session);
+
+    // Ends all streams (UNAVAILABLE) and the thread. Idempotent.
+    void stop();
+
+  private:
+    struct Attached {
+        std::shared_ptr<SignallingSession> session;
+        std::string policy;
+    };
+    void run();
+    void serve(const std::shared_ptr<SignallingSession>& session);
+    // Empty: it may attach; otherwise why not.
+    [[nodiscard]] std::string refusal(const SignallingSession& session,
+                                      const store::Secrets& secrets) const;
+    void admit(const std::shared_ptr<SignallingSession>& session, const std::string& policy);
+
+    Catalog& catalog_;
+    const std::vector<v1::SignallingAddress> drs_;
+    const std::vector<pki::Certificate> others_;
+
+    std::mutex mutex_;  // all below
+    std::condition_variable work_;
+    std::map<std::string, Attached> attached_;  // by subscriber
+    std::set<std::shared_ptr<SignallingSession>> due_;
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace dr::control

@@ -1,0 +1,86 @@
+// One stream of a UR: reads what it says, writes the latest attachment. It decides nothing; the hub
+// (hub.h) does.
+//
+// Lives from Attach() to OnDone(); the hub's references keep the object, not the stream. All
+// functions may be called from any thread.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/ca/x509.h"
+#include "dr/v1/api.pb.h"
+#include "dr/v1/signalling.grpc.pb.h"
+
+namespace dr::control {
+
+class SignallingHub;
+
+// As the TLS handshake has proved it.
+struct PeerIdentity {
+    std::string subscriber;  // the certificate's common name
+    std::optional<pki::Certificate> certificate;
+    std::vector<pki::Certificate> chain;  // what came with it
+    std::string address;
+};
+
+class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1::DrMessage>,
+                                public std::enable_shared_from_this<SignallingSession> {
+  public:
+    SignallingSession(SignallingHub& hub, PeerIdentity peer)
+        : hub_(hub), peer_(std::move(peer)), since_(std::chrono::steady_clock::now()) {}
+    // Begins to read. The stream holds the object from now on.
+    void start();
+
+    [[nodiscard]] const PeerIdentity& peer() const { return peer_; }
+    [[nodiscard]] std::vector<v1::Line> lines();
+    [[nodiscard]] v1::AttachmentStatus status();
+    // OnDone() has been.
+    [[nodiscard]] bool over() const { return over_.load(); }
+
+    // Sends it as soon as what is being written is out. One that has not begun to be sent is
+    // replaced by a newer one. One equal to what was sent last is not sent again.
+    void send(v1::Attachment attachment);
+    // Says why, and ends the stream. The first reason counts.
+    void end(v1::Refused::Reason reason, const std::string& text);
+
+  private:
+    void OnReadDone(bool ok) override;
+    void OnWriteDone(bool ok) override;
+    void OnCancel() override;
+    void OnDone() override;
+
+    void take(const v1::UrMessage& message);
+    std::string take_lines(const google::protobuf::RepeatedPtrField<v1::Line>& lines);
+    void write_next();
+    void finish(grpc::Status status);
+
+    SignallingHub& hub_;
+    const PeerIdentity peer_;
+    const std::chrono::steady_clock::time_point since_;
+    std::shared_ptr<SignallingSession> self_;  // until OnDone()
+    std::atomic<bool> over_{false};
+    v1::UrMessage incoming_;  // of the read in hand
+
+    std::mutex mutex_;  // all below
+    std::optional<v1::Hello> hello_;
+    std::vector<v1::Line> lines_;
+    std::optional<v1::Attachment> waiting_;
+    std::string last_sent_;  // serialized
+    std::optional<v1::Refused> refused_;
+    v1::DrMessage outgoing_;  // of the write in hand
+    bool writing_ = false;
+    bool finished_ = false;              // the last word is said, or is said after this write:
+    std::optional<grpc::Status> final_;  // this
+    std::uint64_t sent_ = 0;
+    std::uint64_t applied_ = 0;
+};
+
+}  // namespace dr::control

@@ -1,0 +1,27 @@
+// The last attachment on disk: what a UR goes on with after its own restart.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "dr/v1/signalling.pb.h"
+
+namespace dr::ur {
+
+class AttachmentCache {
+  public:
+    // `path` empty: keeps nothing.
+    explicit AttachmentCache(std::string path) : path_(std::move(path)) {}
+
+    // Nothing when there is none, it is broken, or it is another subscriber's.
+    std::optional<v1::Attachment> load(const std::string& subscriber);
+    // Whole or not at all, mode 0600; not written again when nothing has changed. Empty: done;
+    // otherwise why not.
+    std::string save(const v1::Attachment& attachment);
+
+  private:
+    std::string path_;
+    std::string written_;
+};
+
+}  // namespace dr::ur

@@ -1,0 +1,317 @@
+#include "ur/signalling/client.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+
+#include "control/ca/authority.h"
+#include "control/ca/peer_verifier.h"
+#include "ur/signalling/cache.h"
+#include "ur/signalling/stream.h"
+
+namespace dr::ur {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// From the start of an attempt to the DR's first message.
+constexpr milliseconds kFirstAnswer{10'000};
+
+void check(const v1::Credentials& c, const std::string& path) {
+    const auto require = [&](bool good, const char* what) {
+        if (!good) throw std::runtime_error(path + ": " + what);
+    };
+    require(!c.subscriber().empty(), "subscriber is missing");
+    require(!c.drs().empty(), "drs is missing: no DR to attach to");
+    for (const auto& dr : c.drs())
+        require(!dr.name().empty() && !dr.addresses().empty(), "a DR has no name or no address");
+    require(!pki::parse_certificates(c.ca()).empty(), "ca is no certificate in PEM");
+    require(!pki::parse_certificates(c.certificate()).empty(),
+            "certificate is no certificate in PEM");
+    require(c.private_key().find("PRIVATE KEY") != std::string::npos,
+            "privateKey is no private key in PEM");
+}
+
+}  // namespace
+
+v1::Credentials read_credentials(const std::string& path) {
+    v1::Credentials credentials;
+    google::protobuf::util::JsonParseOptions options;
+    options.ignore_unknown_fields = true;
+    const auto status =
+        google::protobuf::util::JsonStringToMessage(pki::read_file(path), &credentials, options);
+    if (!status.ok())
+        throw std::runtime_error(path +
+                                 ": no credentials in JSON, as drcli subscriber enroll "
+                                 "writes them: " +
+                                 status.ToString());
+    check(credentials, path);
+    return credentials;
+}
+
+class SignallingClient::Core {
+  public:
+    Core(v1::Credentials credentials, SignallingOptions options, SignallingEvents events)
+        : credentials_(std::move(credentials)),
+          options_(std::move(options)),
+          events_(std::move(events)),
+          cache_(options_.cache),
+          random_(std::random_device{}()) {
+        check(credentials_, "credentials");
+    }
+
+    void start() {
+        if (auto cached = cache_.load(credentials_.subscriber())) put_in_force(*cached, true);
+        thread_ = std::thread([this] { run(); });
+    }
+    void stop() {
+        {
+            const std::lock_guard lock(mutex_);
+            stopping_ = true;
+        }
+        changed_.notify_all();
+        if (thread_.joinable()) thread_.join();
+    }
+    void set_lines(std::vector<v1::Line> lines) {
+        const std::lock_guard lock(mutex_);
+        lines_ = std::move(lines);
+        lines_changed_ = true;
+        wake();
+    }
+    void try_now() {
+        const std::lock_guard lock(mutex_);
+        hurry_ = true;
+        wake();
+    }
+    SignallingStatus status() {
+        const std::lock_guard lock(mutex_);
+        return status_;
+    }
+
+  private:
+    // With the lock held.
+    void wake() {
+        news_ = true;
+        changed_.notify_all();
+    }
+    void run();
+    bool attempt(const DrAddress& dr);
+    bool follow(SignallingStream& stream, const DrAddress& dr);
+    bool take(SignallingStream& stream, const v1::DrMessage& message, const DrAddress& dr);
+    void put_in_force(const v1::Attachment& attachment, bool cached);
+    void tell_lines(SignallingStream& stream);
+    v1::Hello hello();
+    std::vector<DrAddress> candidates();
+    void report(bool connected, const std::string& address, const std::string& detail);
+    void wait(milliseconds time);
+    bool stopping() {
+        const std::lock_guard lock(mutex_);
+        return stopping_;
+    }
+
+    const v1::Credentials credentials_;
+    const SignallingOptions options_;
+    const SignallingEvents events_;
+    AttachmentCache cache_;                               // this thread, and start()
+    std::vector<v1::SignallingAddress> attachments_drs_;  // likewise
+    std::mt19937_64 random_;                              // likewise; of back-offs only
+    std::thread thread_;
+
+    std::mutex mutex_;  // all below
+    std::condition_variable changed_;
+    bool stopping_ = false;
+    bool news_ = false;
+    bool hurry_ = false;
+    bool lines_changed_ = false;
+    std::vector<v1::Line> lines_;
+    SignallingStatus status_;
+};
+
+void SignallingClient::Core::run() {
+    milliseconds pause = options_.first_back_off;
+    while (!stopping()) {
+        bool attached = false;
+        for (const auto& dr : candidates()) {
+            if (stopping()) return;
+            attached = attempt(dr);
+            if (attached) break;
+        }
+        if (attached) pause = options_.first_back_off;
+        const auto refused = status().refused;
+        const bool final =
+            refused != v1::Refused::REASON_UNSPECIFIED && refused != v1::Refused::UNAVAILABLE;
+        const milliseconds most = final ? options_.refused_back_off : pause;
+        std::uniform_int_distribution<std::int64_t> shortened(most.count() / 2, most.count());
+        wait(milliseconds(shortened(random_)));
+        pause = std::min(pause * 2, options_.longest_back_off);
+    }
+}
+
+void SignallingClient::Core::wait(milliseconds time) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, time, [this] { return stopping_ || hurry_; });
+    hurry_ = false;
+}
+
+std::vector<DrAddress> SignallingClient::Core::candidates() {
+    std::vector<DrAddress> out;
+    const auto add = [&](const auto& drs) {
+        for (const auto& dr : drs)
+            for (const auto& address : dr.addresses()) {
+                const DrAddress candidate{dr.name(), address};
+                if (std::find(out.begin(), out.end(), candidate) == out.end())
+                    out.push_back(candidate);
+            }
+    };
+    add(attachments_drs_);
+    add(credentials_.drs());
+    return out;
+}
+
+v1::Hello SignallingClient::Core::hello() {
+    v1::Hello hello;
+    hello.set_version(options_.version);
+    hello.set_incarnation(options_.incarnation);
+    const std::lock_guard lock(mutex_);
+    for (const auto& line : lines_) *hello.add_lines() = line;
+    lines_changed_ = false;
+    hello.set_known_generation(status_.generation);
+    ++status_.attempts;
+    return hello;
+}
+
+// True: it had attached.
+bool SignallingClient::Core::attempt(const DrAddress& dr) {
+    try {
+        SignallingStream stream(credentials_, options_, dr, hello(), [this] {
+            const std::lock_guard lock(mutex_);
+            wake();
+        });
+        return follow(stream, dr);
+    } catch (const pki::PkiError& e) {
+        report(false, dr.address, e.what());
+        return false;
+    }
+}
+
+bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& dr) {
+    bool attached = false;
+    const auto deadline = Clock::now() + kFirstAnswer;
+    for (;;) {
+        {
+            std::unique_lock lock(mutex_);
+            const auto ready = [this] { return stopping_ || news_; };
+            if (attached)
+                changed_.wait(lock, ready);
+            else if (!changed_.wait_until(lock, deadline, ready))
+                stream.cancel();
+            news_ = false;
+            if (stopping_) return attached;
+        }
+        while (const auto message = stream.take())
+            attached = take(stream, *message, dr) || attached;
+        tell_lines(stream);
+        if (const auto result = stream.result()) {
+            report(false, dr.address,
+                   result->ok() ? "the DR has ended the stream" : result->error_message());
+            return attached;
+        }
+        // A stream that timed out has a result soon; news will tell.
+        if (!attached && Clock::now() >= deadline) {
+            std::unique_lock lock(mutex_);
+            changed_.wait(lock, [this] { return stopping_ || news_; });
+        }
+    }
+}
+
+// True: an attachment is in force.
+bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage& message,
+                                  const DrAddress& dr) {
+    if (message.has_refused()) {
+        const std::lock_guard lock(mutex_);
+        status_.refused = message.refused().reason();
+        return false;
+    }
+    if (!message.has_attachment()) return false;
+    const auto& attachment = message.attachment();
+    put_in_force(attachment, false);
+    const std::string why = cache_.save(attachment);
+    v1::UrMessage applied;
+    applied.mutable_applied()->set_generation(attachment.generation());
+    stream.send(applied);
+    report(true, dr.address, why);
+    return true;
+}
+
+void SignallingClient::Core::put_in_force(const v1::Attachment& attachment, bool cached) {
+    attachments_drs_.assign(attachment.drs().begin(), attachment.drs().end());
+    if (events_.attached) events_.attached(attachment, cached);
+    const std::lock_guard lock(mutex_);
+    status_.generation = attachment.generation();
+    status_.cached = cached;
+}
+
+void SignallingClient::Core::tell_lines(SignallingStream& stream) {
+    v1::UrMessage message;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!lines_changed_) return;
+        lines_changed_ = false;
+        for (const auto& line : lines_) *message.mutable_lines()->add_lines() = line;
+    }
+    message.mutable_lines();
+    stream.send(message);
+}
+
+void SignallingClient::Core::report(bool connected, const std::string& address,
+                                    const std::string& detail) {
+    {
+        const std::lock_guard lock(mutex_);
+        const bool same = status_.connected == connected && status_.address == address &&
+                          status_.detail == detail;
+        status_.connected = connected;
+        status_.address = address;
+        status_.detail = detail;
+        if (connected) status_.refused = v1::Refused::REASON_UNSPECIFIED;
+        if (same) return;
+    }
+    if (events_.changed) events_.changed(connected, address, detail);
+}
+
+SignallingClient::SignallingClient(v1::Credentials credentials, SignallingOptions options,
+                                   SignallingEvents events) {
+    pki::require_tls13();
+    core_ = std::make_unique<Core>(std::move(credentials), std::move(options), std::move(events));
+}
+
+SignallingClient::~SignallingClient() {
+    stop();
+}
+
+void SignallingClient::start() {
+    core_->start();
+}
+
+void SignallingClient::stop() {
+    core_->stop();
+}
+
+void SignallingClient::set_lines(std::vector<v1::Line> lines) {
+    core_->set_lines(std::move(lines));
+}
+
+void SignallingClient::try_now() {
+    core_->try_now();
+}
+
+SignallingStatus SignallingClient::status() const {
+    return core_->status();
+}
+
+}  // namespace dr::ur

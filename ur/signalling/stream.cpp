@@ -1,0 +1,131 @@
+#include "ur/signalling/stream.h"
+
+#include <grpcpp/security/tls_credentials_options.h>
+
+#include "control/ca/peer_verifier.h"
+
+namespace dr::ur {
+namespace {
+
+using grpc::experimental::IdentityKeyCertPair;
+using grpc::experimental::StaticDataCertificateProvider;
+using grpc::experimental::TlsChannelCredentialsOptions;
+
+constexpr int kConnectMs = 5000;
+
+std::shared_ptr<grpc::ChannelCredentials> tls(const v1::Credentials& credentials,
+                                              const std::string& name) {
+    TlsChannelCredentialsOptions options;
+    options.set_certificate_provider(std::make_shared<StaticDataCertificateProvider>(
+        std::vector<IdentityKeyCertPair>{{credentials.private_key(), credentials.certificate()}}));
+    options.watch_identity_key_cert_pairs();
+    // gRPC's own check looks at dates; the verifier is the only one, and does not.
+    options.set_verify_server_certs(false);
+    options.set_check_call_host(false);
+    options.set_certificate_verifier(
+        pki::peer_verifier(credentials.ca(), pki::Purpose::Server, {name}));
+    return grpc::experimental::TlsCredentials(options);
+}
+
+grpc::ChannelArguments arguments(const SignallingOptions& options, const std::string& name) {
+    grpc::ChannelArguments out;
+    // Each connection is its own, so that each resolves the name again.
+    out.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    out.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    out.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    out.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+    out.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMs);
+    out.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, static_cast<int>(options.ping_interval.count()));
+    out.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options.ping_timeout.count()));
+    out.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    out.SetSslTargetNameOverride(name);
+    return out;
+}
+
+}  // namespace
+
+SignallingStream::SignallingStream(const v1::Credentials& credentials,
+                                   const SignallingOptions& options, const DrAddress& dr,
+                                   const v1::Hello& hello, std::function<void()> wake)
+    : wake_(std::move(wake)),
+      channel_(grpc::CreateCustomChannel(dr.address, tls(credentials, dr.name),
+                                         arguments(options, dr.name))),
+      stub_(v1::Signalling::NewStub(channel_)) {
+    stub_->async()->Attach(&context_, this);
+    // Keeps the stream until the end is wanted, also between a write and the next.
+    AddHold();
+    StartRead(&incoming_);
+    StartCall();
+    v1::UrMessage first;
+    *first.mutable_hello() = hello;
+    send(first);
+}
+
+SignallingStream::~SignallingStream() {
+    cancel();
+    std::unique_lock lock(mutex_);
+    over_.wait(lock, [this] { return result_.has_value(); });
+}
+
+std::optional<v1::DrMessage> SignallingStream::take() {
+    const std::lock_guard lock(mutex_);
+    if (received_.empty()) return std::nullopt;
+    v1::DrMessage message = std::move(received_.front());
+    received_.pop_front();
+    return message;
+}
+
+std::optional<grpc::Status> SignallingStream::result() {
+    const std::lock_guard lock(mutex_);
+    return received_.empty() ? result_ : std::nullopt;
+}
+
+void SignallingStream::send(const v1::UrMessage& message) {
+    const std::lock_guard lock(mutex_);
+    if (broken_) return;
+    to_send_.push_back(message);
+    write_next();
+}
+
+// With the lock held.
+void SignallingStream::write_next() {
+    if (writing_ || broken_ || to_send_.empty()) return;
+    writing_ = true;
+    StartWrite(&to_send_.front());
+}
+
+void SignallingStream::OnWriteDone(bool ok) {
+    const std::lock_guard lock(mutex_);
+    writing_ = false;
+    to_send_.pop_front();
+    // A stream that cannot be written to is one that cannot be read from: the read ends it.
+    if (ok) write_next();
+}
+
+void SignallingStream::OnReadDone(bool ok) {
+    if (!ok) {
+        {
+            const std::lock_guard lock(mutex_);
+            broken_ = true;
+        }
+        RemoveHold();
+        return;
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        received_.push_back(std::move(incoming_));
+    }
+    incoming_.Clear();
+    StartRead(&incoming_);
+    wake_();
+}
+
+void SignallingStream::OnDone(const grpc::Status& status) {
+    // All of it under the lock, since the destructor goes on as soon as there is a result.
+    const std::lock_guard lock(mutex_);
+    result_ = status;
+    wake_();
+    over_.notify_all();
+}
+
+}  // namespace dr::ur

@@ -1,0 +1,67 @@
+// One connection to one DR, and the stream on it. Used from the client's thread; what comes in is
+// taken from it there.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "dr/v1/api.pb.h"
+#include "dr/v1/signalling.grpc.pb.h"
+#include "ur/signalling/client.h"
+
+namespace dr::ur {
+
+// A DR as one of its addresses.
+struct DrAddress {
+    std::string name;     // that its certificate must carry
+    std::string address;  // host:port
+    bool operator==(const DrAddress&) const = default;
+};
+
+class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1::DrMessage> {
+  public:
+    // Connects and says `hello`. `wake` is called, from any thread, when take() or result() has
+    // news. Throws pki::PkiError when the credentials' CA cannot be read.
+    SignallingStream(const v1::Credentials& credentials, const SignallingOptions& options,
+                     const DrAddress& dr, const v1::Hello& hello, std::function<void()> wake);
+    SignallingStream(const SignallingStream&) = delete;
+    SignallingStream& operator=(const SignallingStream&) = delete;
+    // Waits for the end of the stream, which it brings about.
+    ~SignallingStream();
+
+    std::optional<v1::DrMessage> take();
+    // Set when the stream is over; everything has been taken by then or is still in take().
+    [[nodiscard]] std::optional<grpc::Status> result();
+    void send(const v1::UrMessage& message);
+    // Lets go of the stream, whatever it is doing.
+    void cancel() { context_.TryCancel(); }
+
+  private:
+    void OnReadDone(bool ok) override;
+    void OnWriteDone(bool ok) override;
+    void OnDone(const grpc::Status& status) override;
+    void write_next();
+
+    const std::function<void()> wake_;
+    std::shared_ptr<grpc::Channel> channel_;
+    std::unique_ptr<v1::Signalling::Stub> stub_;
+    grpc::ClientContext context_;
+    v1::DrMessage incoming_;
+
+    std::mutex mutex_;  // all below
+    std::condition_variable over_;
+    std::deque<v1::DrMessage> received_;
+    std::deque<v1::UrMessage> to_send_;  // the first is being written while writing_
+    bool writing_ = false;
+    bool broken_ = false;
+    std::optional<grpc::Status> result_;
+};
+
+}  // namespace dr::ur
