@@ -29,6 +29,23 @@ constexpr int kTickWithTapMs = 1;
 // For the kernel to list what it has at start; a million routes take about a second.
 constexpr std::chrono::seconds kListingLimit{30};
 
+// A worker is made by the thread that will run it: what it takes then is on its own NUMA node, and
+// shares no page with another worker's.
+struct WorkerMaker {
+    const WorkerConfig& config;
+    WorkerShared& shared;
+    const southbound::CountersMemfd& counters;
+    std::unique_ptr<Worker> worker;
+};
+
+int make_worker(void* argument) {
+    auto& m = *static_cast<WorkerMaker*>(argument);
+    m.worker =
+        std::make_unique<Worker>(m.config, m.shared, m.counters.worker_block(m.config.number),
+                                 m.counters.tunnel_counters(m.config.number));
+    return 0;
+}
+
 int run_worker(void* worker) {
     static_cast<Worker*>(worker)->run();
     return 0;
@@ -46,6 +63,7 @@ struct DataPlane::Core {
     bool launch(std::string* error);
     void stop();
     void tell_choices() const;
+    void place_memory() const;
 
     void housekeeping();
     void steer();
@@ -84,7 +102,10 @@ bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
     if (!notice.empty()) fmt::print(stderr, "dr-dataplane: notice: {}\n", notice);
     if (!make_tables(error)) return false;
     ports = PortSet::start(config, eal.worker_nodes(), log, error);
-    if (ports) tell_choices();
+    if (ports) {
+        tell_choices();
+        place_memory();
+    }
     return ports && make_routes(error) && make_workers(error) && make_server(error) &&
            launch(error);
 }
@@ -95,6 +116,14 @@ void DataPlane::Core::tell_choices() const {
         fmt::print(stderr, "dr-dataplane: {}\n", choice);
     for (const std::string& warning : ports->assignment().warnings)
         fmt::print(stderr, "dr-dataplane: notice: {}\n", warning);
+}
+
+// Where workers are, before anything is written.
+void DataPlane::Core::place_memory() const {
+    const Assignment& assignment = ports->assignment();
+    tables->place(assignment.table_nodes);
+    for (unsigned i = 0; i < config.workers; ++i)
+        counters->place(i, static_cast<unsigned>(assignment.worker_nodes[i]));
 }
 
 bool DataPlane::Core::make_tables(std::string* error) {
@@ -171,8 +200,13 @@ bool DataPlane::Core::make_workers(std::string* error) {
         configs[i].tx_queue = static_cast<std::uint16_t>(i);
         configs[i].sleep_when_idle = config.sleep_when_idle;
         configs[i].measure_stages = config.measure_stages;
-        workers.push_back(std::make_unique<Worker>(configs[i], shared, counters->worker_block(i),
-                                                   counters->tunnel_counters(i)));
+        WorkerMaker maker{configs[i], shared, *counters, nullptr};
+        if (rte_eal_remote_launch(make_worker, &maker, i + 1) != 0 ||
+            rte_eal_wait_lcore(i + 1) != 0) {
+            *error = fmt::format("worker {} cannot be made: its thread does not answer", i);
+            return false;
+        }
+        workers.push_back(std::move(maker.worker));
     }
     return true;
 }

@@ -32,10 +32,13 @@ std::string af_packet_arguments(const PortConfig& config, unsigned queues) {
                        queues, frame, std::max(frame, 4'096U), frames);
 }
 
-std::string pcap_arguments(const PortConfig& config) {
+// A file has one writer: with several workers, each further one writes to FILE.1, FILE.2, ...
+std::string pcap_arguments(const PortConfig& config, unsigned workers) {
     std::string arguments;
     for (const std::string& file : config.rx) arguments += "rx_pcap=" + file + ",";
-    if (!config.tx.empty()) arguments += "tx_pcap=" + config.tx + ",";
+    for (unsigned w = 0; w < workers && !config.tx.empty(); ++w)
+        arguments += w == 0 ? fmt::format("tx_pcap={},", config.tx)
+                            : fmt::format("tx_pcap={}.{},", config.tx, w);
     if (config.infinite) arguments += "infinite_rx=1,";
     arguments.pop_back();
     return arguments;
@@ -61,7 +64,8 @@ const char* driver_of(PortKind kind) {
     return "";
 }
 
-std::string arguments_of(const PortConfig& config, unsigned queues, const std::string& xdp) {
+std::string arguments_of(const PortConfig& config, unsigned queues, const std::string& xdp,
+                         unsigned workers) {
     switch (config.kind) {
         case PortKind::AfXdp:
             // No busy polling: the kernel's own interrupt keeps a sleeping worker's ring filled.
@@ -70,7 +74,7 @@ std::string arguments_of(const PortConfig& config, unsigned queues, const std::s
         case PortKind::AfPacket:
             return af_packet_arguments(config, queues);
         case PortKind::Pcap:
-            return pcap_arguments(config);
+            return pcap_arguments(config, workers);
         case PortKind::Null:
             if (config.packet_size == 0) return "no-rx=1";
             return fmt::format("size={},copy=0", config.packet_size);
@@ -108,7 +112,8 @@ std::unique_ptr<Device> Device::open(const PortConfig& config, unsigned number, 
     const bool pci = config.kind == PortKind::Pci;
     std::unique_ptr<Device> device(new Device(
         config.kind, pci ? config.device : driver_of(config.kind) + std::to_string(number)));
-    if (!device->appear(arguments_of(config, rx_queues_of(config, workers), xdp_object), error))
+    if (!device->appear(arguments_of(config, rx_queues_of(config, workers), xdp_object, workers),
+                        error))
         return nullptr;
     return device;
 }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "dataplane/tables/placement.h"
 #include "dataplane/worker/exits.h"
 
 namespace dr::southbound {
@@ -126,6 +127,12 @@ TunnelCounters* CountersMemfd::tunnel_counters(unsigned number) const {
     auto* bytes = static_cast<std::uint8_t*>(base_);
     return reinterpret_cast<TunnelCounters*>(bytes + header()->tunnel_blocks +
                                              number * header()->tunnel_stride);
+}
+
+void CountersMemfd::place(unsigned worker, unsigned node) const {
+    const std::uint64_t nodes = node < 64 ? std::uint64_t{1} << node : 0;
+    dr::place(worker_block(worker), header()->worker_stride, nodes);
+    dr::place(tunnel_counters(worker), header()->tunnel_stride, nodes);
 }
 
 CountersMemfd::Words CountersMemfd::words(unsigned worker, std::uint32_t slot) const {

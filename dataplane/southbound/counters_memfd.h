@@ -32,6 +32,9 @@ class CountersMemfd final {
     [[nodiscard]] WorkerBlock* worker_block(unsigned number) const;
     [[nodiscard]] TunnelCounters* tunnel_counters(unsigned number) const;
 
+    // Takes the memory of a worker's counters, as far as it is untouched, on a NUMA node.
+    void place(unsigned worker, unsigned node) const;
+
     // All workers' counters of a slot become 0, once no worker counts on the tunnel that had it. A
     // worker that counts on the slot's new tunnel at this moment may write the old sum back:
     // settle() looks whether one did, and zeroes again.

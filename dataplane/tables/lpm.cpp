@@ -8,6 +8,7 @@
 #include <deque>
 #include <vector>
 
+#include "dataplane/tables/placement.h"
 #include "dataplane/tables/prefix_store.h"
 
 namespace dr {
@@ -276,6 +277,12 @@ auto Lpm<Bytes>::memory() const -> Memory {
                                (w.users.size() + w.free.capacity()) * sizeof(std::uint32_t);
     return {w.root.size(), w.groups.size(), groups_used() * kGroupBytes,
             always + w.group_depths.size(), always + std::size_t{groups_used()} * kGroupSize};
+}
+
+template <std::size_t Bytes>
+void Lpm<Bytes>::place(std::uint64_t nodes) const {
+    for (const Region* region : {&writer_->root, &writer_->groups})
+        dr::place(region->data(), region->size(), nodes);
 }
 
 template class Lpm<4>;

@@ -110,6 +110,9 @@ class Lpm final {
     };
     [[nodiscard]] Memory memory() const;
 
+    // NUMA nodes of what workers read, as far as it has not been touched yet (placement.h).
+    void place(std::uint64_t nodes) const;
+
   private:
     Lpm() = default;
     static constexpr std::uint32_t kGroup = 0x80000000U;  // the entry is a group's number

@@ -63,4 +63,16 @@ std::unique_ptr<Tables> Tables::create(const Capacity& capacity, std::string* er
     return ok ? std::move(t) : nullptr;
 }
 
+void Tables::place(std::uint64_t nodes) const {
+    lpm4->place(nodes);
+    lpm6->place(nodes);
+    subscribers.place(nodes);
+    extra.place(nodes);
+    tunnel_of_slot.place(nodes);
+    tunnels.place(nodes);
+    maps.place(nodes);
+    next_hops.place(nodes);
+    next_hop_rows.place(nodes);
+}
+
 }  // namespace dr

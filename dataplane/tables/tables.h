@@ -12,6 +12,7 @@
 
 #include "dataplane/tables/key_row.h"
 #include "dataplane/tables/lpm.h"
+#include "dataplane/tables/placement.h"
 #include "dataplane/tables/qsbr.h"
 #include "dataplane/tables/region.h"
 #include "dataplane/tables/rows.h"
@@ -43,6 +44,7 @@ class RowArray final {
     }
     [[nodiscard]] std::uint32_t size() const { return rows_; }
     [[nodiscard]] std::size_t bytes() const { return region_.size(); }
+    void place(std::uint64_t nodes) const { dr::place(region_.data(), region_.size(), nodes); }
 
   private:
     Region region_;
@@ -52,6 +54,9 @@ class RowArray final {
 struct Tables final {
     // Null and a reason when memory cannot be had.
     static std::unique_ptr<Tables> create(const Capacity& capacity, std::string* error);
+
+    // NUMA nodes of all rows that have not been touched yet (placement.h). Once, before the first.
+    void place(std::uint64_t nodes) const;
 
     Capacity capacity;
     Qsbr qsbr;
