@@ -80,20 +80,13 @@ std::unique_ptr<CountersMemfd> CountersMemfd::create(unsigned workers, std::uint
     }
 
     std::unique_ptr<CountersMemfd> self(new CountersMemfd);
-    self->bytes_ = layout.bytes;
-    self->fd_ = memfd_create("dr-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (self->fd_ < 0 || ftruncate(self->fd_, static_cast<off_t>(layout.bytes)) != 0) {
+    // On huge pages when there are enough: a worker meets a tunnel's counters at random.
+    if (!self->map(layout.bytes, MFD_HUGETLB) && !self->map(layout.bytes, 0)) {
         *error = failure("making the memfd");
         return nullptr;
     }
-    void* base = mmap(nullptr, layout.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd_, 0);
-    if (base == MAP_FAILED) {
-        *error = failure("mmap");
-        return nullptr;
-    }
-    self->base_ = base;
 
-    auto* bytes = static_cast<std::uint8_t*>(base);
+    auto* bytes = static_cast<std::uint8_t*>(self->base_);
     std::memcpy(bytes, &layout.header, sizeof layout.header);
     auto* exits = reinterpret_cast<ExitName*>(bytes + layout.header.exit_names);
     for (std::size_t i = 0; i < kExitCount; ++i) {
@@ -110,6 +103,27 @@ std::unique_ptr<CountersMemfd> CountersMemfd::create(unsigned workers, std::uint
         return nullptr;
     }
     return self;
+}
+
+bool CountersMemfd::map(std::size_t bytes, unsigned flags) {
+    constexpr std::size_t kHugePage = 2UL * 1024 * 1024;
+    if (flags != 0) bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    const int fd = memfd_create("dr-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+    if (fd < 0) return false;
+    // Huge pages are reserved as a whole by mmap, so that a shortage shows here; and touched now,
+    // so that no worker is the first. Small ones stay unused until something is counted on them.
+    const int populate = flags != 0 ? MAP_POPULATE : 0;
+    void* base = ftruncate(fd, static_cast<off_t>(bytes)) == 0
+                     ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, populate | MAP_SHARED, fd, 0)
+                     : MAP_FAILED;
+    if (base == MAP_FAILED) {
+        close(fd);
+        return false;
+    }
+    fd_ = fd;
+    base_ = base;
+    bytes_ = bytes;
+    return true;
 }
 
 CountersMemfd::~CountersMemfd() {

@@ -63,6 +63,7 @@ class CountersMemfd final {
     [[nodiscard]] Words words(unsigned worker, std::uint32_t slot) const;
 
     CountersMemfd() = default;
+    bool map(std::size_t bytes, unsigned memfd_flags);
     [[nodiscard]] const CountersHeader* header() const {
         return static_cast<const CountersHeader*>(base_);
     }

@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 
@@ -49,42 +50,44 @@ class Lpm final {
         return Target::from_raw(entry);
     }
     void prefetch(const std::uint8_t* address) const noexcept {
-        const std::uint32_t root = static_cast<std::uint32_t>(address[0]) << 16 |
-                                   static_cast<std::uint32_t>(address[1]) << 8 | address[2];
-        __builtin_prefetch(&root_[root]);
+        std::uint32_t first;
+        std::memcpy(&first, address, 4);
+        __builtin_prefetch(&root_[__builtin_bswap32(first) >> 8]);
     }
 
     // The same for a batch, level by level, so that the cache misses of one address overlap with
     // the others'. The roots should have been prefetched. count <= 256.
     void lookup_batch(const std::uint8_t* const* addresses, Target* results,
                       unsigned count) const noexcept {
-        std::array<std::uint8_t, 256> pending;
-        std::array<std::uint32_t, 256> entries;
+        const std::atomic<std::uint32_t>* const roots = root_;
+        const std::atomic<std::uint32_t>* const groups = groups_;
+        std::array<std::uint16_t, 256> pending;
         unsigned left = 0;
         for (unsigned i = 0; i < count; ++i) {
             const std::uint8_t* a = addresses[i];
-            const std::uint32_t root = static_cast<std::uint32_t>(a[0]) << 16 |
-                                       static_cast<std::uint32_t>(a[1]) << 8 | a[2];
-            const std::uint32_t entry = root_[root].load(std::memory_order_acquire);
-            entries[i] = entry;
+            std::uint32_t first;
+            std::memcpy(&first, a, 4);
+            first = __builtin_bswap32(first);
+            const std::uint32_t entry = roots[first >> 8].load(std::memory_order_acquire);
             results[i] = Target::from_raw(entry);
-            if ((entry & kGroup) == 0) continue;
-            __builtin_prefetch(&groups_[((entry & ~kGroup) << 8) + a[3]]);
-            pending[left++] = static_cast<std::uint8_t>(i);
+            const std::uint32_t next = ((entry & ~kGroup) << 8) + (first & 0xffU);
+            __builtin_prefetch((entry & kGroup) != 0 ? &groups[next] : &roots[first >> 8]);
+            pending[left] = static_cast<std::uint16_t>(i);
+            left += entry >> 31;
         }
         for (unsigned byte = 3; left != 0 && byte < Bytes; ++byte) {
             unsigned still = 0;
             for (unsigned k = 0; k < left; ++k) {
                 const unsigned i = pending[k];
+                const std::uint32_t group = (results[i].raw() & ~kGroup) << 8;
                 const std::uint32_t entry =
-                    groups_[((entries[i] & ~kGroup) << 8) + addresses[i][byte]].load(
-                        std::memory_order_acquire);
-                entries[i] = entry;
+                    groups[group + addresses[i][byte]].load(std::memory_order_acquire);
                 results[i] = Target::from_raw(entry);
-                if (Bytes == 4 || (entry & kGroup) == 0) continue;
-                if (byte + 1 < Bytes)
-                    __builtin_prefetch(&groups_[((entry & ~kGroup) << 8) + addresses[i][byte + 1]]);
-                pending[still++] = static_cast<std::uint8_t>(i);
+                if constexpr (Bytes > 4) {
+                    if ((entry & kGroup) == 0 || byte + 1 == Bytes) continue;
+                    __builtin_prefetch(&groups[((entry & ~kGroup) << 8) + addresses[i][byte + 1]]);
+                    pending[still++] = static_cast<std::uint16_t>(i);
+                }
             }
             left = still;
         }

@@ -58,7 +58,9 @@ struct alignas(kCacheLine) TunnelRow {
     static constexpr std::uint8_t kDisabled = 8;  // neither encapsulate nor decapsulate
     // Bytes of outer header by the low two flag bits.
     static constexpr std::array<std::uint8_t, 4> kHeaderLength{28, 36, 48, 56};
-    [[nodiscard]] unsigned header_length() const { return kHeaderLength[flags & 3U]; }
+    [[nodiscard]] unsigned header_length() const {
+        return 28 + (flags & kUdp) * 8 + (flags & kIpv6) * 10;  // no load on the way to the key
+    }
 };
 static_assert(sizeof(TunnelRow) == 64);
 

@@ -39,6 +39,21 @@ inline std::uint16_t checksum_fold(std::uint64_t sum) {
     return static_cast<std::uint16_t>(sum);
 }
 
+// The same for sums that fit 32 bits.
+inline std::uint16_t checksum_fold32(std::uint32_t sum) {
+    sum += sum << 16 | sum >> 16;  // the carry out of the low half lands in the high one
+    return static_cast<std::uint16_t>(sum >> 16);
+}
+
+// true when five 32-bit words, an IPv4 header without options, sum to all ones.
+inline bool checksum_ok20(std::uint64_t first, std::uint64_t second, std::uint32_t third) {
+    const std::uint64_t sum =
+        (first & 0xffffffffU) + (first >> 32) + (second & 0xffffffffU) + (second >> 32) + third;
+    // Below 5 * 2^32, so this is below 2 * 2^16 + 4: the only multiples of 65535 in reach.
+    const std::uint64_t part = (sum & 0xffffU) + (sum >> 16 & 0xffffU) + (sum >> 32);
+    return part == 0xffffU || part == 0x1fffeU;
+}
+
 // The value for a header's checksum field.
 inline Be16 checksum(const void* data, std::size_t bytes, std::uint64_t sum = 0) {
     return Be16{static_cast<std::uint16_t>(~checksum_fold(checksum_add(data, bytes, sum)))};

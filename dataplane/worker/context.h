@@ -34,15 +34,27 @@ struct alignas(64) Packet {
     std::uint16_t length;  // of the IP packet
     std::uint16_t upper;   // offset of the upper-layer header
     std::uint16_t out_port;
+    std::uint16_t mtu;     // for IcmpError::TooBig
     std::uint16_t extra;   // first of its further fragments in Burst::extra
     std::uint16_t extras;  // how many
-    std::uint16_t mtu;     // for IcmpError::TooBig
-    std::uint8_t family;   // 4 or 6
-    std::uint8_t protocol;
-    Exit exit;
-    IcmpError error;
     std::uint8_t flags;
     std::uint8_t reply;  // number in the replies' burst plus 1; 0: none
+    IcmpError error;
+    Exit exit;
+    std::uint8_t family;  // 4 or 6
+    std::uint8_t protocol;
+
+    // As received from the network.
+    void start() {
+        from = nullptr;
+        tunnel = nullptr;
+        extra = 0;
+        extras = 0;
+        flags = kLive;
+        reply = 0;
+        error = IcmpError::None;
+        exit = Exit::DropNoRoute;
+    }
 
     static constexpr std::uint8_t kLive = 1;           // it will be transmitted
     static constexpr std::uint8_t kOwn = 2;            // made by this router, not received
@@ -51,25 +63,28 @@ struct alignas(64) Packet {
 };
 static_assert(sizeof(Packet) == 64);
 
+// Numbers of packets. 16 bits, not 8: a store through an 8-bit type may alias everything, and the
+// compiler would load all it knows again after each.
 struct PacketList {
-    std::array<std::uint8_t, kBurst> index;
+    std::array<std::uint16_t, kBurst> index;
     unsigned count{};
-    void add(unsigned packet) { index[count++] = static_cast<std::uint8_t>(packet); }
-    [[nodiscard]] const std::uint8_t* begin() const { return index.data(); }
-    [[nodiscard]] const std::uint8_t* end() const { return index.data() + count; }
+    void add(unsigned packet) { index[count++] = static_cast<std::uint16_t>(packet); }
+    [[nodiscard]] const std::uint16_t* begin() const { return index.data(); }
+    [[nodiscard]] const std::uint16_t* end() const { return index.data() + count; }
 };
 
 struct Burst {
     std::array<Packet, kBurst> packets;
     unsigned count{};
     std::uint16_t in_port{};  // number in Ports
-    PacketList lookup, decapsulate, steer, forward, errors;
+    PacketList lookup4, lookup6, decapsulate, steer, forward, errors;
     std::array<rte_mbuf*, kMaxExtra> extra;
     unsigned extras{};
 
     void clear() {
-        count = lookup.count = decapsulate.count = steer.count = forward.count = errors.count = 0;
-        extras = 0;
+        count = extras = 0;
+        lookup4.count = lookup6.count = decapsulate.count = 0;
+        steer.count = forward.count = errors.count = 0;
     }
 };
 
@@ -151,38 +166,6 @@ inline void fail_with(Context& c, Burst& b, unsigned i, IcmpError error, Exit wh
     p.error = error;
     b.errors.add(i);
 }
-
-// Looks up addresses of both families in two batches. Put destinations or sources in, run, and
-// each result goes to where it belongs.
-class LookupBatch {
-  public:
-    // address must stay valid until run(). At most 2 * kBurst.
-    void add(unsigned family, const std::uint8_t* address, Target* result) {
-        Half& half = family == 4 ? v4_ : v6_;
-        half.addresses[half.count] = address;
-        half.destinations[half.count++] = result;
-    }
-    void run(const Tables& tables) {
-        finish(*tables.lpm4, v4_);
-        finish(*tables.lpm6, v6_);
-    }
-
-  private:
-    static constexpr std::size_t kSize = 2UL * kBurst;
-    struct Half {
-        std::array<const std::uint8_t*, kSize> addresses;
-        std::array<Target*, kSize> destinations;
-        unsigned count{};
-    };
-    template <typename Table>
-    static void finish(const Table& table, Half& half) {
-        if (half.count == 0) return;
-        std::array<Target, kSize> results;
-        table.lookup_batch(half.addresses.data(), results.data(), half.count);
-        for (unsigned i = 0; i < half.count; ++i) *half.destinations[i] = results[i];
-    }
-    Half v4_, v6_;
-};
 
 // The stages, in the order in which a packet meets them.
 void stage_parse(Context& c, Burst& b);

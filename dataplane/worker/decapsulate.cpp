@@ -19,7 +19,25 @@ struct Outer {
     bool ok;
 };
 
-Outer find_gre(const Packet& p) {
+// GRE-in-UDP without a checksum, or GRE; lengths as they should be. Null: see find_gre().
+const std::uint8_t* plain_gre(const Packet& p) {
+    const std::uint8_t* gre = p.ip + p.upper;
+    if (p.upper > p.length) return nullptr;
+    unsigned left = p.length - p.upper;
+    if (p.protocol == wire::kProtoUdp) {
+        constexpr unsigned kUdp = sizeof(wire::Udp);
+        if (left < kUdp + sizeof(wire::GreKey)) return nullptr;
+        std::uint32_t tail;  // length, checksum
+        std::memcpy(&tail, gre + 4, 4);
+        if (__builtin_bswap32(tail) != left << 16) return nullptr;
+        gre += kUdp;
+        left -= kUdp;
+    }
+    if (left < sizeof(wire::GreKey)) return nullptr;
+    return load_be16(gre) == wire::kGreKeyPresent ? gre : nullptr;
+}
+
+[[gnu::noinline]] Outer find_gre(const Packet& p) {
     unsigned offset = p.upper;
     if (p.protocol == wire::kProtoUdp) {
         if (offset + sizeof(wire::Udp) > p.length) return {nullptr, Exit::DropTooShort, false};
@@ -44,40 +62,51 @@ Outer find_gre(const Packet& p) {
     return {gre, Exit::DropGreFormat, true};
 }
 
-// The tunnel's row against the outer header. `gre` is inside p.
-bool check_tunnel(Context& c, Packet& p, const std::uint8_t* gre) {
-    const TunnelRow& row = *p.from;
-    const unsigned header = row.header_length();
-    if (std::memcmp(row.header.data() + header - 4, gre + 4, 4) != 0) {
-        exit_with(c, p, Exit::DropStaleGeneration);
+// GRE-in-UDP with a bound port: the peer's is part of its endpoint.
+bool bound_port(const TunnelRow& row, const Packet& p) {
+    return (row.flags & (TunnelRow::kUdp | TunnelRow::kEntropy)) != TunnelRow::kUdp ||
+           std::memcmp(row.header.data() + row.header_length() - 14, p.ip + p.upper, 2) == 0;
+}
+
+// The tunnel's row against the outer header, all at once: its key, its encapsulation, both ends.
+// The row's header is what we send, so its destination is the peer. false: see refuse().
+template <unsigned Size>
+bool bound_to(const TunnelRow& row, const Packet& p, const std::uint8_t* gre) {
+    constexpr unsigned kSource = Size == 4 ? 12 : 8;
+    constexpr unsigned kKind = Size == 4 ? 0U : TunnelRow::kIpv6;
+    const unsigned kind = (p.protocol == wire::kProtoUdp ? TunnelRow::kUdp : 0U) | kKind;
+    constexpr unsigned kFlags = TunnelRow::kUdp | TunnelRow::kIpv6 | TunnelRow::kDisabled;
+    if ((row.flags & kFlags) != kind) return false;
+    const std::uint8_t* const ours = row.header.data() + kSource;
+    const std::uint8_t* const theirs = p.ip + kSource;
+    if (std::memcmp(row.header.data() + row.header_length() - 4, gre + 4, 4) != 0 ||
+        std::memcmp(ours + Size, theirs, Size) != 0 || std::memcmp(ours, theirs + Size, Size) != 0)
         return false;
-    }
+    return bound_port(row, p);
+}
+
+// Why a packet is not its tunnel's, in the order of proto/TUNNEL.md §2.
+[[gnu::noinline]] Exit refuse(const Packet& p, const std::uint8_t* gre) {
+    const TunnelRow& row = *p.from;
     const bool udp = (row.flags & TunnelRow::kUdp) != 0;
     const bool ipv6 = (row.flags & TunnelRow::kIpv6) != 0;
-    if (udp != (p.protocol == wire::kProtoUdp) || ipv6 != (p.family == 6)) {
-        exit_with(c, p, Exit::DropEncapMismatch);
-        return false;
-    }
-    if ((row.flags & TunnelRow::kDisabled) != 0) {
-        exit_with(c, p, Exit::DropUnknownTunnel);
-        return false;
-    }
-    // The row's header is what we send, so its destination is the peer.
+    if (std::memcmp(row.header.data() + row.header_length() - 4, gre + 4, 4) != 0)
+        return Exit::DropStaleGeneration;
+    if (udp != (p.protocol == wire::kProtoUdp) || ipv6 != (p.family == 6))
+        return Exit::DropEncapMismatch;
+    if ((row.flags & TunnelRow::kDisabled) != 0) return Exit::DropUnknownTunnel;
     const unsigned size = ipv6 ? 16 : 4;
     const unsigned source = ipv6 ? 8 : 12;
     const std::uint8_t* ours = row.header.data() + source;
-    bool bound = std::memcmp(ours + size, p.ip + source, size) == 0;
-    if (udp && (row.flags & TunnelRow::kEntropy) == 0)
-        bound = bound && std::memcmp(row.header.data() + header - 14, p.ip + p.upper, 2) == 0;
-    if (!bound) {
-        exit_with(c, p, Exit::DropOuterSource);
-        return false;
-    }
-    if (std::memcmp(ours, p.ip + source + size, size) != 0) {
-        exit_with(c, p, Exit::DropOuterDestination);
-        return false;
-    }
-    return true;
+    const bool from_peer = std::memcmp(ours + size, p.ip + source, size) == 0 && bound_port(row, p);
+    return from_peer ? Exit::DropOuterDestination : Exit::DropOuterSource;
+}
+
+bool check_tunnel(Context& c, Packet& p, const std::uint8_t* gre) {
+    const bool bound = p.family == 4 ? bound_to<4>(*p.from, p, gre) : bound_to<16>(*p.from, p, gre);
+    if (!bound) [[unlikely]]
+        exit_with(c, p, refuse(p, gre));
+    return bound;
 }
 
 // ECN of the inner packet after decapsulation, RFC 6040 figure 4; 0xff: drop.
@@ -89,12 +118,11 @@ constexpr std::array<std::uint8_t, 16> kEcn{
     3, 3, 3, 3,     // inner CE
 };
 
-bool combine_ecn(std::uint8_t* inner, unsigned inner_family, std::uint8_t outer) {
+[[gnu::noinline]] bool combine_ecn(std::uint8_t* inner, unsigned inner_family, std::uint8_t outer) {
     const unsigned now =
         inner_family == 4 ? inner[1] & 3U : static_cast<unsigned>(inner[1] >> 4) & 3U;
     const std::uint8_t then = kEcn[now * 4 + (outer & 3U)];
-    if (then == now) [[likely]]
-        return true;
+    if (then == now) return true;
     if (then == 0xff) return false;
     if (inner_family == 6) {
         inner[1] = static_cast<std::uint8_t>((inner[1] & 0xcfU) | static_cast<unsigned>(then) << 4);
@@ -126,13 +154,15 @@ bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre) {
     std::uint8_t* inner = p.ip + (gre - p.ip) + sizeof(wire::GreKey);
     const auto available = static_cast<unsigned>(p.ip + p.length - inner);
     const unsigned family = type == wire::kEtherIpv4 ? 4 : 6;
-    const IpFault fault =
-        family == 4 ? check_ipv4(inner, available, true) : check_ipv6(inner, available);
-    if (fault != IpFault::None) {
+    const bool sound = family == 4 ? (available >= 20 && plain_ipv4(inner, available, true)) ||
+                                         check_ipv4(inner, available, true) == IpFault::None
+                                   : check_ipv6(inner, available) == IpFault::None;
+    if (!sound) {
         exit_with(c, p, Exit::DropInnerFormat);
         return false;
     }
-    if (!combine_ecn(inner, family, outer_tos)) {
+    const unsigned ecn = family == 4 ? inner[1] : static_cast<unsigned>(inner[1]) >> 4;
+    if (((ecn ^ outer_tos) & 3U) != 0 && !combine_ecn(inner, family, outer_tos)) [[unlikely]] {
         exit_with(c, p, Exit::DropEcn);
         return false;
     }
@@ -184,22 +214,55 @@ void route_inner(Context& c, Burst& b, unsigned i) {
     exit_with(c, p, Exit::DropNoRoute);
 }
 
+// Source and destination of the inner packets of one family, looked up in one batch.
+template <unsigned Family, typename Table>
+void check_inner(Context& c, Burst& b, const Table& table, const PacketList& list,
+                 const std::uint32_t* slot) {
+    constexpr unsigned kSource = Family == 4 ? 12 : 8;
+    constexpr unsigned kDestination = Family == 4 ? 16 : 24;
+    std::array<const std::uint8_t*, 2UL * kBurst> addresses;
+    std::array<Target, 2UL * kBurst> targets;
+    for (unsigned k = 0; k < list.count; ++k) {
+        const std::uint8_t* ip = b.packets[list.index[k]].ip;
+        addresses[2UL * k] = ip + kSource;
+        addresses[2UL * k + 1] = ip + kDestination;
+    }
+    table.lookup_batch(addresses.data(), targets.data(), 2 * list.count);
+    for (unsigned k = 0; k < list.count; ++k) {
+        const unsigned i = list.index[k];
+        Packet& p = b.packets[i];
+        if (targets[2UL * k] != Target(TargetKind::Subscriber, p.from->subscriber)) {
+            exit_with(c, p, Exit::DropInnerSource);
+            continue;
+        }
+        p.target = targets[2UL * k + 1];
+        southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
+        count_up(counters.uplink_packets);
+        count_up(counters.uplink_bytes, p.length);
+        route_inner(c, b, i);
+    }
+}
+
 }  // namespace
 
 void stage_decapsulate(Context& c, Burst& b) {
     const Tables& t = *c.tables;
     std::array<const std::uint8_t*, kBurst> gre;
     std::array<std::uint32_t, kBurst> slot;
-    PacketList keyed, open;
+    std::array<std::uint32_t, kBurst> row;
+    PacketList keyed, inner4, inner6;
     for (const unsigned i : b.decapsulate) {
         Packet& p = b.packets[i];
-        const Outer outer = find_gre(p);
-        if (!outer.ok) {
-            exit_with(c, p, outer.exit);
-            continue;
+        gre[i] = plain_gre(p);
+        if (gre[i] == nullptr) [[unlikely]] {
+            const Outer outer = find_gre(p);
+            if (!outer.ok) {
+                exit_with(c, p, outer.exit);
+                continue;
+            }
+            gre[i] = outer.gre;
         }
-        gre[i] = outer.gre;
-        slot[i] = wire::detail::load32(outer.gre + 4) & 0xffffffU;
+        slot[i] = wire::detail::load32(gre[i] + 4) & 0xffffffU;
         if (slot[i] >= t.tunnel_of_slot.size()) {
             exit_with(c, p, Exit::DropUnknownTunnel);
             continue;
@@ -208,7 +271,6 @@ void stage_decapsulate(Context& c, Burst& b) {
         __builtin_prefetch(&c.tunnel_counters[slot[i]], 1);
         keyed.add(i);
     }
-    std::array<std::uint32_t, kBurst> row;
     for (const unsigned i : keyed) {
         row[i] = t.tunnel_of_slot[slot[i]].load(std::memory_order_acquire);
         __builtin_prefetch(&t.tunnels[row[i]]);
@@ -224,31 +286,15 @@ void stage_decapsulate(Context& c, Burst& b) {
         if (p.family == 4) {
             t.lpm4->prefetch(p.ip + 12);
             t.lpm4->prefetch(p.ip + 16);
+            inner4.add(i);
         } else {
             t.lpm6->prefetch(p.ip + 8);
             t.lpm6->prefetch(p.ip + 24);
+            inner6.add(i);
         }
-        open.add(i);
     }
-    LookupBatch batch;
-    std::array<Target, kBurst> source;
-    for (const unsigned i : open) {
-        Packet& p = b.packets[i];
-        batch.add(p.family, p.ip + (p.family == 4 ? 12 : 8), &source[i]);
-        batch.add(p.family, p.ip + (p.family == 4 ? 16 : 24), &p.target);
-    }
-    batch.run(t);
-    for (const unsigned i : open) {
-        Packet& p = b.packets[i];
-        if (source[i] != Target(TargetKind::Subscriber, p.from->subscriber)) {
-            exit_with(c, p, Exit::DropInnerSource);
-            continue;
-        }
-        southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
-        count_up(counters.uplink_packets);
-        count_up(counters.uplink_bytes, p.length);
-        route_inner(c, b, i);
-    }
+    check_inner<4>(c, b, *t.lpm4, inner4, slot.data());
+    check_inner<6>(c, b, *t.lpm6, inner6, slot.data());
 }
 
 }  // namespace dr

@@ -11,77 +11,89 @@ namespace dr {
 
 namespace {
 
-template <unsigned Header, bool Udp, bool V6>
-void write_outer(std::uint8_t* outer, const TunnelRow& row, std::uint16_t inner, unsigned family,
-                 std::uint8_t tos, std::uint32_t hash) {
-    std::memcpy(outer, row.header.data(), Header);
-    constexpr unsigned kIp = V6 ? 40 : 20;
-    if constexpr (V6) {
+// What the header of one packet needs beside its tunnel.
+struct Inner {
+    std::uint8_t* ip;
+    unsigned length;
+    unsigned family;
+    unsigned tos;
+    std::uint32_t hash;
+};
+
+unsigned tos_of(const std::uint8_t* ip, unsigned family) {
+    return family == 4 ? ip[1] : (ip[0] << 4 & 0xf0U) | ip[1] >> 4;
+}
+
+void store16(std::uint8_t* at, std::uint16_t host) {
+    const Be16 wire = Be16::from(host);
+    std::memcpy(at, &wire, sizeof wire);
+}
+
+// Frame = Ethernet + outer + inner, in the mbuf that holds `in.ip`. Kind: the row's low two flags.
+template <unsigned Kind>
+void frame_up(rte_mbuf* m, const Inner& in, const TunnelRow& row, const NextHopRow& hop) {
+    constexpr bool kUdp = (Kind & TunnelRow::kUdp) != 0;
+    constexpr bool kV6 = (Kind & TunnelRow::kIpv6) != 0;
+    constexpr unsigned kHeader = TunnelRow::kHeaderLength[Kind];
+    constexpr unsigned kIp = kV6 ? 40 : 20;
+    std::uint8_t* const outer = in.ip - kHeader;
+    const unsigned flags = row.flags;  // before any byte is stored, which might alias
+    std::memcpy(outer, row.header.data(), kHeader);
+    if constexpr (kV6) {
         // Version, traffic class, flow label (RFC 6438: the label carries the entropy).
-        const Be32 first =
-            Be32::from(0x60000000U | static_cast<std::uint32_t>(tos) << 20 | dr_flow_label(hash));
+        const Be32 first = Be32::from(0x60000000U | in.tos << 20 | dr_flow_label(in.hash));
         std::memcpy(outer, &first, 4);
-        const Be16 payload = Be16::from(static_cast<std::uint16_t>(inner + Header - kIp));
-        std::memcpy(outer + 4, &payload, 2);
+        store16(outer + 4, static_cast<std::uint16_t>(in.length + kHeader - kIp));
     } else {
-        // The row's checksum is over length 0 and TOS 0; only these two are added (RFC 1624).
-        const Be16 total = Be16::from(static_cast<std::uint16_t>(inner + Header));
-        outer[1] = tos;
-        std::memcpy(outer + 2, &total, 2);
+        // Version, TOS and length in one word. The row's checksum is over length 0 and TOS 0; only
+        // these two are added (RFC 1624).
+        const Be16 total = Be16::from(static_cast<std::uint16_t>(in.length + kHeader));
+        const std::uint32_t first =
+            0x45U | in.tos << 8 | static_cast<std::uint32_t>(total.raw) << 16;
         std::uint16_t sum;
-        std::memcpy(&sum, outer + 10, 2);
-        const std::uint32_t added = static_cast<std::uint32_t>(static_cast<std::uint16_t>(~sum)) +
-                                    total.raw + static_cast<std::uint32_t>(tos) * 256U;
-        sum = static_cast<std::uint16_t>(~wire::checksum_fold(added));
+        std::memcpy(&sum, row.header.data() + 10, 2);
+        sum = static_cast<std::uint16_t>(
+            ~wire::checksum_fold32((sum ^ 0xffffU) + (first >> 16) + (first & 0xff00U)));
+        std::memcpy(outer, &first, 4);
         std::memcpy(outer + 10, &sum, 2);
     }
-    if constexpr (Udp) {
-        if ((row.flags & TunnelRow::kEntropy) != 0) {
-            const Be16 port = Be16::from(dr_flow_source_port(hash));
-            std::memcpy(outer + kIp, &port, 2);
-        }
-        const Be16 length = Be16::from(static_cast<std::uint16_t>(inner + Header - kIp));
-        std::memcpy(outer + kIp + 4, &length, 2);
+    if constexpr (kUdp) {
+        if ((flags & TunnelRow::kEntropy) != 0) store16(outer + kIp, dr_flow_source_port(in.hash));
+        store16(outer + kIp + 4, static_cast<std::uint16_t>(in.length + kHeader - kIp));
     }
-    const Be16 type = Be16::from(family == 4 ? wire::kEtherIpv4 : wire::kEtherIpv6);
-    std::memcpy(outer + Header - 6, &type, 2);
+    store16(outer + kHeader - 6, in.family == 4 ? wire::kEtherIpv4 : wire::kEtherIpv6);
+    std::uint8_t* const eth = outer - sizeof(wire::Ethernet);
+    std::memcpy(eth, hop.destination.data(), 12);  // both addresses, as they lie in the row
+    store16(eth + 12, kV6 ? wire::kEtherIpv6 : wire::kEtherIpv4);
+    const unsigned frame = in.length + kHeader + static_cast<unsigned>(sizeof(wire::Ethernet));
+    m->data_off = static_cast<std::uint16_t>(eth - static_cast<std::uint8_t*>(m->buf_addr));
+    m->data_len = static_cast<std::uint16_t>(frame);
+    m->pkt_len = frame;
 }
 
-// Outer IP header in front of the packet at mbuf's IP; returns where it starts.
-std::uint8_t* encapsulate(std::uint8_t* ip, std::uint16_t length, unsigned family,
-                          const TunnelRow& row, std::uint32_t hash) {
-    const std::uint8_t tos =
-        family == 4 ? ip[1] : static_cast<std::uint8_t>(ip[0] << 4 | ip[1] >> 4);
-    std::uint8_t* outer = ip - row.header_length();
+void frame_up(rte_mbuf* m, const Inner& in, const TunnelRow& row, const NextHopRow& hop) {
     switch (row.flags & 3U) {
         case 0:
-            write_outer<28, false, false>(outer, row, length, family, tos, hash);
-            break;
+            return frame_up<0>(m, in, row, hop);
         case TunnelRow::kUdp:
-            write_outer<36, true, false>(outer, row, length, family, tos, hash);
-            break;
+            return frame_up<TunnelRow::kUdp>(m, in, row, hop);
         case TunnelRow::kIpv6:
-            write_outer<48, false, true>(outer, row, length, family, tos, hash);
-            break;
+            return frame_up<TunnelRow::kIpv6>(m, in, row, hop);
         default:
-            write_outer<56, true, true>(outer, row, length, family, tos, hash);
-            break;
+            return frame_up<TunnelRow::kUdp | TunnelRow::kIpv6>(m, in, row, hop);
     }
-    return outer;
 }
 
-// Frame = Ethernet + outer + inner, in the mbuf that holds `ip`.
-void frame_up(rte_mbuf* m, std::uint8_t* ip, std::uint16_t length, const Packet& p,
-              const NextHopRow& hop) {
-    std::uint8_t* outer = encapsulate(ip, length, p.family, *p.tunnel, p.hash);
-    std::uint8_t* eth = outer - sizeof(wire::Ethernet);
-    std::memcpy(eth, hop.destination.data(), 12);  // both addresses, as they lie in the row
-    const Be16 type =
-        Be16::from((p.tunnel->flags & TunnelRow::kIpv6) != 0 ? wire::kEtherIpv6 : wire::kEtherIpv4);
-    std::memcpy(eth + 12, &type, 2);
-    m->data_off = static_cast<std::uint16_t>(eth - static_cast<std::uint8_t*>(m->buf_addr));
-    m->data_len = static_cast<std::uint16_t>(length + (ip - eth));
-    m->pkt_len = m->data_len;
+// The fragments that a packet was cut into; their bytes.
+[[gnu::noinline]] std::uint64_t frame_up_extras(Burst& b, const Packet& p, const NextHopRow& hop) {
+    std::uint64_t bytes = 0;
+    for (unsigned e = p.extra; e < p.extra + static_cast<unsigned>(p.extras); ++e) {
+        rte_mbuf* m = b.extra[e];
+        auto* ip = rte_pktmbuf_mtod(m, std::uint8_t*);
+        bytes += m->data_len;
+        frame_up(m, {ip, m->data_len, p.family, tos_of(ip, p.family), p.hash}, *p.tunnel, hop);
+    }
+    return bytes;
 }
 
 // The low 24 bits of the GRE key, which ends the header.
@@ -106,53 +118,66 @@ bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
     return true;
 }
 
+// Whatever keeps a packet from simply going on; false: it does not go on.
+[[gnu::noinline]] bool prepare_careful(Context& c, Burst& b, unsigned i, const NextHopRow& hop,
+                                       unsigned mtu) {
+    Packet& p = b.packets[i];
+    if (hop.resolved == 0) {
+        const bool route = p.tunnel->next_hop.load(std::memory_order_relaxed) != kNoRow;
+        exit_with(c, p, route ? Exit::DropNoNeighbour : Exit::DropTunnelUnresolved);
+        return false;
+    }
+    const bool own = (p.flags & Packet::kOwn) != 0;
+    if (!own && !ttl_left(p.ip, p.family)) {
+        fail_with(c, b, i, IcmpError::TimeExceeded, Exit::DropTtlExpired);
+        return false;
+    }
+    // Before the TTL changes: an ICMP error quotes the packet as it came.
+    if (p.length > mtu && !fit(c, b, i, mtu)) return false;
+    maybe_clamp_mss(p, mtu);
+    if (!own) decrement_ttl(p.ip, p.family);
+    return true;
+}
+
 }  // namespace
 
 void stage_encapsulate(Context& c, Burst& b) {
-    const Tables& t = *c.tables;
-    std::array<std::uint32_t, kBurst> slot;
-    for (const unsigned i : b.steer) {
-        slot[i] = tunnel_slot(*b.packets[i].tunnel);
-        __builtin_prefetch(&c.tunnel_counters[slot[i]], 1);
+    const std::atomic<std::uint32_t>* const next_hops = &c.tables->next_hops[0];
+    const NextHopRow* const hops = &c.tables->next_hop_rows[0];
+    southbound::TunnelCounters* const tunnel_counters = c.tunnel_counters;
+    const unsigned count = b.steer.count;
+    std::array<southbound::TunnelCounters*, kBurst> counters;
+    for (unsigned k = 0; k < count; ++k) {
+        counters[k] = &tunnel_counters[tunnel_slot(*b.packets[b.steer.index[k]].tunnel)];
+        __builtin_prefetch(counters[k], 1);
     }
-    for (const unsigned i : b.steer) {
+    for (unsigned k = 0; k < count; ++k) {
+        const unsigned i = b.steer.index[k];
         Packet& p = b.packets[i];
         const TunnelRow& row = *p.tunnel;
+        // Without a next hop this is row 0, which is never resolved.
         const std::uint32_t next = row.next_hop.load(std::memory_order_acquire);
-        if (next == kNoRow) {
-            exit_with(c, p, Exit::DropTunnelUnresolved);
-            continue;
-        }
-        const NextHopRow& hop = t.next_hop(next);
-        if (hop.resolved == 0) {
-            exit_with(c, p, Exit::DropNoNeighbour);
-            continue;
-        }
-        const bool own = (p.flags & Packet::kOwn) != 0;
-        if (!own && !ttl_left(p)) {
-            fail_with(c, b, i, IcmpError::TimeExceeded, Exit::DropTtlExpired);
-            continue;
-        }
-        // Before the TTL changes: an ICMP error quotes the packet as it came.
+        const NextHopRow& hop = hops[next_hops[next].load(std::memory_order_acquire)];
         // The tunnel's MTU, or what the port that it leaves through has room for.
         const unsigned room = hop.mtu - row.header_length();
         const unsigned mtu = row.mtu < room ? row.mtu : room;
-        if (p.length > mtu && !fit(c, b, i, mtu)) continue;
-        maybe_clamp_mss(p, mtu);
-        if (!own) decrement_ttl(p);
-        southbound::TunnelCounters& counters = c.tunnel_counters[slot[i]];
-        count_up(counters.downlink_packets, 1U + p.extras);
+        const unsigned family = p.family;
+        const bool plain = hop.resolved != 0 && p.length <= mtu && ttl_left(p.ip, family) &&
+                           (p.flags & Packet::kOwn) == 0 && p.protocol != wire::kProtoTcp;
+        if (plain)
+            decrement_ttl(p.ip, family);
+        else if (!prepare_careful(c, b, i, hop, mtu))
+            continue;
         std::uint64_t bytes = p.length;
-        frame_up(p.mbuf, p.ip, p.length, p, hop);
-        for (unsigned e = p.extra; e < p.extra + static_cast<unsigned>(p.extras); ++e) {
-            rte_mbuf* m = b.extra[e];
-            auto* ip = rte_pktmbuf_mtod(m, std::uint8_t*);
-            bytes += m->data_len;
-            frame_up(m, ip, m->data_len, p, hop);
-        }
-        count_up(counters.downlink_bytes, bytes);
+        const Inner inner{p.ip, p.length, p.family, tos_of(p.ip, family), p.hash};
         p.out_port = hop.port;
         p.exit = p.from == nullptr ? Exit::ForwardedDownlink : Exit::ForwardedHairpin;
+        const unsigned extras = p.extras;
+        frame_up(p.mbuf, inner, row, hop);
+        if (extras != 0) [[unlikely]]
+            bytes += frame_up_extras(b, p, hop);
+        count_up(counters[k]->downlink_packets, 1U + extras);
+        count_up(counters[k]->downlink_bytes, bytes);
     }
 }
 

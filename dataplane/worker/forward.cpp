@@ -17,6 +17,12 @@ void find_upper(Packet& p) {
     if (u.later_fragment) p.flags |= Packet::kLaterFragment;
 }
 
+// Whether a search for TCP's header can find one.
+bool may_be_tcp(const Packet& p) {
+    if (p.family == 4) return p.ip[9] == wire::kProtoTcp;
+    return p.ip[6] != wire::kProtoUdp && p.ip[6] != wire::kProtoIcmp6;
+}
+
 // Larger than the port: fragments or an ICMP error. true: goes on.
 bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
     Packet& p = b.packets[i];
@@ -36,9 +42,10 @@ void frame_up(rte_mbuf* m, std::uint8_t* ip, std::uint16_t length, unsigned fami
     std::memcpy(eth, hop.destination.data(), 12);  // both addresses, as they lie in the row
     const Be16 type = Be16::from(family == 4 ? wire::kEtherIpv4 : wire::kEtherIpv6);
     std::memcpy(eth + 12, &type, 2);
+    const unsigned frame = length + static_cast<unsigned>(sizeof(wire::Ethernet));
     m->data_off = static_cast<std::uint16_t>(eth - static_cast<std::uint8_t*>(m->buf_addr));
-    m->data_len = static_cast<std::uint16_t>(length + sizeof(wire::Ethernet));
-    m->pkt_len = m->data_len;
+    m->data_len = static_cast<std::uint16_t>(frame);
+    m->pkt_len = frame;
 }
 
 }  // namespace
@@ -48,7 +55,7 @@ void stage_forward(Context& c, Burst& b) {
         Packet& p = b.packets[i];
         const NextHopRow& hop = c.tables->next_hop(p.target.index());
         const bool own = (p.flags & Packet::kOwn) != 0;
-        if (!own && !ttl_left(p)) {
+        if (!own && !ttl_left(p.ip, p.family)) {
             fail_with(c, b, i, IcmpError::TimeExceeded, Exit::DropTtlExpired);
             continue;
         }
@@ -58,17 +65,21 @@ void stage_forward(Context& c, Burst& b) {
         }
         if (p.length > hop.mtu && !fit(c, b, i, hop.mtu)) continue;
         if (!own) {
-            find_upper(p);
-            maybe_clamp_mss(p, p.from->mtu);
-            decrement_ttl(p);
+            if (may_be_tcp(p)) {
+                find_upper(p);
+                maybe_clamp_mss(p, p.from->mtu);
+            }
+            decrement_ttl(p.ip, p.family);
         }
+        p.out_port = hop.port;
+        p.exit = Exit::ForwardedUplink;
         frame_up(p.mbuf, p.ip, p.length, p.family, hop);
+        if (p.extras == 0) [[likely]]
+            continue;
         for (unsigned e = p.extra; e < p.extra + static_cast<unsigned>(p.extras); ++e) {
             rte_mbuf* m = b.extra[e];
             frame_up(m, rte_pktmbuf_mtod(m, std::uint8_t*), m->data_len, p.family, hop);
         }
-        p.out_port = hop.port;
-        p.exit = Exit::ForwardedUplink;
     }
 }
 

@@ -142,7 +142,7 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
         r.length = m->data_len;
         r.family = p.family;
         r.flags = Packet::kLive | Packet::kOwn;
-        replies.lookup.add(replies.count);
+        (p.family == 4 ? replies.lookup4 : replies.lookup6).add(replies.count);
         p.reply = static_cast<std::uint8_t>(++replies.count);
         exit_with(c, p, p.family == 4 ? kind.sent4 : kind.sent6);
     }

@@ -54,22 +54,28 @@ void local_packet(Context& c, Burst& b, unsigned i) {
     punt(c, b, p);
 }
 
-void from_network(Context& c, Burst& b, unsigned i) {
+// What most packets from the ISPs are: IPv4 without options or fragmentation, UDP to the tunnels'
+// port, or GRE.
+bool plain_tunnel4(const Packet& p) {
+    constexpr std::uint64_t kFragment = 0xffbf;  // all but DF, as the bytes lie in memory
+    std::uint64_t words;
+    std::memcpy(&words, p.ip + 4, 8);
+    if (p.ip[0] != 0x45 || (words >> 16 & kFragment) != 0) return false;
+    const auto protocol = static_cast<std::uint8_t>(words >> 40);
+    return protocol == wire::kProtoGre || (protocol == wire::kProtoUdp && p.length >= 24 &&
+                                           wire::detail::load16(p.ip + 22) == wire::kGreUdpPort);
+}
+
+void not_a_subscriber(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
     switch (p.target.kind()) {
-        case TargetKind::Subscriber:
-            // Link-local sources stay on their link (RFC 4291 §2.5.6).
-            if (p.family == 6 && local_scope6(p.ip + 8)) [[unlikely]]
-                return exit_with(c, p, Exit::DropMartianSource);
-            __builtin_prefetch(&c.tables->subscribers[p.target.index()]);
-            b.steer.add(i);
-            return;
         case TargetKind::Local:
             return local_packet(c, b, i);
         case TargetKind::Pool:
             return exit_with(c, p, Exit::DropNoSubscriber);
         case TargetKind::Blackhole:
             return exit_with(c, p, Exit::DropBlackhole);
+        case TargetKind::Subscriber:  // not here
         case TargetKind::NextHop:
         case TargetKind::Glean:
         case TargetKind::None:
@@ -89,22 +95,57 @@ void own_packet(Context& c, Burst& b, unsigned i) {
         exit_with(c, p, Exit::DropNoRoute);
 }
 
+// One family's packets: all addresses at once, then each by what it is for.
+template <unsigned Family, typename Table>
+void look_up(Context& c, Burst& b, const Table& table, const PacketList& list) {
+    if (list.count == 0) return;
+    constexpr unsigned kDestination = Family == 4 ? 16 : 24;
+    const SubscriberRow* const subscribers = &c.tables->subscribers[0];
+    constexpr std::size_t kSize = Family == 4 ? 4 : 16;
+    std::array<const std::uint8_t*, kBurst> addresses;
+    std::array<Target, kBurst> targets;
+    std::array<std::uint16_t, kBurst> answer;
+    unsigned questions = 0;
+    for (unsigned k = 0; k < list.count; ++k) {
+        const std::uint8_t* address = b.packets[list.index[k]].ip + kDestination;
+        // Tunnel packets all go to one address of this router, whose /128 is the longest walk of
+        // all: asked once for each run of equal ones.
+        const bool again = Family == 6 && questions != 0 &&
+                           std::memcmp(address, addresses[questions - 1], kSize) == 0;
+        addresses[questions - (again ? 1U : 0U)] = address;
+        questions += again ? 0U : 1U;
+        answer[k] = static_cast<std::uint16_t>(questions - 1);
+    }
+    table.lookup_batch(addresses.data(), targets.data(), questions);
+    for (unsigned k = 0; k < list.count; ++k) {
+        const unsigned i = list.index[k];
+        Packet& p = b.packets[i];
+        p.target = targets[answer[k]];
+        if ((p.flags & Packet::kOwn) != 0) [[unlikely]] {
+            own_packet(c, b, i);
+        } else if (p.target.kind() == TargetKind::Subscriber) {
+            // Link-local sources stay on their link (RFC 4291 §2.5.6).
+            if (Family == 6 && local_scope6(p.ip + 8)) [[unlikely]] {
+                exit_with(c, p, Exit::DropMartianSource);
+                continue;
+            }
+            __builtin_prefetch(&subscribers[p.target.index()]);
+            b.steer.add(i);
+        } else if (Family == 4 && p.target.kind() == TargetKind::Local && plain_tunnel4(p)) {
+            p.upper = 20;
+            p.protocol = p.ip[9];
+            b.decapsulate.add(i);
+        } else {
+            not_a_subscriber(c, b, i);
+        }
+    }
+}
+
 }  // namespace
 
 void stage_lookup(Context& c, Burst& b) {
-    LookupBatch batch;
-    for (const unsigned i : b.lookup) {
-        Packet& p = b.packets[i];
-        batch.add(p.family, p.ip + (p.family == 4 ? 16 : 24), &p.target);
-    }
-    batch.run(*c.tables);
-    for (const unsigned i : b.lookup) {
-        const Packet& p = b.packets[i];
-        if ((p.flags & Packet::kOwn) == 0) [[likely]]
-            from_network(c, b, i);
-        else
-            own_packet(c, b, i);
-    }
+    look_up<4>(c, b, *c.tables->lpm4, b.lookup4);
+    look_up<6>(c, b, *c.tables->lpm6, b.lookup6);
 }
 
 }  // namespace dr

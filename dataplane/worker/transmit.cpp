@@ -9,6 +9,16 @@ namespace {
 // A full queue is tried again a few times before the rest is dropped: software ports drain slowly.
 constexpr unsigned kAttempts = 8;
 
+// A queue has few kinds of exits, mostly one: each run of equal ones is counted once.
+void count_exits(Context& c, const std::uint8_t* exits, unsigned count) {
+    for (unsigned first = 0; first < count;) {
+        unsigned end = first + 1;
+        while (end < count && exits[end] == exits[first]) ++end;
+        if (exits[first] != kNoExit) count_up(c.block->exits[exits[first]], end - first);
+        first = end;
+    }
+}
+
 void flush(Context& c, unsigned port) {
     TxQueue& q = c.tx[port];
     unsigned sent = 0;
@@ -16,8 +26,7 @@ void flush(Context& c, unsigned port) {
         sent = sent + rte_eth_tx_burst((*c.ports)[port].ethdev, c.config.tx_queue,
                                        q.mbufs.data() + sent,
                                        static_cast<std::uint16_t>(q.count - sent));
-    for (unsigned i = 0; i < sent; ++i)
-        if (q.exits[i] != kNoExit) count_exit(c, static_cast<Exit>(q.exits[i]));
+    count_exits(c, q.exits.data(), sent);
     for (unsigned i = sent; i < q.count; ++i) {
         if (q.exits[i] != kNoExit) count_exit(c, Exit::DropTransmit);
         q.bytes -= q.mbufs[i]->pkt_len;
@@ -44,23 +53,48 @@ void send(Context& c, Burst& b, Packet& p) {
         push(c, p.out_port, b.extra[e], kNoExit);
 }
 
+// Everything about one packet that is not simply sent.
+[[gnu::noinline]] void finish_careful(Context& c, Burst& b, Packet& p, Burst& replies) {
+    if ((p.flags & Packet::kLive) != 0)
+        send(c, b, p);
+    else
+        rte_pktmbuf_free(p.mbuf);  // null when it was handed over
+    if (p.reply == 0) return;
+    Packet& r = replies.packets[p.reply - 1U];
+    if ((r.flags & Packet::kLive) != 0)
+        send(c, replies, r);
+    else
+        rte_pktmbuf_free(r.mbuf);
+}
+
+// Sent, in order, all out of one port, as most bursts are: from packet `i` on while that holds.
+unsigned send_run(Context& c, const Burst& b, unsigned i) {
+    const unsigned port = b.packets[i].out_port;
+    TxQueue& q = c.tx[port];
+    if (q.count + kBurst > TxQueue::kSize) flush(c, port);
+    unsigned n = q.count;
+    std::uint64_t bytes = 0;
+    for (; i < b.count; ++i) {
+        const Packet& p = b.packets[i];
+        const bool plain = (p.flags & (Packet::kLive | Packet::kOwn)) == Packet::kLive &&
+                           p.extras == 0 && p.reply == 0 && p.out_port == port;
+        if (!plain) break;
+        bytes += p.mbuf->pkt_len;
+        q.mbufs[n] = p.mbuf;
+        q.exits[n++] = static_cast<std::uint8_t>(p.exit);
+    }
+    q.count = n;
+    q.bytes += bytes;
+    return i;
+}
+
 }  // namespace
 
 void stage_transmit(Context& c, Burst& b, Burst& replies) {
-    for (unsigned i = 0; i < b.count; ++i) {
-        Packet& p = b.packets[i];
-        if ((p.flags & Packet::kLive) != 0) [[likely]] {
-            send(c, b, p);
-        } else {
-            rte_pktmbuf_free(p.mbuf);  // null when it was handed over
-        }
-        if (p.reply != 0) [[unlikely]] {
-            Packet& r = replies.packets[p.reply - 1U];
-            if ((r.flags & Packet::kLive) != 0)
-                send(c, replies, r);
-            else
-                rte_pktmbuf_free(r.mbuf);
-        }
+    for (unsigned i = 0; i < b.count;) {
+        const unsigned next = (b.packets[i].flags & Packet::kLive) != 0 ? send_run(c, b, i) : i;
+        if (next == i) finish_careful(c, b, b.packets[i], replies);
+        i = next == i ? i + 1 : next;
     }
     for (unsigned port = 0; port < c.ports->size(); ++port)
         if (c.tx[port].count != 0) flush(c, port);

@@ -78,12 +78,14 @@ Traffic::Traffic(unsigned subscribers, bool udp, unsigned outer, unsigned inner,
     shared_.qsbr = &tables_->qsbr;
     shared_.pool = pool;
     block_ = std::make_unique<WorkerBlock>();
-    tunnel_counters_.resize(tables_->tunnel_of_slot.size());
+    tunnel_counters_ = Region(tables_->tunnel_of_slot.size() * sizeof(TunnelCounters));
+    if (tunnel_counters_.data() == nullptr) fail("no memory for counters");
     WorkerConfig config;
     config.queues = {{0, 0}, {1, 0}};
     config.sleep_when_idle = false;
     config.measure_stages = measure_stages;
-    worker_ = std::make_unique<Worker>(config, shared_, block_.get(), tunnel_counters_.data());
+    worker_ = std::make_unique<Worker>(config, shared_, block_.get(),
+                                       static_cast<TunnelCounters*>(tunnel_counters_.data()));
     tables_->qsbr.online(0);
 }
 

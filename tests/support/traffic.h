@@ -52,7 +52,7 @@ class Traffic final {
     WorkerShared shared_;
     std::array<rte_ring*, 2> rx_{}, tx_{};
     std::vector<rte_mbuf*> free_;
-    std::vector<southbound::TunnelCounters> tunnel_counters_;
+    Region tunnel_counters_;
     std::unique_ptr<southbound::WorkerBlock> block_;
     std::unique_ptr<Worker> worker_;
 };
