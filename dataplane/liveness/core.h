@@ -72,7 +72,8 @@ class Core {
     // core_adopt.cpp
     void unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
     void other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
-    void challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Time& gate);
+    void challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to,
+                   Time& challenge_gate);
     void answer(Time now, std::uint32_t i, const Message& m, const Endpoint& to);
     [[nodiscard]] bool good_answer(Time now, std::uint32_t i, const Message& m,
                                    const Endpoint& source) const;

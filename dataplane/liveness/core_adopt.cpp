@@ -57,7 +57,12 @@ void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpo
 
 // Answers with a challenge of its own where the message was one. At most one in challenge_gap_us,
 // never larger than what it answers.
-void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Time& gate) {
+// Answers have a gate of their own: two ends that start together challenge each other at once, and
+// each must still answer.
+void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to,
+                     Time& challenge_gate) {
+    const bool answers = m.type == MessageType::Challenge;
+    Time& gate = answers ? extras_[i].next_answer : challenge_gate;
     if (now < gate) {
         ++statistics_.challenges_limited;
         return;
@@ -67,8 +72,8 @@ void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint
     const Tunnel& t = tunnels_[i];
     Message out;
     out.token = tokens_.make(now, t.id, extras_[i].adoptions, m.salt, to);
-    out.type = m.type == MessageType::Challenge ? MessageType::Answer : MessageType::Challenge;
-    if (out.type == MessageType::Answer) out.answer = m.token;
+    out.type = answers ? MessageType::Answer : MessageType::Challenge;
+    if (answers) out.answer = m.token;
     send(i, out, to);
 }
 

@@ -82,9 +82,10 @@ struct TunnelExtra {
 
     Time last_rx_before_down;  // for the outage, and to know a false down
     std::uint64_t counter_before_down;
-    Time tx_since_advance;  // the first message sent after that; 0: none
-    Time down_detected;     // 0: not down by silence
-    Time next_challenge_salt;
+    Time tx_since_advance;     // the first message sent after that; 0: none
+    Time down_detected;        // 0: not down by silence
+    Time next_challenge_salt;  // gates of what replayed messages could cause
+    Time next_answer;
     Time next_challenge_endpoint;
     Time data_since;              // start of the current data window; 0: none yet
     Time data_silent_since;       // 0: not silent

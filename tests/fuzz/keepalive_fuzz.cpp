@@ -95,8 +95,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     input = input.subspan(1);
     World world((choices & 2U) != 0 ? Role::UserRouter : Role::DistributionRouter);
     while (input.size() >= 2) {
-        const std::size_t length =
-            std::min<std::size_t>(input[0] | input[1] << 8, input.size() - 2);
+        const std::size_t length = std::min<std::size_t>(
+            static_cast<std::size_t>(input[0]) | static_cast<std::size_t>(input[1]) << 8,
+            input.size() - 2);
         std::vector<std::uint8_t> message(input.begin() + 2,
                                           input.begin() + 2 + static_cast<std::ptrdiff_t>(length));
         input = input.subspan(2 + length);

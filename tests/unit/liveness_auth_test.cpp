@@ -266,3 +266,15 @@ TEST_CASE("a probe shows what passes on another encapsulation and binds nothing"
     CHECK(w.ur.events.back().value == 0);
     CHECK_FALSE(w.ur.engine->probe(w.now, w.ur.tunnels[0], {}, 20, 3));
 }
+
+TEST_CASE("two ends that start at the same moment and challenge each other come up") {
+    World w;
+    for (unsigned line = 0; line < 2; ++line) {
+        TunnelConfig config = w.tunnel_config(w.dr, line);
+        config.peer = World::ur_endpoint(line);
+        REQUIRE(w.dr.engine->update_tunnel(w.now, w.dr.tunnels[line], config));
+    }
+    CHECK(
+        w.run_until([&] { return w.state(w.dr, 0) == State::Up && w.state(w.ur, 0) == State::Up; },
+                    100 * kMillisecond));
+}
