@@ -356,7 +356,7 @@ class DrcliTest(unittest.TestCase):
         pools = "".join(f'{{"pool": {{"name": "p{i}", "prefix": "10.{i // 256}.{i % 256}.0/24"}}}}\n'
                         for i in range(3000))
         self.output("apply", "-f", "-", text=pools)
-        done = subprocess.run(["bash", "-c", f"'{DRCLI}' pool list | head -1"],
+        done = subprocess.run(["bash", "-c", f"'{DRCLI}' pool list --all | head -1"],
                               capture_output=True, text=True, check=True, timeout=DEADLINE_S,
                               env=self.environment())
         self.assertRegex(done.stdout, "^NAME ")
