@@ -419,7 +419,7 @@ TEST_CASE("the completion scripts know every command") {
     for (const char* line :
          {"\"drcli pool\") words=\"list get apply delete\"",
           "\"drcli subscriber ur-config\") words=\"\"", "\"drcli system drain\") words=\"on off\"",
-          "objects=\"policy\" ;;", "--file|--tls-ca|--tls-cert|--tls-key|-f) "}) {
+          "objects=\"policy\" ;;", "--file|--out|--tls-ca|--tls-cert|--tls-key|-f) "}) {
         CAPTURE(line);
         CHECK(bash.out.find(line) != std::string::npos);
     }
