@@ -4,6 +4,7 @@
 //
 // Three passes over the burst, so that the cache misses of one packet overlap with the others':
 // find the key, check the tunnel's row, check the inner packet.
+#include "dataplane/ports/rx_checksum.h"
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"
@@ -37,7 +38,7 @@ const std::uint8_t* plain_gre(const Packet& p) {
     return load_be16(gre) == wire::kGreKeyPresent ? gre : nullptr;
 }
 
-[[gnu::noinline]] Outer find_gre(const Packet& p) {
+[[gnu::noinline]] Outer find_gre(const Port& port, const Packet& p) {
     unsigned offset = p.upper;
     if (p.protocol == wire::kProtoUdp) {
         if (offset + sizeof(wire::Udp) > p.length) return {nullptr, Exit::DropTooShort, false};
@@ -45,7 +46,7 @@ const std::uint8_t* plain_gre(const Packet& p) {
         std::memcpy(&udp, p.ip + offset, sizeof udp);
         if (udp.length.host() < sizeof udp || udp.length.host() + offset != p.length)
             return {nullptr, Exit::DropUdpFormat, false};
-        if (udp.checksum.raw != 0) [[unlikely]] {
+        if (udp.checksum.raw != 0 && !udp_checksum_known(port, *p.mbuf)) {
             // Pseudo-header: addresses, protocol, length (RFC 768, RFC 8200 §8.1).
             std::uint64_t sum = p.family == 4 ? wire::checksum_add(p.ip + 12, 8, 0)
                                               : wire::checksum_add(p.ip + 8, 32, 0);
@@ -255,7 +256,7 @@ void stage_decapsulate(Context& c, Burst& b) {
         Packet& p = b.packets[i];
         gre[i] = plain_gre(p);
         if (gre[i] == nullptr) [[unlikely]] {
-            const Outer outer = find_gre(p);
+            const Outer outer = find_gre((*c.ports)[b.in_port], p);
             if (!outer.ok) {
                 exit_with(c, p, outer.exit);
                 continue;

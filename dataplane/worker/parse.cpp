@@ -3,7 +3,7 @@
 //
 // A frame that looks like most frames (plain4, plain6) is through after one test of each field.
 // Whatever is unusual about any other, parse_careful() finds out what.
-#include "dataplane/wire/checksum.h"
+#include "dataplane/ports/rx_checksum.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"
 #include "dataplane/worker/punt.h"
@@ -64,11 +64,6 @@ std::uint64_t mac_word(const wire::Mac& mac) {
     return word;
 }
 
-bool checksum_known(const Port& port, const rte_mbuf* m) {
-    return port.rx_checksum_ipv4 &&
-           (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD;
-}
-
 // IPv4 without options, not a fragment, from and to hosts, checksum right. available >= 20.
 bool plain4(const std::uint8_t* ip, unsigned available, bool known) {
     return plain_ipv4(ip, available, !known) && !martian_source4(ip) && !group_destination4(ip);
@@ -95,7 +90,7 @@ bool plain6(const std::uint8_t* ip, unsigned available) {
     const std::uint16_t type = eth.type.host();
     if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) return parse_other(c, b, p, type);
     const unsigned available = frame - static_cast<unsigned>(sizeof(Ethernet));
-    if (!parse_ip(c, p, type, available, checksum_known(port, p.mbuf))) return;
+    if (!parse_ip(c, p, type, available, ipv4_checksum_known(port, *p.mbuf))) return;
     const bool for_group = p.family == 4 ? group_destination4(p.ip) : local_scope6(p.ip + 24);
     if (group || for_group) return punt(c, b, p);
     (p.family == 4 ? b.lookup4 : b.lookup6).add(i);
@@ -132,7 +127,7 @@ void stage_parse(Context& c, Burst& b) {
         std::memcpy(&head, data, sizeof head);
         std::memcpy(&type, data + 12, sizeof type);
         const bool ours = ((head ^ mac) & kMacMask) == 0;
-        if (ours && type == kType4 && plain4(ip, frame - kEthernet, checksum_known(port, m)))
+        if (ours && type == kType4 && plain4(ip, frame - kEthernet, ipv4_checksum_known(port, *m)))
             [[likely]] {
             p.family = 4;
             p.length = ipv4_length(ip);
