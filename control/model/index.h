@@ -35,8 +35,9 @@ struct PoolEntry {
 struct PolicyEntry {
     std::uint32_t id = 0;
     v1::Policy object;
-    std::uint64_t subscribers = 0;               // that name this policy
-    std::map<std::string, std::uint64_t, std::less<>> lines;  // line -> tunnels that use it under this policy
+    std::uint64_t subscribers = 0;  // that name this policy
+    std::map<std::string, std::uint64_t, std::less<>>
+        lines;  // line -> tunnels that use it under this policy
     [[nodiscard]] bool has_line(std::string_view line) const;
 };
 

@@ -71,7 +71,7 @@ def pool_mib(distinct: int) -> int:
 
 def pages_for_pair(distinct: int, subscribers: int) -> int:
     """Buffers of both; ours has the tables too."""
-    return pool_mib(distinct) + 256 + subscribers // 2000
+    return pool_mib(distinct) + 512 + subscribers // 1000
 
 
 class Paused:
@@ -146,7 +146,7 @@ class Dut:
             "ports": [
                 {"name": "in", "kind": "pcap", "rx": [rx], "infinite": True,
                  "mac": "02:00:00:00:00:01", "addresses": ["192.0.2.1/24", "2001:db8:ff::1/64"]},
-                {"name": "out", "kind": "null",
+                {"name": "out", "kind": "null", "mtu": 1600,
                  "mac": "02:00:00:00:00:02", "addresses": ["198.51.100.1/24", "2001:db8:fe::1/64"],
                  "routes": [{"prefix": "0.0.0.0/0", "via": "198.51.100.254"},
                             {"prefix": "::/0", "via": "2001:db8:fe::fe"}],
@@ -214,7 +214,8 @@ class Dut:
                     "name": f"site-{n}", "policy": "p",
                     "prefixes": [text(site.v4) + "/29", text(site.v6) + "/56"],
                     "tunnels": [{"line": line, "encapsulation": kind, "local": text(local),
-                                 "remote": text(remotes[k]), "id": site.tunnel_id(k)}
+                                 "remote": text(remotes[k]), "id": site.tunnel_id(k),
+                                 "mtu": 1500}  # IMIX has full frames, with DF
                                 for k, line in enumerate("ab")]}}) + "\n")
         started = time.monotonic()
         self.drcli("apply", "-f", path)

@@ -162,8 +162,8 @@ def plot(cases: dict[tuple, dict], shape: tuple) -> str:
 
 def document(cases: dict[tuple, dict]) -> str:
     text = ("# Speed\n\nMade by `scripts/bench plot RESULTS` from the results of `sudo scripts/bench "
-            "datapath --json RESULTS`,\nwhose help says how it measures.\n\n![cycles and ratios]"
-            "(speed.svg)\n\n" + table(cases))
+            "datapath --json RESULTS`,\nwhose help says how it measures. [tuning.md](tuning.md) says how to "
+            "read it, and where the time goes.\n\n![cycles and ratios](speed.svg)\n\n" + table(cases))
     per_stage = stage_table(cases)
     if per_stage:
         text += ("\n## Cycles per packet of each stage\n\nFrom a run of its own, because reading the "
