@@ -163,7 +163,7 @@ void stage_encapsulate(Context& c, Burst& b) {
         const unsigned mtu = row.mtu < room ? row.mtu : room;
         const unsigned family = p.family;
         const bool plain = hop.resolved != 0 && p.length <= mtu && ttl_left(p.ip, family) &&
-                           (p.flags & Packet::kOwn) == 0 && p.protocol != wire::kProtoTcp;
+                           (p.flags & Packet::kOwn) == 0 && !has_mss(p);
         if (plain)
             decrement_ttl(p.ip, family);
         else if (!prepare_careful(c, b, i, hop, mtu))

@@ -14,25 +14,37 @@ from pathlib import Path
 
 from .report import ROOT, captured
 
-BUILDS = [
-    ("release", "build", []),
-    ("ASan+UBSan", "build-asan", ["--sanitize", "address"]),
-    ("TSan", "build-tsan", ["--sanitize", "thread"]),
-]
+# The tests that have more than one thread, or what threads share: where TSan may find something.
+THREADED = ["lpm", "qsbr", "southbound", "netlink_mirror", "several_workers", "shared_lines"]
 
 
 def run(report):
     report.command("all sources are formatted (scripts/lint format)",
                    [ROOT / "scripts" / "lint", "format"])
-    for label, folder, options in BUILDS:
-        sentence = f"{label}: everything builds without a warning"
-        if report.command(sentence, [ROOT / "scripts" / "build", "-q", *options]):
-            for test in _registered(ROOT / folder):
-                # Meson's own working directory for tests; their arguments may be relative to it.
-                _test(report, label, test, test.get("workdir") or ROOT / folder)
+    _build_and_test(report, "release", "build", [])
+    _build_and_test(report, "ASan+UBSan", "build-asan", ["--sanitize", "address"])
+    _build_and_test(report, "TSan", "build-tsan", ["--sanitize", "thread"], THREADED)
     report.program([ROOT / "tests" / "instructions" / "check.py"])
     report.command("clang-tidy finds nothing in dataplane/ and ur/ (scripts/lint looks at all)",
                    [ROOT / "scripts" / "lint", "quick"], show=60)
+
+
+def tsan(report):
+    """All unit tests under TSan: too long for every run."""
+    _build_and_test(report, "TSan", "build-tsan", ["--sanitize", "thread"])
+
+
+def _build_and_test(report, label, folder, options, only=()):
+    what = "everything builds" if not only else "the tests with several threads build"
+    if only:
+        options = [*options, "--only", " ".join(f"tests/unit/unit-{name}" for name in only)]
+    if not report.command(f"{label}: {what} without a warning",
+                          [ROOT / "scripts" / "build", "-q", *options]):
+        return
+    for test in _registered(ROOT / folder):
+        if not only or test["name"] in only:
+            # Meson's own working directory for tests; their arguments may be relative to it.
+            _test(report, label, test, test.get("workdir") or ROOT / folder)
 
 
 def _registered(build):
