@@ -9,7 +9,7 @@
 
 #include "control/ca/x509.h"
 
-typedef struct evp_pkey_st EVP_PKEY;
+using EVP_PKEY = struct evp_pkey_st;
 
 namespace dr::pki {
 

@@ -58,7 +58,6 @@ struct Tables final {
     // NUMA nodes of all rows that have not been touched yet (placement.h). Once, before the first.
     void place(std::uint64_t nodes) const;
 
-    Capacity capacity;
     Qsbr qsbr;
     std::unique_ptr<Lpm4> lpm4;
     std::unique_ptr<Lpm6> lpm6;
@@ -74,6 +73,7 @@ struct Tables final {
     // NextHopIndex -> row of next_hop_rows; 0: no such next hop.
     RowArray<std::atomic<std::uint32_t>> next_hops;
     RowArray<NextHopRow> next_hop_rows;
+    Capacity capacity;
 
     // The tunnel row for a line of a subscriber; 0: none.
     [[nodiscard]] std::uint32_t tunnel_for(std::uint32_t subscriber, unsigned line) const noexcept {

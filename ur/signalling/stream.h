@@ -34,7 +34,7 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     SignallingStream(const SignallingStream&) = delete;
     SignallingStream& operator=(const SignallingStream&) = delete;
     // Waits for the end of the stream, which it brings about.
-    ~SignallingStream();
+    ~SignallingStream() override;
 
     std::optional<v1::DrMessage> take();
     // Set when the stream is over; everything has been taken by then or is still in take().
