@@ -25,7 +25,7 @@ def run(report):
     _build_and_test(report, "ASan+UBSan", "build-asan", ["--sanitize", "address"])
     _build_and_test(report, "TSan", "build-tsan", ["--sanitize", "thread"], THREADED)
     report.program([ROOT / "tests" / "instructions" / "check.py"])
-    report.command("clang-tidy finds nothing in dataplane/ and ur/ (scripts/lint looks at all)",
+    report.command("clang-tidy finds nothing in what forwards (scripts/lint looks at all)",
                    [ROOT / "scripts" / "lint", "quick"], show=60)
 
 
