@@ -77,6 +77,7 @@ struct DataPlane::Core {
     std::unique_ptr<Tables> tables;
     std::unique_ptr<Rib> rib;
     std::unique_ptr<southbound::CountersMemfd> counters;
+    std::unique_ptr<southbound::LivenessMemfd> liveness_memfd;
     std::unique_ptr<southbound::TableWriter> writer;
     std::unique_ptr<NetlinkMirror> mirror;
     WorkerShared shared;
@@ -135,6 +136,9 @@ bool DataPlane::Core::make_tables(std::string* error) {
     counters =
         southbound::CountersMemfd::create(config.workers, config.capacity.tunnels, names, error);
     if (!counters) return false;
+    liveness_memfd =
+        southbound::LivenessMemfd::create(config.capacity.tunnels, 1, counters->uuid(), error);
+    if (!liveness_memfd) return false;
     writer = std::make_unique<southbound::TableWriter>(
         *tables, *rib,
         southbound::WriterHooks{[this](std::uint32_t slot) { counters->zero_tunnel(slot); }});
@@ -215,6 +219,7 @@ bool DataPlane::Core::make_server(std::string* error) {
     southbound::ServerConfig server_config;
     server_config.path = config.socket;
     server_config.group = config.socket_group;
+    server_config.liveness = liveness_memfd.get();
     bool gated = false;
     for (const PortConfig& port : config.ports) gated = gated || port.gated;
     if (gated)

@@ -7,13 +7,17 @@
 // on one machine and speak exactly one version: HELLO with another is refused.
 //
 //   client                              data plane
-//   Hello                            -> HelloReply (version, uuid, epoch, capacities, rows,
-//   digests) TxnBegin, records…, TxnCommit    -> TxnResult (epoch and rows, or the error and
-//   nothing changed) SyncBegin, transactions…, SyncEnd-> SyncResult (SyncEnd deletes all that was
-//   not upserted since SyncBegin) GetState                         -> State GetCounters ->
-//   CountersReply + one file descriptor (SCM_RIGHTS): counters.h SetDrain -> State Subscribe ->
-//   Event… as they happen AdvanceGate                      -> State     (replay ports only: lets
-//   step n's packets in)
+//   Hello                            -> HelloReply (a State)
+//   TxnBegin, records…, TxnCommit    -> TxnResult (epoch and rows, or the error and nothing
+//                                       changed)
+//   SyncBegin, transactions…, SyncEnd-> SyncResult (SyncEnd deletes all that was not upserted
+//                                       since SyncBegin)
+//   GetState                         -> State
+//   GetCounters                      -> CountersReply + one descriptor (SCM_RIGHTS): counters.h
+//   GetLiveness                      -> LivenessReply + one descriptor: liveness_memfd.h
+//   SetDrain                         -> State
+//   Subscribe                        -> Event… as they happen
+//   AdvanceGate                      -> State (replay ports only: lets step n's packets in)
 //
 // One client at a time may provision (the first that sends Hello with kProvisioner); others may
 // read. A message that cannot be understood is answered with Error and the connection is closed;
@@ -27,7 +31,7 @@
 
 namespace dr::southbound {
 
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 inline constexpr std::uint32_t kMaxMessage = 64 * 1024;  // bytes after the header
 inline constexpr std::uint32_t kMaxTxnBytes = 16 * 1024 * 1024;
 inline constexpr std::uint32_t kMaxTxnRecords = 65'536;
@@ -59,6 +63,8 @@ enum class Type : std::uint16_t {
     Subscribe = 35,
     Event = 36,
     AdvanceGate = 37,
+    GetLiveness = 38,
+    LivenessReply = 39,
 };
 
 struct Header {
@@ -246,10 +252,12 @@ inline std::uint64_t record_digest(const std::uint8_t* body, std::size_t length)
     return h;
 }
 
+// Also the body of LivenessReply.
 struct CountersReply {
     std::uint64_t bytes;  // size of the memfd
     std::array<std::uint8_t, 16> uuid;
 };
+using LivenessReply = CountersReply;
 
 struct SetDrain {
     std::uint32_t drain;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "dataplane/southbound/counters_memfd.h"
+#include "dataplane/southbound/liveness_memfd_writer.h"
 #include "dataplane/southbound/table_writer.h"
 
 namespace dr::southbound {
@@ -21,6 +22,8 @@ struct ServerConfig {
     // Bytes waiting for one client; one that has more is dropped.
     std::size_t max_outgoing = 1024 * 1024;
     unsigned max_clients = 32;
+    // Null: there are no liveness threads, and GetLiveness is refused. Outlives the server.
+    const LivenessMemfd* liveness = nullptr;
 
     // Called in the writer thread.
     std::function<void(bool drain)> on_drain;

@@ -38,6 +38,7 @@ void Server::Core::handle(Client& client, const Connection::Message& message) {
         case Type::SyncBegin:
         case Type::GetState:
         case Type::GetCounters:
+        case Type::GetLiveness:
         case Type::Subscribe:
             if (!body.empty())
                 return refuse(client, Status::Malformed, "this message type has no body");
@@ -176,6 +177,13 @@ void Server::Core::handle_plain(Client& client, Type type) {
             const CountersReply reply{counters.bytes(), counters.uuid()};
             return answer(client, Type::CountersReply, bytes_of(reply), counters.fd());
         }
+        case Type::GetLiveness: {
+            if (config.liveness == nullptr)
+                return refuse(client, Status::NotPermitted,
+                              "this data plane has no liveness threads");
+            const LivenessReply reply{config.liveness->bytes(), config.liveness->uuid()};
+            return answer(client, Type::LivenessReply, bytes_of(reply), config.liveness->fd());
+        }
         default:
             client.subscribed = true;
             return;
@@ -195,6 +203,7 @@ void Server::Core::answer_state(Client& client, Type type) {
     std::string_view(DR_VERSION).copy(state.build.data(), state.build.size() - 1);
     writer.fill(&state);
     counters.report(&state);
+    if (config.liveness != nullptr) config.liveness->report(&state);
     answer(client, type, bytes_of(state));
 }
 

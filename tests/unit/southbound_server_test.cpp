@@ -519,6 +519,42 @@ TEST_CASE("the counters descriptor can be read, and neither written nor resized"
     close(reply.fd);
 }
 
+TEST_CASE("the liveness descriptor is handed over sealed, and refused where there is none") {
+    Fixture f;
+    Peer stranger(f);
+    greet(stranger, kReader);
+    stranger.say(Type::GetLiveness);
+    stranger.expect(Type::Error);
+    stranger.hang_up();
+
+    std::string error;
+    const auto memory = LivenessMemfd::create(256, 2, f.counters->uuid(), &error);
+    REQUIRE(memory != nullptr);
+    f.server.reset();
+    f.config.liveness = memory.get();
+    f.server = Server::create(f.config, *f.writer, *f.counters, &error);
+    REQUIRE(f.server != nullptr);
+    Peer peer(f);
+    greet(peer, kReader);
+    peer.say(Type::GetLiveness);
+    const Reply reply = peer.expect(Type::LivenessReply);
+    const auto info = reply.as<LivenessReply>();
+    REQUIRE(reply.fd >= 0);
+    CHECK(info.uuid == f.counters->uuid());
+    CHECK(mmap(nullptr, info.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, reply.fd, 0) == MAP_FAILED);
+    CHECK(ftruncate(reply.fd, 0) != 0);
+    void* map = mmap(nullptr, info.bytes, PROT_READ, MAP_SHARED, reply.fd, 0);
+    REQUIRE(map != MAP_FAILED);
+    const auto* header = static_cast<const LivenessHeader*>(map);
+    CHECK(header->magic == kLivenessMagic);
+    CHECK(header->tunnel_slots == 256);
+    CHECK(header->threads == 2);
+    munmap(map, info.bytes);
+    close(reply.fd);
+    // What refers to it goes first.
+    f.server.reset();
+}
+
 TEST_CASE("the socket file has mode 0660 and is gone after the server") {
     Fixture f;
     struct stat file {};
