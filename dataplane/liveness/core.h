@@ -92,6 +92,7 @@ class Core {
     void check_unanswered(Time now, std::uint32_t i);
     void want_interval(Time now, std::uint32_t i);
     [[nodiscard]] Detection::Limits limits_of(std::uint32_t i) const;
+    [[nodiscard]] bool asks(std::uint32_t i) const;
     [[nodiscard]] std::uint32_t tx_interval(Time now, std::uint32_t i) const;
     void schedule(Time now, std::uint32_t i);
     void each_second(Time now, std::uint32_t i);

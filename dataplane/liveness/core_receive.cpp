@@ -68,7 +68,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     t.last_rx = now;
     x.restart_unanswered(now);
     if (t.state == State::Up && previous != 0) {
-        x.detection.arrived(profile_of(t), config_.tuning, now - previous);
+        x.detection.arrived(profile_of(t), config_.tuning, x.intervals.rx(), now - previous);
     }
     if (t.suspect_rx) set_suspect(now, i, true, false);
     const int key = find_key(t, m.key_number);
@@ -154,7 +154,8 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     x.peer_path_mtu = m.path_mtu;
     x.intervals.peer_desired = std::min(m.desired_tx_us, 60'000'000U);
     x.intervals.peer_required = std::min(m.required_rx_us, 60'000'000U);
-    if ((m.flags & wire::kFlagFinal) != 0 && x.intervals.polling) x.intervals.final_received();
+    const bool final = (m.flags & wire::kFlagFinal) != 0 && m.echo_hold_us != wire::kNoEcho;
+    if (final) x.intervals.final_received(m.echo_time_us);
     if ((m.flags & wire::kFlagPoll) != 0) {
         t.final_owed = true;
         send_soon(now, i);
@@ -164,8 +165,9 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
         const Time outage = now - x.last_rx_before_down;
         const Time detection = Time{x.detection.detection_us} * kMicrosecond;
         const Time expected = outage / kMicrosecond / std::max(1U, x.intervals.rx());
+        const bool soon = now < x.down_detected + detection;
         x.down_detected = 0;
-        if (outage < 2 * detection && m.counter - x.counter_before_down >= expected / 2) {
+        if (soon && m.counter - x.counter_before_down >= expected / 2) {
             ++statistics_.false_downs;
             if (x.detection.false_down(profile_of(t), config_.tuning)) {
                 Event event = event_of(EventKind::DetectionAdapted, now, i);

@@ -187,13 +187,19 @@ void Core::want_interval(Time now, std::uint32_t i) {
     if (x.intervals.tx() < before || (x.intervals.polling && !polling)) send_soon(now, i);
 }
 
+// A long interval alone is no way to tell a lost message from a dead path: ask.
+bool Core::asks(std::uint32_t i) const {
+    const Tunnel& t = tunnels_[i];
+    return t.state == State::Up && t.suspect_rx &&
+           extras_[i].intervals.rx() > profile_of(t).active_us;
+}
+
 std::uint32_t Core::tx_interval(Time now, std::uint32_t i) const {
     const Tunnel& t = tunnels_[i];
     const TunnelExtra& x = extras_[i];
     const Profile& p = profile_of(t);
     if (t.state == State::Up) {
-        const bool reprobe = t.suspect_rx && p.reprobes != 0;
-        return reprobe ? std::min(p.reprobe_us, x.intervals.tx()) : x.intervals.tx();
+        return asks(i) ? std::min(p.active_us, x.intervals.tx()) : x.intervals.tx();
     }
     if (t.burst != 0) return config_.tuning.burst_us;
     const bool idle = config_.role == Role::DistributionRouter &&

@@ -72,12 +72,12 @@ void Core::fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const {
 void Core::send_keepalive(Time now, std::uint32_t i) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
-    const Intervals& n = x.intervals;
+    Intervals& n = x.intervals;
     const DataCounters data = host_.data_counters({i});
     Message m;
     m.desired_tx_us = n.wanted;
     m.required_rx_us = n.wanted;
-    m.tx_time_us = static_cast<std::uint32_t>(now / kMicrosecond);
+    m.tx_time_us = n.sent_at = static_cast<std::uint32_t>(now / kMicrosecond);
     if (t.baseline) {
         m.echo_time_us = t.peer_tx_us;
         m.echo_hold_us = static_cast<std::uint32_t>(
@@ -88,8 +88,7 @@ void Core::send_keepalive(Time now, std::uint32_t i) {
     m.data_sent = static_cast<std::uint32_t>(data.sent);
     m.data_received = static_cast<std::uint32_t>(data.received);
     m.path_mtu = x.path_mtu;
-    const bool reprobe = t.suspect_rx && profile_of(t).reprobes != 0;
-    if (t.state == State::Up && (n.polling || reprobe)) m.flags |= wire::kFlagPoll;
+    if (t.state == State::Up && (n.polling || asks(i))) m.flags |= wire::kFlagPoll;
     if (t.final_owed) m.flags |= wire::kFlagFinal;
     t.final_owed = false;
     if (t.suspect_rx) m.notes |= wire::kNoteSuspect;

@@ -6,9 +6,8 @@ namespace dr::liveness {
 
 namespace {
 
-// A profile that polls after a long interval is patient for so long first.
-constexpr std::uint32_t kLongInterval = 1'000'000;
-constexpr std::uint32_t kLongIntervalGrace = 1'000'000;
+// A long interval is exceeded by so much at most before the path is suspect.
+constexpr std::uint32_t kStandbyGrace = 1'000'000;
 
 // Weights of the expectile that stands for the 99.9th percentile of gaps: up 1/4, down 1/4096.
 constexpr unsigned kGapUp = 2;
@@ -18,24 +17,28 @@ constexpr unsigned kGapDown = 12;
 
 Detection::Limits Detection::limits(const Profile& profile, const Tuning& tuning,
                                     std::uint32_t interval_us) const {
-    if (profile.reprobes != 0 && interval_us > kLongInterval) {
-        const Time suspect = (Time{interval_us} + kLongIntervalGrace) * kMicrosecond;
-        return {suspect, suspect + Time{profile.reprobe_us} * profile.reprobes * kMicrosecond};
-    }
-    const Time down = std::max(Time{detection_us}, Time{interval_us} * profile.multiplier);
+    const bool standby = interval_us > profile.active_us;
+    const Time interval = interval_us;
+    const Time few = standby ? std::min(interval * 3, interval + kStandbyGrace) : interval * 3;
     const Time suspect =
-        std::max({Time{interval_us} * 3, Time{gap_us}, Time{tuning.suspect_floor_us}});
+        std::max({few, Time{gap_us[standby ? 1 : 0]}, Time{tuning.suspect_floor_us}});
+    if (standby) return {suspect * kMicrosecond, (suspect + detection_us) * kMicrosecond};
+    const Time down = std::max(Time{detection_us}, interval * profile.multiplier);
     return {std::min(suspect, down) * kMicrosecond, down * kMicrosecond};
 }
 
-void Detection::arrived(const Profile& profile, const Tuning& tuning, Time gap) {
+void Detection::arrived(const Profile& profile, const Tuning& tuning, std::uint32_t interval_us,
+                        Time gap) {
+    const bool standby = interval_us > profile.active_us;
     const auto us =
         static_cast<std::uint32_t>(std::min<Time>(gap / kMicrosecond, profile.detection_max_us));
-    if (us > gap_us) {
-        gap_us += (us - gap_us) >> kGapUp;
+    std::uint32_t& known = gap_us[standby ? 1 : 0];
+    if (us > known) {
+        known += (us - known) >> kGapUp;
     } else {
-        gap_us -= (gap_us - us) >> kGapDown;
+        known -= (known - us) >> kGapDown;
     }
+    if (standby) return;
     // A silence of more than two thirds of T was nearly a false down.
     if (Time{us} * 3 > Time{profile.detection_us} * 2) {
         const Time wanted = Time{us} * tuning.near_miss_percent / 100;

@@ -23,10 +23,6 @@ struct Profile {
     std::uint32_t detection_us;      // silence after which a direction is down, to start with
     std::uint32_t detection_max_us;  // what adapting may make of it
     std::uint8_t multiplier;         // detection is never below this many agreed intervals
-    // With an agreed interval above 1 s, silence of interval + 1 s starts this many polls,
-    // `reprobe_us` apart; the direction is down when none is answered. 0: plain detection.
-    std::uint8_t reprobes;
-    std::uint32_t reprobe_us;
 };
 
 enum class ProfileId : std::uint8_t { Fixed = 0, Mobile = 1, Satellite = 2, Metered = 3 };
@@ -34,10 +30,10 @@ enum class ProfileId : std::uint8_t { Fixed = 0, Mobile = 1, Satellite = 2, Mete
 // mobile's detection time covers the longest silence of the 4G delay record that it was chosen by:
 // one interval and a delay that grows from 43 to 2333 ms.
 inline constexpr std::array<Profile, 4> kProfiles{{
-    {"fixed", 100'000, 500'000, 1'000'000, 1'000'000, 3'000'000, 3, 0, 0},
-    {"mobile", 200'000, 1'000'000, 1'000'000, 2'600'000, 6'000'000, 3, 0, 0},
-    {"satellite", 200'000, 1'000'000, 1'000'000, 1'500'000, 4'500'000, 3, 0, 0},
-    {"metered", 500'000, 20'000'000, 5'000'000, 2'000'000, 6'000'000, 3, 4, 500'000},
+    {"fixed", 100'000, 500'000, 1'000'000, 1'000'000, 3'000'000, 3},
+    {"mobile", 200'000, 1'000'000, 1'000'000, 2'600'000, 6'000'000, 3},
+    {"satellite", 200'000, 1'000'000, 1'000'000, 1'500'000, 4'500'000, 3},
+    {"metered", 500'000, 20'000'000, 5'000'000, 2'000'000, 6'000'000, 3},
 }};
 
 constexpr const Profile& profile(ProfileId id) {

@@ -30,6 +30,8 @@ struct Intervals {
     std::uint32_t wanted = 0;        // both, announced; not in effect where that waits for a Final
     std::uint32_t peer_desired = 0;  // as last received
     std::uint32_t peer_required = 0;
+    std::uint32_t sent_at = 0;    // tx time of the newest keepalive that was sent
+    std::uint32_t wished_at = 0;  // ... when `wanted` changed: later ones announce it
     bool polling = false;
 
     [[nodiscard]] std::uint32_t tx() const { return std::max(desired_tx, peer_required); }
@@ -45,11 +47,15 @@ struct Intervals {
         }
         if (interval == wanted) return;
         wanted = interval;
+        wished_at = sent_at;
         polling = true;
         desired_tx = std::min(desired_tx, interval);
         required_rx = std::max(required_rx, interval);
     }
-    void final_received() {
+    // A Final that echoes the keepalive sent at `echo`. One that was on its way when the wish
+    // changed confirms the wish before: the peer does not know this one.
+    void final_received(std::uint32_t echo) {
+        if (!polling || static_cast<std::int32_t>(echo - wished_at) <= 0) return;
         polling = false;
         desired_tx = required_rx = wanted;
     }

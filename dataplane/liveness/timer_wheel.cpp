@@ -34,10 +34,12 @@ void TimerWheel::unlink(std::uint32_t entry) {
 }
 
 void TimerWheel::set(std::uint32_t entry, Time at) {
-    cancel(entry);
-    if (at == kNever) return;
+    if (at == kNever) return cancel(entry);
     const std::uint64_t last = tick_ + (std::uint64_t{1} << (kBits * kLevels)) - 1;
-    entries_[entry].tick = std::min(at / kTick + (at % kTick != 0 ? 1 : 0), last);
+    const std::uint64_t tick = std::min(at / kTick + (at % kTick != 0 ? 1 : 0), last);
+    if (entries_[entry].slot != kIdle && entries_[entry].tick == tick) return;
+    cancel(entry);
+    entries_[entry].tick = tick;
     ++count_;
     link(entry);
 }
@@ -110,6 +112,8 @@ Time TimerWheel::next() const {
     std::uint64_t best = ~std::uint64_t{0};
     const unsigned near = distance(0, static_cast<unsigned>(tick_) & (kSlots - 1));
     if (near < kSlots) best = tick_ + near;
+    // Timers of the other levels are due after this rotation.
+    if (near < kSlots - (static_cast<unsigned>(tick_) & (kSlots - 1))) return best * kTick;
     for (unsigned level = 1; level < kLevels; ++level) {
         const std::uint64_t here = tick_ >> (kBits * level);
         // The current slot has been cascaded: what is in it belongs to the next rotation.

@@ -70,22 +70,38 @@ TEST_CASE("intervals are shortened by 0 to 25 %, and by 10 to 25 % where one los
 TEST_CASE("slower sending and stricter listening wait for the Final, the opposite does not") {
     Intervals n;
     n.want(100'000, true);
-    n.final_received();
+    n.final_received(1);
     n.want(500'000, true);
     CHECK(n.polling);
     CHECK(n.tx() == 100'000);
     CHECK(n.rx() == 500'000);
-    n.final_received();
+    n.final_received(1);
     CHECK(n.tx() == 500'000);
     n.want(100'000, true);
     CHECK(n.tx() == 100'000);
     CHECK(n.rx() == 500'000);
-    n.final_received();
+    n.final_received(1);
     CHECK(n.rx() == 100'000);
     n.peer_required = 300'000;
     n.peer_desired = 200'000;
     CHECK(n.tx() == 300'000);
     CHECK(n.rx() == 200'000);
+}
+
+TEST_CASE("a Final that answers an earlier wish does not confirm the present one") {
+    Intervals n;
+    n.want(100'000, false);
+    n.sent_at = 0xffffff00;
+    n.want(500'000, true);
+    n.sent_at = 0xfffffff0;  // announces 500 ms
+    n.want(100'000, true);
+    n.final_received(0xfffffff0);
+    CHECK(n.polling);
+    CHECK(n.rx() == 500'000);
+    n.sent_at = 16;  // announces 100 ms; the clock has gone round
+    n.final_received(16);
+    CHECK_FALSE(n.polling);
+    CHECK(n.rx() == 100'000);
 }
 
 TEST_CASE(
@@ -150,7 +166,13 @@ TEST_CASE("detection: T of the profile, never below three intervals, suspicion b
     CHECK(d.limits(p, k, 100'000).suspect == 300 * kMillisecond);
     CHECK(d.limits(p, k, 100'000).down == kSecond);
     CHECK(d.limits(p, k, 50'000).suspect == 300 * kMillisecond);
-    CHECK(d.limits(p, k, 500'000).down == 1500 * kMillisecond);
+    CHECK(d.limits(p, k, 400'000).suspect == 1200 * kMillisecond);
+    CHECK(d.limits(p, k, 500'000).suspect == 1500 * kMillisecond);
+    CHECK(d.limits(p, k, 500'000).down == 2500 * kMillisecond);
+    const Profile& mobile = profile(ProfileId::Mobile);
+    d.detection_us = mobile.detection_us;
+    CHECK(d.limits(mobile, k, 1'000'000).suspect == 2 * kSecond);
+    CHECK(d.limits(mobile, k, 1'000'000).down == 4600 * kMillisecond);
     const Profile& metered = profile(ProfileId::Metered);
     d.detection_us = metered.detection_us;
     CHECK(d.limits(metered, k, 20'000'000).suspect == 21 * kSecond);
@@ -164,13 +186,18 @@ TEST_CASE(
     const Profile& p = profile(ProfileId::Fixed);
     Detection d;
     d.detection_us = p.detection_us;
-    for (int i = 0; i < 1000; ++i) d.arrived(p, k, (i % 100 == 0 ? 600 : 80) * kMillisecond);
+    for (int i = 0; i < 1000; ++i) {
+        d.arrived(p, k, 100'000, (i % 100 == 0 ? 600 : 80) * kMillisecond);
+    }
     CHECK(d.limits(p, k, 100'000).suspect > 500 * kMillisecond);
     CHECK(d.limits(p, k, 100'000).suspect <= 600 * kMillisecond);
     CHECK(d.detection_us == p.detection_us);
-    d.arrived(p, k, 900 * kMillisecond);
+    d.arrived(p, k, 500'000, 1200 * kMillisecond);  // of a line that stands by
+    CHECK(d.detection_us == p.detection_us);
+    CHECK(d.limits(p, k, 100'000).suspect <= 600 * kMillisecond);
+    d.arrived(p, k, 100'000, 900 * kMillisecond);
     CHECK(d.detection_us == 1'350'000);
-    d.arrived(p, k, 5 * kSecond);
+    d.arrived(p, k, 100'000, 5 * kSecond);
     CHECK(d.detection_us == p.detection_max_us);
 }
 

@@ -167,7 +167,8 @@ TEST_CASE(
     CHECK(messages >= 60);
     CHECK(messages <= 90);
     CHECK(w.dr.count_to(State::Down) == 0);
-    const Time last = w.status(w.dr, 1).last_received;
+    // The end that has been waiting for longer tells the other.
+    const Time last = std::min(w.status(w.dr, 1).last_received, w.status(w.ur, 1).last_received);
     w.cut(1);
     messages = 0;
     REQUIRE(w.run_until([&] { return w.state(w.dr, 1) == State::Down; }, 60 * kSecond));
@@ -188,6 +189,24 @@ TEST_CASE("one lost message of a metered line that stands by is asked for and do
     CHECK(w.dr.count(EventKind::Suspect) >= 1);
     CHECK(w.dr.count_to(State::Down) == 0);
     CHECK(w.ur.count_to(State::Down) == 0);
+}
+
+TEST_CASE("a standby line that loses four messages in a row is asked and does not go down") {
+    World w;
+    w.run(60 * kSecond);
+    REQUIRE(w.status(w.ur, 1).tx_interval_us == 500'000);
+    unsigned lose = 4;
+    w.up[1].drop = [&](const Packet&) { return lose != 0 && lose-- != 0; };
+    w.run(10 * kSecond);
+    CHECK(lose == 0);
+    CHECK(w.dr.count(EventKind::Suspect) >= 1);
+    CHECK(w.dr.count_to(State::Down) == 0);
+    CHECK(w.ur.count_to(State::Down) == 0);
+    CHECK(w.status(w.dr, 1).detection_us == w.status(w.dr, 0).detection_us + 1'500'000);
+
+    w.cut(1);
+    CHECK(w.run_until([&] { return w.state(w.dr, 1) == State::Down; }, 3 * kSecond));
+    CHECK(w.run_until([&] { return w.state(w.ur, 1) == State::Down; }, kSecond));
 }
 
 TEST_CASE("after a false down the detection time is longer") {
