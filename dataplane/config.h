@@ -32,6 +32,7 @@ struct PortConfig {
     // mirror: the interface that is made.
     std::string interface;
     std::string device;  // pci: "0000:03:00.0"
+    std::string memif;   // memif: path of the socket, made here, at which the other end connects
     std::uint16_t queues = 1;
     std::optional<std::uint16_t> mtu;  // bytes of IP packet; absent: the interface's, or 1500
     std::optional<wire::Mac> mac;      // absent: the device's

@@ -17,14 +17,16 @@ struct KindName {
     PortKind kind;
     const char* name;
 };
-constexpr std::array<KindName, 7> kKinds{{{PortKind::AfXdp, "af_xdp"},
+constexpr std::array<KindName, 8> kKinds{{{PortKind::AfXdp, "af_xdp"},
                                           {PortKind::AfPacket, "af_packet"},
                                           {PortKind::Pcap, "pcap"},
                                           {PortKind::Null, "null"},
                                           {PortKind::Ring, "ring"},
                                           {PortKind::Tap, "tap"},
+                                          {PortKind::Memif, "memif"},
                                           {PortKind::Pci, "pci"}}};
-constexpr std::uint64_t kMinMtu = 1280;  // RFC 8200 §5
+constexpr std::size_t kMaxSocketPath = 107;  // sun_path, without its zero
+constexpr std::uint64_t kMinMtu = 1280;      // RFC 8200 §5
 constexpr std::uint64_t kMaxMtu = 9600;
 constexpr std::size_t kMaxPcapQueues = 16;  // of DPDK's net_pcap
 
@@ -40,9 +42,10 @@ bool read_kind(ObjectReader& reader, PortConfig* port) {
         port->kind = k.kind;
         return true;
     }
-    reader.fail("kind", fmt::format("must be one of af_xdp, af_packet, pcap, null, ring, tap, pci, "
-                                    "not \"{}\"",
-                                    text));
+    reader.fail("kind",
+                fmt::format("must be one of af_xdp, af_packet, pcap, null, ring, tap, memif, "
+                            "pci, not \"{}\"",
+                            text));
     return false;
 }
 
@@ -85,6 +88,13 @@ void check_device(ObjectReader& reader, const PortConfig& port) {
     if (port.kind == PortKind::Pci && !good_pci_address(port.device))
         reader.fail("device", fmt::format("must be a PCI address like \"0000:03:00.0\", not \"{}\"",
                                           port.device));
+    const std::string& socket = port.memif;
+    if (port.kind == PortKind::Memif &&
+        (socket.empty() || socket[0] != '/' || socket.size() > kMaxSocketPath ||
+         socket.find(',') != std::string::npos))
+        reader.fail("memif", fmt::format("must be the absolute path of a socket, at most {} bytes "
+                                         "and without a comma, not \"{}\"",
+                                         kMaxSocketPath, socket));
 }
 
 void check_pcap(ObjectReader& reader, const PortConfig& port) {
@@ -241,6 +251,7 @@ PortConfig read_port(const json& value, const std::string& path, Errors& errors)
     const bool known = read_kind(reader, &port);
     reader.read("interface", &port.interface);
     reader.read("device", &port.device);
+    reader.read("memif", &port.memif);
     reader.read("queues", &port.queues, 1, 64);
     std::uint16_t mtu{};
     if (reader.read("mtu", &mtu, kMinMtu, kMaxMtu)) port.mtu = mtu;
@@ -259,7 +270,8 @@ PortConfig read_port(const json& value, const std::string& path, Errors& errors)
     for (const char* key : {"rx", "tx", "infinite", "gated"}) only_for(reader, port, key, pcap);
     only_for(reader, port, "packet_size", bit(PortKind::Null));
     only_for(reader, port, "device", bit(PortKind::Pci));
-    only_for(reader, port, "queues", ~pcap & 0x7fU);
+    only_for(reader, port, "memif", bit(PortKind::Memif));
+    only_for(reader, port, "queues", ~pcap & 0xffU);
     only_for(
         reader, port, "interface",
         bit(PortKind::AfXdp) | bit(PortKind::AfPacket) | bit(PortKind::Tap) | bit(PortKind::Pci));

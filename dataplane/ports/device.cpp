@@ -6,9 +6,15 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mempool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+
+#include "dataplane/ports/file_descriptor.h"
 
 namespace dr {
 
@@ -44,6 +50,18 @@ std::string pcap_arguments(const PortConfig& config, unsigned workers) {
     return arguments;
 }
 
+// A process that was killed leaves its socket behind, and the driver does not bind over one. One
+// that somebody listens on stays.
+void remove_dead_socket(const std::string& path) {
+    const FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const int result =
+        connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    if (result != 0 && errno == ECONNREFUSED) unlink(path.c_str());
+}
+
 const char* driver_of(PortKind kind) {
     switch (kind) {
         case PortKind::AfXdp:
@@ -58,6 +76,8 @@ const char* driver_of(PortKind kind) {
             return "net_ring";
         case PortKind::Tap:
             return "net_tap";
+        case PortKind::Memif:
+            return "net_memif";
         case PortKind::Pci:
             break;
     }
@@ -80,6 +100,8 @@ std::string arguments_of(const PortConfig& config, unsigned queues, const std::s
             return fmt::format("size={},copy=0", config.packet_size);
         case PortKind::Tap:
             return "iface=" + config.interface;
+        case PortKind::Memif:
+            return fmt::format("role=server,id=0,socket-abstract=no,socket={}", config.memif);
         case PortKind::Ring:
         case PortKind::Pci:
             break;
@@ -110,6 +132,7 @@ std::unique_ptr<Device> Device::open(const PortConfig& config, unsigned number, 
         return nullptr;
     }
     const bool pci = config.kind == PortKind::Pci;
+    if (config.kind == PortKind::Memif) remove_dead_socket(config.memif);
     std::unique_ptr<Device> device(new Device(
         config.kind, pci ? config.device : driver_of(config.kind) + std::to_string(number)));
     if (!device->appear(arguments_of(config, rx_queues_of(config, workers), xdp_object, workers),

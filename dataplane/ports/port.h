@@ -12,7 +12,7 @@
 
 namespace dr {
 
-enum class PortKind : std::uint8_t { AfXdp, AfPacket, Pcap, Null, Ring, Tap, Pci };
+enum class PortKind : std::uint8_t { AfXdp, AfPacket, Pcap, Null, Ring, Tap, Memif, Pci };
 
 struct Port {
     std::string name;  // as configured: "up0"

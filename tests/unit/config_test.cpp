@@ -119,6 +119,12 @@ TEST_CASE("a port says what its kind needs") {
     for (int i = 1; i < 16; ++i) files += ", \"a\"";
     CHECK(parse_port(R"("kind": "pcap", "rx": [)" + files + "]").good);
     CHECK(parse_port(R"("kind": "pcap", "rx": [)" + files + ", \"a\"]").says("has 17 files"));
+    CHECK(parse_port(R"("kind": "memif", "memif": "/run/x.sock", "queues": 2)").good);
+    CHECK(parse_port(R"("kind": "memif")").says("ports[0].memif: must be the absolute path"));
+    CHECK(parse_port(R"("kind": "memif", "memif": "x.sock")").says("not \"x.sock\""));
+    CHECK(parse_port(R"("kind": "memif", "memif": "/)" + std::string(107, 'x') + "\"")
+              .says("at most 107 bytes"));
+    CHECK(parse_port(R"("kind": "null", "memif": "/x")").says("it is for memif"));
     CHECK(parse_port(R"("kind": "af_xdp", "interface": "sixteen-and-more")").says("interface"));
 }
 
