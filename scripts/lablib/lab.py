@@ -9,20 +9,26 @@ from pathlib import Path
 from . import topology as t
 from .network import Network
 from .process import tail
-from .programs import Programs, Router, resources, start_urd
+from .programs import Programs, Router, resources, signalled_resources, start_urd
 from .shell import LabError, run, wait_until
 
 
 class Lab:
-    """`emulated=True` puts a link emulator into each line: `lab.line("a").set(loss=0.1)`."""
+    """`emulated=True` puts a link emulator into each line: `lab.line("a").set(loss=0.1)`.
 
-    def __init__(self, name, directory, *, sites=1, programs=None, emulated=False):
+    `signalled={...}`: URs know only their credentials and attach to drd; the arguments are those of
+    signalled_resources(). Otherwise all is configured, without keepalives.
+    """
+
+    def __init__(self, name, directory, *, sites=1, programs=None, emulated=False, signalled=None):
         self.name = name
+        self.signalled = signalled
         self.directory = Path(directory)
         self.programs = programs or Programs()
         self.sites = [t.Site(n + 1) for n in range(sites)]
         self.net = Network(name, self.sites, emulated=self.directory if emulated else None)
-        self.router = Router(self.programs, self.net["dr"], directory)
+        self.router = Router(self.programs, self.net["dr"], directory,
+                             signalling=signalled is not None)
         self.urds = {}
         self.helpers = []  # servers and the like, ended with the lab
 
@@ -41,7 +47,9 @@ class Lab:
         tell("drcli apply: two pools, a policy, the subscriber with its two tunnels")
         self.provision()
         for site in self.sites:
-            tell(f"urd on ur{site.number}: configuration from `drcli subscriber ur-config`")
+            tell(f"urd on ur{site.number}: " + (
+                "configuration from `drcli subscriber ur-config`" if self.signalled is None
+                else "credentials from `drcli subscriber enroll`"))
             self.start_urd(site)
 
     def create_network(self):
@@ -52,7 +60,9 @@ class Lab:
 
     def provision(self):
         path = self.directory / "provision.ndjson"
-        path.write_text("".join(json.dumps(o) + "\n" for o in resources(self.sites)))
+        objects = (resources(self.sites) if self.signalled is None
+                   else signalled_resources(self.sites, **self.signalled))
+        path.write_text("".join(json.dumps(o) + "\n" for o in objects))
         self.router.drcli("apply", "-f", path)
         self.wait_in_sync()
 
@@ -67,10 +77,18 @@ class Lab:
 
     def start_urd(self, site):
         config = self.directory / f"urd-{site.name}.json"
-        if site.name not in self.urds:
-            config.write_text(self.router.drcli("subscriber", "ur-config", site.name).stdout)
+        state = self.directory / f"urd-{site.name}-state"
+        if self.signalled is not None:
+            state.mkdir(exist_ok=True)
+            if not config.exists():
+                self.router.drcli("subscriber", "enroll", site.name, "--out", config)
+            options = ["--credentials", config, "--state", state]
+        else:
+            if site.name not in self.urds:
+                config.write_text(self.router.drcli("subscriber", "ur-config", site.name).stdout)
+            options = ["--config", config]
         self.urds[site.name] = start_urd(self.programs, self.net[f"ur{site.number}"], site,
-                                         self.directory, config)
+                                         self.directory, options)
 
     def urd_status(self, site):
         return self.net[f"ur{site.number}"].run([self.programs.urd, "status"], check=False).stdout
@@ -121,15 +139,16 @@ class Lab:
 class temporary_lab:
     """`with temporary_lab(sites=2) as lab:` a lab of its own name, gone afterwards."""
 
-    def __init__(self, *, sites=1, bring_up=True, emulated=False):
+    def __init__(self, *, sites=1, bring_up=True, emulated=False, signalled=None):
         self.name = f"drt-{uuid.uuid4().hex[:6]}"
         self.sites = sites
         self.bring_up = bring_up
         self.emulated = emulated
+        self.signalled = signalled
 
     def __enter__(self):
         self.lab = Lab(self.name, tempfile.mkdtemp(prefix=self.name + "."), sites=self.sites,
-                       emulated=self.emulated)
+                       emulated=self.emulated, signalled=self.signalled)
         try:
             if self.bring_up:
                 self.lab.bring_up()

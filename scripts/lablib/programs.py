@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # plane's socket.
 DRD_UID = DRD_GID = 61146
 
+# Where URs attach, at the DR's address towards the ISPs.
+SIGNALLING_PORT = 4755
+
 CAPACITY = {"subscribers": 16384, "tunnels": 4096, "maps": 256, "next_hops": 1024,
             "prefixes4": 32768, "prefixes6": 32768, "groups4": 4096, "groups6": 4096}
 
@@ -41,8 +44,9 @@ class Programs:
 class Router:
     """The DR: dr-dataplane and drd in namespace `dr`, their files in `directory`."""
 
-    def __init__(self, programs, namespace, directory):
+    def __init__(self, programs, namespace, directory, *, signalling=False):
         self.programs = programs
+        self.signalling = signalling
         self.namespace = namespace
         self.directory = Path(directory)
         self.dataplane_socket = self.directory / "dataplane" / "dataplane.sock"
@@ -75,8 +79,10 @@ class Router:
                                     self.programs.dataplane, "--config", self.config]),
             self.directory / "dr-dataplane.log", ready="dr-dataplane: ready", seconds=60)
 
-    def start_drd(self):
+    def start_drd(self, *options):
         """An unprivileged user without a single capability."""
+        if self.signalling:
+            options = (*options, "--signalling", f"{t.DR_IX4}:{SIGNALLING_PORT}")
         self.drd = Process.start(
             "drd",
             self.namespace.command(["setpriv", f"--reuid={DRD_UID}", f"--regid={DRD_GID}",
@@ -84,7 +90,7 @@ class Router:
                                     "--no-new-privs", self.programs.drd,
                                     "--listen", f"unix:{self.drd_socket}",
                                     "--store", self.store,
-                                    "--dataplane", self.dataplane_socket]),
+                                    "--dataplane", self.dataplane_socket, *options]),
             self.directory / "drd.log", ready="drd: ready", seconds=30)
 
     def drcli(self, *args, stdin=None, check=True, timeout=60):
@@ -112,9 +118,29 @@ def resources(sites):
     return objects
 
 
-def start_urd(programs, namespace, site, directory, config):
+def signalled_resources(sites, wait_to_restore=60, profile="FIXED"):
+    """Sites that attach by themselves: line a first, line b when a is down; GRE-in-UDP over IPv4,
+    the UR's ends learned."""
+    tiers = [{"lines": [{"line": line, "weight": 1}]} for line in ("a", "b")]
+    objects = [
+        {"pool": {"name": "lab-v4", "prefix": t.POOL4, "announce": False}},
+        {"pool": {"name": "lab-v6", "prefix": t.POOL6, "announce": False}},
+        {"policy": {"name": "a-then-b", "waitToRestoreS": wait_to_restore,
+                    "classes": [{"name": "all", "tiers": tiers}]}},
+    ]
+    for site in sites:
+        tunnels = [{"line": line, "encapsulation": "GRE_UDP", "local": t.DR_IX4}
+                   for line in ("a", "b")]
+        objects.append({"subscriber": {"name": site.name, "prefixes": site.prefixes,
+                                       "policy": "a-then-b", "profile": profile,
+                                       "tunnels": tunnels}})
+    return objects
+
+
+def start_urd(programs, namespace, site, directory, options):
+    """options: ["--config", FILE], or ["--credentials", FILE, "--state", FOLDER]."""
     return Process.start(
         f"urd of {site.name}",
-        namespace.command([programs.urd, "--config", config, "--line", "a=wan-a",
+        namespace.command([programs.urd, *options, "--line", "a=wan-a",
                            "--line", "b=wan-b", "--lan", "lan0"]),
         Path(directory) / f"urd-{site.name}.log", ready="urd: ready", seconds=30)
