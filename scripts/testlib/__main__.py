@@ -3,7 +3,7 @@
 import sys
 import time
 
-from . import fuzz, programs, unit
+from . import fuzz, programs, sim, unit
 from .report import Report
 
 SUITES = {
@@ -12,6 +12,7 @@ SUITES = {
     "netns": programs.netns,
     "crash": programs.crash,
     "fuzz": fuzz.run,
+    "sim": sim.run,
 }
 # Run only when named.
 MORE = {"tsan": unit.tsan}

@@ -41,10 +41,16 @@ def _build_and_test(report, label, folder, options, only=()):
     if not report.command(f"{label}: {what} without a warning",
                           [ROOT / "scripts" / "build", "-q", *options]):
         return
-    for test in _registered(ROOT / folder):
-        if not only or test["name"] in only:
+    run_suite(report, label, ROOT / folder, "unit", only)
+
+
+def run_suite(report, label, build, suite, only=()):
+    """The tests of a suite that meson knows in a build directory; `only`: of these names."""
+    for test in _registered(build):
+        member = any(name.split(":")[-1] == suite for name in test["suite"])
+        if member and (not only or test["name"] in only):
             # Meson's own working directory for tests; their arguments may be relative to it.
-            _test(report, label, test, test.get("workdir") or ROOT / folder)
+            _test(report, label, test, test.get("workdir") or build)
 
 
 def _registered(build):

@@ -18,10 +18,14 @@ using namespace dr::sim;
 
 constexpr const char* kUsage =
     "usage: scripts/sim SCENARIO [OPTION...]\n"
-    "       scripts/sim --trace FILE --profile NAME [OPTION...]\n"
+    "       scripts/sim --trace FILE [OPTION...]\n"
+    "       scripts/sim plot RESULTS...\n"
     "SCENARIO is a file, or the name of one in tests/sim/scenarios.\n"
-    "FILE: lines of `seconds delay_ms` or `seconds lost`, one-way, 5 a second or more.\n"
-    "  --profile NAME     fixed, mobile, satellite or metered, instead of the scenario's\n"
+    "FILE: what `ping -D -i 0.2` printed, or lines of `seconds delay_ms` or `seconds lost`.\n"
+    "RESULTS: files of the JSON lines that this prints; makes docs/keepalive.svg and the tables\n"
+    "of docs/keepalive.md.\n"
+    "  --profile NAME     fixed, mobile, satellite or metered, instead of the scenario's; a trace\n"
+    "                     is tried with each when not given\n"
     "  --tunnels N        how many tunnels, in pairs or as the scenario's lines say\n"
     "  --hours N          of virtual time\n"
     "  --seed N\n"
@@ -98,7 +102,7 @@ void print(const Scenario& s, const std::string& detector, Result& r, double sec
     line["name"] = "sim";
     line["scenario"] = s.name;
     line["detector"] = detector;
-    line["profile"] = dr::liveness::profile(s.profile).name;
+    if (detector == "ours") line["profile"] = dr::liveness::profile(s.profile).name;
     line["tunnels"] = s.subscribers() * s.lines.size();
     line["hours"] = s.hours;
     line["seed"] = s.seed;
@@ -126,15 +130,27 @@ void print(const Scenario& s, const std::string& detector, Result& r, double sec
     std::fflush(stdout);
 }
 
+void run_one(const Scenario& s, const std::string& detector, unsigned jobs) {
+    const auto started = std::chrono::steady_clock::now();
+    Result r = simulate(s, detector, jobs);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+    print(s, detector, r, taken.count());
+}
+
 void run(const Options& o) {
-    const Scenario s = scenario_of(o);
+    Scenario s = scenario_of(o);
     const unsigned processors = std::max(std::thread::hardware_concurrency(), 1U);
     const unsigned jobs = o.jobs >= 1 ? static_cast<unsigned>(std::min(o.jobs, 256.0)) : processors;
+    const bool try_profiles = !o.trace.empty() && !o.profile;
     for (const std::string& detector : s.detectors) {
-        const auto started = std::chrono::steady_clock::now();
-        Result r = simulate(s, detector, jobs);
-        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
-        print(s, detector, r, taken.count());
+        if (detector != "ours" || !try_profiles) {
+            run_one(s, detector, jobs);
+            continue;
+        }
+        for (std::size_t p = 0; p < dr::liveness::kProfiles.size(); ++p) {
+            s.profile = static_cast<ProfileId>(p);
+            run_one(s, detector, jobs);
+        }
     }
 }
 

@@ -46,13 +46,14 @@ class End final : public Host {
 
     void receive(Time now, unsigned line, std::span<const std::uint8_t> bytes) {
         engine_->receive(now, tunnels_[line], bytes, endpoint_of(other(side_), line));
+        deadline_ = engine_->next_deadline();
         look();
     }
     void run(Time now) {
-        engine_->run(now);
+        deadline_ = engine_->run(now);
         look();
     }
-    [[nodiscard]] Time deadline() const { return engine_->next_deadline(); }
+    [[nodiscard]] Time deadline() const { return deadline_; }
     [[nodiscard]] unsigned last_removed() const { return last_removed_; }
 
     void send(TunnelRef tunnel, const Endpoint&, std::span<const std::uint8_t> message) override {
@@ -117,6 +118,7 @@ class End final : public Host {
     GroupRef group_;
     std::vector<TunnelRef> tunnels_;
     std::vector<bool> up_;
+    Time deadline_ = 0;
     bool chosen_ = false;
     bool changed_ = false;
     bool none_ = false;

@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 namespace dr::sim {
 
@@ -173,14 +170,6 @@ void parse_lines(const Json& root, Scenario& s, const std::string& where,
     }
 }
 
-std::string read_file(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    std::ostringstream text;
-    text << in.rdbuf();
-    if (!in.is_open() || in.bad()) fail(path, "cannot be read");
-    return text.str();
-}
-
 }  // namespace
 
 ProfileId parse_profile(const std::string& name) {
@@ -220,53 +209,6 @@ Scenario parse_scenario(const std::string& text, const std::string& name) {
 
 Scenario load_scenario(const std::string& path) {
     return parse_scenario(read_file(path), path);
-}
-
-Trace parse_trace(const std::string& text, const std::string& name) {
-    Trace trace;
-    std::istringstream in(text);
-    std::string row;
-    for (unsigned number = 1; std::getline(in, row); ++number) {
-        row.erase(std::min(row.find('#'), row.size()));
-        std::replace(row.begin(), row.end(), ',', ' ');
-        std::istringstream fields(row);
-        std::string value;
-        std::string rest;
-        double at = 0;
-        if (!(fields >> std::ws) || fields.eof()) continue;
-        char* end = nullptr;
-        double ms = 0;
-        bool good =
-            static_cast<bool>(fields >> at >> value) && !(fields >> rest) && at >= 0 && at < 1e9;
-        const bool lost = value == "lost" || value == "-";
-        if (good && !lost) {
-            ms = std::strtod(value.c_str(), &end);
-            good = *end == 0 && std::isfinite(ms) && ms >= 0 && ms < 3.6e6;
-        }
-        const auto when = static_cast<Time>(at * double{kSecond});
-        if (!good || (!trace.empty() && when <= trace.back().at)) {
-            fail(fmt::format("{}:{}", name, number),
-                 "expected 'seconds delay_ms' or 'seconds lost', times rising");
-        }
-        trace.push_back({when, static_cast<Time>(ms * double{kMillisecond}), lost});
-    }
-    if (trace.size() < 2) fail(name, "expected at least two samples");
-    return trace;
-}
-
-Trace load_trace(const std::string& path) {
-    return parse_trace(read_file(path), path);
-}
-
-Scenario scenario_of_trace(Trace trace, const std::string& name) {
-    Scenario s;
-    s.name = std::filesystem::path(name).stem().string();
-    s.tunnels = 100;
-    s.hours = 1;
-    Line line;
-    line.delay.trace = std::make_shared<Trace>(std::move(trace));
-    s.lines = {line, line};
-    return s;
 }
 
 }  // namespace dr::sim

@@ -99,11 +99,14 @@ struct Scenario {
 
 Scenario parse_scenario(const std::string& text, const std::string& name);
 Scenario load_scenario(const std::string& path);
-// Lines of `seconds delay_ms` or `seconds lost`, times rising; # starts a comment.
+// Lines of `seconds delay_ms` or `seconds lost` (# starts a comment), or what ping -D prints; times
+// rise, and become times since the first sample.
 Trace parse_trace(const std::string& text, const std::string& name);
 Trace load_trace(const std::string& path);
 // Two lines that both behave as the trace says, each from a point of its own.
 Scenario scenario_of_trace(Trace trace, const std::string& name);
+// The whole file.
+std::string read_file(const std::string& path);
 ProfileId parse_profile(const std::string& name);
 
 }  // namespace dr::sim
