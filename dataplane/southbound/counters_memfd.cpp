@@ -24,9 +24,11 @@ constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t to) {
 }
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kHugePage = 2UL * 1024 * 1024;
 
 // Where everything lies; also decides the size of the memfd. Blocks of different workers share no
-// cache line, tunnel arrays of different workers no page.
+// cache line, tunnel arrays of different workers no page of either size: a huge page is on one
+// node.
 struct Layout {
     CountersHeader header{};
     std::uint64_t bytes{};
@@ -45,8 +47,8 @@ Layout lay_out(unsigned workers, std::uint32_t tunnel_slots, std::size_t ports) 
     h.port_names = h.exit_names + kExitCount * sizeof(ExitName);
     h.worker_blocks = round_up(h.port_names + ports * sizeof(PortName), kPage);
     h.worker_stride = round_up(sizeof(WorkerBlock), kPage);
-    h.tunnel_blocks = h.worker_blocks + workers * h.worker_stride;
-    h.tunnel_stride = round_up(std::uint64_t{tunnel_slots} * sizeof(TunnelCounters), kPage);
+    h.tunnel_blocks = round_up(h.worker_blocks + workers * h.worker_stride, kHugePage);
+    h.tunnel_stride = round_up(std::uint64_t{tunnel_slots} * sizeof(TunnelCounters), kHugePage);
     layout.bytes = h.tunnel_blocks + workers * h.tunnel_stride;
     return layout;
 }
@@ -106,15 +108,12 @@ std::unique_ptr<CountersMemfd> CountersMemfd::create(unsigned workers, std::uint
 }
 
 bool CountersMemfd::map(std::size_t bytes, unsigned flags) {
-    constexpr std::size_t kHugePage = 2UL * 1024 * 1024;
-    if (flags != 0) bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     const int fd = memfd_create("dr-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
     if (fd < 0) return false;
-    // Huge pages are reserved as a whole by mmap, so that a shortage shows here; and touched now,
-    // so that no worker is the first. Small ones stay unused until something is counted on them.
-    const int populate = flags != 0 ? MAP_POPULATE : 0;
+    // Huge pages are reserved as a whole by mmap, so that a shortage shows here. They are taken by
+    // place(), small ones when something is counted on them.
     void* base = ftruncate(fd, static_cast<off_t>(bytes)) == 0
-                     ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, populate | MAP_SHARED, fd, 0)
+                     ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
                      : MAP_FAILED;
     if (base == MAP_FAILED) {
         close(fd);
@@ -123,6 +122,7 @@ bool CountersMemfd::map(std::size_t bytes, unsigned flags) {
     fd_ = fd;
     base_ = base;
     bytes_ = bytes;
+    huge_ = flags != 0;
     return true;
 }
 
@@ -143,10 +143,16 @@ TunnelCounters* CountersMemfd::tunnel_counters(unsigned number) const {
                                              number * header()->tunnel_stride);
 }
 
-void CountersMemfd::place(unsigned worker, unsigned node) const {
+bool CountersMemfd::place(unsigned worker, unsigned node) const {
     const std::uint64_t nodes = node < 64 ? std::uint64_t{1} << node : 0;
-    dr::place(worker_block(worker), header()->worker_stride, nodes);
-    dr::place(tunnel_counters(worker), header()->tunnel_stride, nodes);
+    TunnelCounters* const tunnels = tunnel_counters(worker);
+    const std::uint64_t stride = header()->tunnel_stride;
+    const bool placed = dr::place(tunnels, stride, nodes);
+    if (!huge_) return dr::place(worker_block(worker), header()->worker_stride, nodes) && placed;
+    // All workers' blocks are on the first huge page, which is taken already. Else no worker should
+    // be the first on a page; a kernel before Linux 5.14 lets it.
+    (void)madvise(tunnels, stride, MADV_POPULATE_WRITE);
+    return placed;
 }
 
 CountersMemfd::Words CountersMemfd::words(unsigned worker, std::uint32_t slot) const {
@@ -184,7 +190,7 @@ void CountersMemfd::settle() {
     zeroed_.clear();
 }
 
-// The kernel knows which pages workers have counted on.
+// The kernel knows which pages are taken.
 void CountersMemfd::report(State* state) const {
     struct stat file {};
     if (state->memories >= kMaxMemories || fstat(fd_, &file) != 0) return;

@@ -32,8 +32,9 @@ class CountersMemfd final {
     [[nodiscard]] WorkerBlock* worker_block(unsigned number) const;
     [[nodiscard]] TunnelCounters* tunnel_counters(unsigned number) const;
 
-    // Takes the memory of a worker's counters, as far as it is untouched, on a NUMA node.
-    void place(unsigned worker, unsigned node) const;
+    // The memory of a worker's counters, as far as it is untouched, is to be on a NUMA node; huge
+    // pages are taken there now. false: the kernel refuses; that is for tests.
+    bool place(unsigned worker, unsigned node) const;
 
     // All workers' counters of a slot become 0, once no worker counts on the tunnel that had it. A
     // worker that counts on the slot's new tunnel at this moment may write the old sum back:
@@ -71,6 +72,7 @@ class CountersMemfd final {
     int fd_ = -1;
     void* base_{};
     std::size_t bytes_{};
+    bool huge_{};
     std::vector<Zeroed> zeroed_;
 };
 

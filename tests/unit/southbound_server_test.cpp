@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "dataplane/southbound/server.h"
+#include "dataplane/tables/placement.h"
 #include "dataplane/worker/exits.h"
 #include "tests/unit/southbound_records.h"
 
@@ -553,6 +554,25 @@ TEST_CASE("the liveness descriptor is handed over sealed, and refused where ther
     close(reply.fd);
     // What refers to it goes first.
     f.server.reset();
+}
+
+TEST_CASE("tunnel counters of two workers share no huge page, and wait to be placed on a node") {
+    constexpr std::ptrdiff_t kHugePage = 2 << 20;
+    std::string error;
+    const auto counters = CountersMemfd::create(2, 256, {}, &error);
+    REQUIRE(counters != nullptr);
+    const auto* first = reinterpret_cast<const char*>(counters->tunnel_counters(0));
+    const auto* second = reinterpret_cast<const char*>(counters->tunnel_counters(1));
+    CHECK(second - first >= kHugePage);
+    CHECK((second - first) % kHugePage == 0);
+    State state{};
+    counters->report(&state);
+    CHECK(state.memory[0].bytes <= kHugePage);  // names and workers' blocks at most
+    // Not where the kernel places nothing at all.
+    alignas(4096) static std::array<char, 4096> page;
+    if (!place(page.data(), page.size(), 1)) return;
+    CHECK(counters->place(0, 0));
+    CHECK(counters->place(1, 0));
 }
 
 TEST_CASE("the socket file has mode 0660 and is gone after the server") {
