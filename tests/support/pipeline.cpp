@@ -247,6 +247,22 @@ bool Pipeline::send(unsigned port, std::span<const std::uint8_t> frame) {
     return true;
 }
 
+bool Pipeline::send_in_two(unsigned port, std::span<const std::uint8_t> frame, std::size_t first) {
+    std::array<rte_mbuf*, 2> pieces{};
+    const std::array parts{frame.first(first), frame.subspan(first)};
+    bool good = rte_pktmbuf_alloc_bulk(ring_pool(), pieces.data(), 2) == 0;
+    if (!good) return false;
+    for (std::size_t i = 0; i < 2; ++i) {
+        char* data = rte_pktmbuf_append(pieces[i], static_cast<std::uint16_t>(parts[i].size()));
+        good = good && data != nullptr;
+        if (good && !parts[i].empty()) std::memcpy(data, parts[i].data(), parts[i].size());
+    }
+    good = rte_pktmbuf_chain(pieces[0], pieces[1]) == 0 && good &&
+           rte_ring_enqueue(rx_[port], pieces[0]) == 0;
+    if (!good) rte_pktmbuf_free(pieces[0]);
+    return good;
+}
+
 void Pipeline::run() {
     while (worker_->poll() != 0) drain();
 }

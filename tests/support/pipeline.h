@@ -40,6 +40,8 @@ class Pipeline final {
 
     // Puts a frame into a port's receive queue; false: no buffer.
     bool send(unsigned port, std::span<const std::uint8_t> frame);
+    // The same as a driver delivers it that scatters frames: the first buffer has `first` bytes.
+    bool send_in_two(unsigned port, std::span<const std::uint8_t> frame, std::size_t first);
     // Runs the worker until its queues are empty; what left, by port, is appended to out().
     void run();
     [[nodiscard]] std::vector<Bytes>& out(unsigned port) { return out_[port]; }

@@ -93,20 +93,91 @@ TEST_CASE_METHOD(
     }
 }
 
+namespace {
+
+// An IPv4 packet whose fragment field and first flags are as given, checksum right.
+Bytes with_fragment_field(Bytes packet, std::uint16_t field) {
+    packet[6] = static_cast<std::uint8_t>(field >> 8);
+    packet[7] = static_cast<std::uint8_t>(field);
+    packet[10] = packet[11] = 0;
+    const Be16 sum = wire::checksum(packet.data(), 20);
+    std::memcpy(packet.data() + 10, &sum, 2);
+    return packet;
+}
+
+// What tells packets apart wherever they are cut: all of the payload.
+Bytes tagged(Bytes packet, unsigned tag) {
+    const std::size_t headers = packet[0] >> 4 == 4 ? 28 : 48;
+    std::fill(packet.begin() + static_cast<long>(headers), packet.end(),
+              static_cast<std::uint8_t>(tag));
+    return packet;
+}
+
+std::vector<unsigned> tags(const std::vector<Bytes>& frames) {
+    std::vector<unsigned> tags;
+    for (const Bytes& frame : frames) tags.push_back(frame.back());
+    return tags;
+}
+
+}  // namespace
+
 TEST_CASE_METHOD(
     Started,
     "packets leave a port in the order in which they came, errors and fragments included") {
     Pipeline pipeline;
-    std::vector<Bytes> inner;
-    for (std::size_t i = 0; i < 60; ++i) {
-        Bytes packet = udp_packet(outside_address(4), site_address(1, 4), 10 + i);
-        inner.push_back(packet);
+    std::vector<unsigned> encapsulated, answered;
+    const Bytes outside = outside_address(4);
+    const Bytes site = site_address(1, 4);
+    for (unsigned i = 0; i < 200; ++i) {
+        Bytes packet = tagged(udp_packet(outside, site, 10 + i), i);
+        if (i % 7 == 3) {  // two fragments
+            packet = with_fragment_field(tagged(udp_packet(outside, site, 1480), i), 0);
+            encapsulated.push_back(i);
+        }
+        if (i % 7 == 4) {  // an ICMP error, to where it came from
+            packet = tagged(udp_packet(outside_address(6), site_address(1, 6), 10), i);
+            packet[7] = 1;
+            answered.push_back(i);
+        } else {
+            encapsulated.push_back(i);
+        }
         REQUIRE(pipeline.send(0, ethernet_frame(0, packet)));
     }
     pipeline.run();
-    REQUIRE(pipeline.out(1).size() == inner.size());
-    for (std::size_t i = 0; i < inner.size(); ++i)
-        CHECK(pipeline.out(1)[i].size() == 14 + 28 + inner[i].size());
+    CHECK(tags(pipeline.out(1)) == encapsulated);
+    CHECK(tags(pipeline.out(0)) == answered);
+}
+
+TEST_CASE_METHOD(Started, "a frame in two pieces becomes what it becomes in one") {
+    const auto seed = static_cast<std::uint32_t>(Catch::rngSeed() + 2);
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    Pipeline whole;
+    Pipeline pieces;
+    for (unsigned i = 0; i < 2000; ++i) {
+        unsigned port = 0;
+        Bytes frame = valid_frame(random, &port);
+        if (random() % 2 == 0) mutate(random, frame);
+        // Damage should be met behind the header's checksum, too.
+        if (frame.size() >= 34 && frame[14] >> 4 == 4 && random() % 2 == 0) {
+            frame[24] = frame[25] = 0;
+            const Be16 sum = wire::checksum(frame.data() + 14, 20);
+            std::memcpy(frame.data() + 24, &sum, 2);
+        }
+        REQUIRE(whole.send(port, frame));
+        REQUIRE(pieces.send_in_two(port, frame, random() % (frame.size() + 1)));
+        whole.run();
+        pieces.run();
+    }
+    CHECK(whole.exit(Exit::ForwardedDownlink) > 0);
+    CHECK(whole.exit(Exit::ForwardedUplink) > 0);
+    std::size_t different = 0;
+    for (std::size_t e = 0; e < kExitCount; ++e)
+        different += whole.exit(Exit{static_cast<std::uint8_t>(e)}) !=
+                     pieces.exit(Exit{static_cast<std::uint8_t>(e)});
+    CHECK(different == 0);
+    for (unsigned port = 0; port < 2; ++port) CHECK((whole.out(port) == pieces.out(port)));
+    CHECK(pieces.missing_buffers() == 0);
 }
 
 TEST_CASE_METHOD(
@@ -191,20 +262,6 @@ TEST_CASE_METHOD(Started, "a link-local source does not cross this router") {
     pipeline.run();
     CHECK(pipeline.exit(Exit::DropMartianSource) == 1);
 }
-
-namespace {
-
-// An IPv4 packet whose fragment field and first flags are as given, checksum right.
-Bytes with_fragment_field(Bytes packet, std::uint16_t field) {
-    packet[6] = static_cast<std::uint8_t>(field >> 8);
-    packet[7] = static_cast<std::uint8_t>(field);
-    packet[10] = packet[11] = 0;
-    const Be16 sum = wire::checksum(packet.data(), 20);
-    std::memcpy(packet.data() + 10, &sum, 2);
-    return packet;
-}
-
-}  // namespace
 
 TEST_CASE_METHOD(
     Started,
