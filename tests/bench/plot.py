@@ -177,7 +177,7 @@ def main(arguments: list[str], _build: str) -> int:
     parser.add_argument("results", metavar="RESULTS", help="JSON lines")
     parser.add_argument("--directory", default="docs", help="where to write (default: docs)")
     parser.add_argument("--packet", choices=["64", "imix"], default="64", help="of the plot")
-    parser.add_argument("--encapsulation", choices=["gre", "gre-udp"], default="gre",
+    parser.add_argument("--encapsulation", choices=["gre", "gre-udp"], default="gre-udp",
                         help="of the plot")
     options = parser.parse_args(arguments)
     cases = load(options.results)
