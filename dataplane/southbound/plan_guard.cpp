@@ -32,14 +32,17 @@ Outcome TableWriter::Core::check_guard(const Plan& plan) const {
     return syncing ? check_sync_guard(plan) : Outcome{};
 }
 
+// Only what takes something away is refused: what was forced before has made the rest fewer.
 Outcome TableWriter::Core::check_sync_guard(const Plan& plan) const {
     const SyncLoss now = loss_with(plan);
-    if (most(now.gone_pools, now.pools))
+    if (now.gone_pools > loss.gone_pools && most(now.gone_pools, now.pools))
         return needs_force("the sync", now.gone_pools, now.pools, "pools");
-    if (most(now.gone_policies, now.policies))
+    if (now.gone_policies > loss.gone_policies && most(now.gone_policies, now.policies))
         return needs_force("the sync", now.gone_policies, now.policies, "policies");
-    if (most(now.gone_subscribers, now.subscribers))
+    if (now.gone_subscribers > loss.gone_subscribers && most(now.gone_subscribers, now.subscribers))
         return needs_force("the sync", now.gone_subscribers, now.subscribers, "subscribers");
+    if (now.gone_prefixes > loss.gone_prefixes && most(now.gone_prefixes, now.prefixes))
+        return needs_force("the sync", now.gone_prefixes, now.prefixes, "subscribers' prefixes");
     const std::uint32_t left = tunnels + plan.new_tunnels - plan.gone_tunnels;
     const std::uint32_t gone = now.tunnels > left ? now.tunnels - left : 0;
     if (plan.gone_tunnels > plan.new_tunnels && most(gone, now.tunnels))
@@ -54,6 +57,7 @@ SyncLoss TableWriter::Core::loss_with(const Plan& plan) const {
     for (const PolicyChange& change : plan.changes.policies)
         with.gone_policies += !change.upsert && policies.contains(change.id) ? 1 : 0;
     with.gone_subscribers += plan.deleted_subscribers;
+    with.gone_prefixes += plan.old_prefixes[0] + plan.old_prefixes[1];
     return with;
 }
 
@@ -64,6 +68,8 @@ void TableWriter::Core::begin_loss() {
             tunnels,
             0,
             0,
+            0,
+            static_cast<std::uint32_t>(prefixes.size()),
             0};
 }
 
@@ -78,6 +84,7 @@ void TableWriter::Core::note_loss(const Plan& plan, bool force) {
     loss.pools -= std::min(loss.pools, now.gone_pools - loss.gone_pools);
     loss.policies -= std::min(loss.policies, now.gone_policies - loss.gone_policies);
     loss.subscribers -= std::min(loss.subscribers, plan.deleted_subscribers);
+    loss.prefixes -= std::min(loss.prefixes, now.gone_prefixes - loss.gone_prefixes);
     loss.tunnels = std::min(loss.tunnels, tunnels + plan.new_tunnels - plan.gone_tunnels);
 }
 

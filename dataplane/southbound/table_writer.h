@@ -62,8 +62,8 @@ class TableWriter final {
 
     // All of it, or nothing and the reason. force: even if it drops most subscribers (more than
     // half of 10 or more, or all of 1 or more) or, while a sync runs, takes the loss of pools,
-    // policies, subscribers or tunnels since its beginning above half of 10 or more. An update that
-    // takes tunnels away outside a sync needs no force.
+    // policies, subscribers, their prefixes or tunnels since its beginning above half of 10 or
+    // more. An update that takes prefixes or tunnels away outside a sync needs no force.
     Outcome commit(const Transaction& transaction, bool force);
 
     // Mark and sweep. sync_end() deletes everything that no transaction has upserted since

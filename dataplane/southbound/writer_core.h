@@ -158,6 +158,10 @@ struct SyncLoss {
     std::uint32_t gone_pools{};
     std::uint32_t gone_policies{};
     std::uint32_t gone_subscribers{};
+    // Of subscribers. A store that numbers other subscribers alike deletes none, but moves them
+    // all.
+    std::uint32_t prefixes{};
+    std::uint32_t gone_prefixes{};
 };
 
 // What was unpublished by one commit, to be given back together.

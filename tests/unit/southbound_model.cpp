@@ -47,6 +47,24 @@ std::size_t missing(const Rows& old, const Rows& rows) {
         old.begin(), old.end(), [&](const auto& row) { return !rows.contains(row.first); }));
 }
 
+std::set<IpPrefix> prefixes(const Rows& subscribers) {
+    std::set<IpPrefix> prefixes;
+    for (const auto& [id, raw] : subscribers) {
+        SubscriberView view;
+        if (!read(raw, &view)) continue;
+        for (std::size_t i = 0; i < view.prefixes.size(); ++i)
+            prefixes.insert(prefix_of(view.prefixes[i]));
+    }
+    return prefixes;
+}
+
+std::size_t missing_prefixes(const Rows& old, const Rows& rows) {
+    const std::set<IpPrefix> before = prefixes(old);
+    const std::set<IpPrefix> after = prefixes(rows);
+    return static_cast<std::size_t>(std::count_if(
+        before.begin(), before.end(), [&](const auto& p) { return !after.contains(p); }));
+}
+
 std::size_t tunnels(const Rows& subscribers) {
     std::size_t count = 0;
     for (const auto& [id, raw] : subscribers) {
@@ -90,11 +108,16 @@ bool Model::guarded(const State& next) const {
 bool Model::guarded_in_sync(const State& next) const {
     if (!syncing_) return false;
     const auto most = [](std::size_t gone, std::size_t of) { return of >= 10 && gone > of / 2; };
+    const auto more = [&](std::size_t before, std::size_t now, std::size_t of) {
+        return now != 0 && most(before + now, of);
+    };
     const std::size_t left = tunnels(next.subscribers);
-    return most(gone_.pools + missing(state_.pools, next.pools), before_.pools) ||
-           most(gone_.policies + missing(state_.policies, next.policies), before_.policies) ||
-           most(gone_.subscribers + missing(state_.subscribers, next.subscribers),
+    return more(gone_.pools, missing(state_.pools, next.pools), before_.pools) ||
+           more(gone_.policies, missing(state_.policies, next.policies), before_.policies) ||
+           more(gone_.subscribers, missing(state_.subscribers, next.subscribers),
                 before_.subscribers) ||
+           more(gone_.prefixes, missing_prefixes(state_.subscribers, next.subscribers),
+                before_.prefixes) ||
            (left < tunnels(state_.subscribers) && left < before_.tunnels &&
             most(before_.tunnels - left, before_.tunnels));
 }
@@ -111,6 +134,11 @@ void Model::accept(State next, bool force) {
         count(before_.pools, gone_.pools, state_.pools, next.pools);
         count(before_.policies, gone_.policies, state_.policies, next.policies);
         count(before_.subscribers, gone_.subscribers, state_.subscribers, next.subscribers);
+        const std::size_t moved = missing_prefixes(state_.subscribers, next.subscribers);
+        if (force)
+            before_.prefixes -= std::min(before_.prefixes, moved);
+        else
+            gone_.prefixes += moved;
         if (force) before_.tunnels = std::min(before_.tunnels, tunnels(next.subscribers));
     }
     state_ = std::move(next);
@@ -159,7 +187,7 @@ void Model::sync_begin() {
     if (syncing_) return;
     syncing_ = true;
     before_ = {state_.pools.size(), state_.policies.size(), state_.subscribers.size(),
-               tunnels(state_.subscribers)};
+               tunnels(state_.subscribers), prefixes(state_.subscribers).size()};
     gone_ = {};
 }
 

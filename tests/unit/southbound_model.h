@@ -46,7 +46,7 @@ class Model final {
     Marks marks_;
     // Rows when the sync began, and how many of them went since without force.
     struct Loss {
-        std::size_t pools, policies, subscribers, tunnels;
+        std::size_t pools, policies, subscribers, tunnels, prefixes;
     };
     bool syncing_ = false;
     Loss before_{};

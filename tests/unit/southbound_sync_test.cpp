@@ -107,6 +107,26 @@ TEST_CASE("a sync that takes most pools, policies or tunnels away needs force") 
     CHECK(f.writer->sync_end(true).ok());
 }
 
+TEST_CASE("a store that numbers other subscribers alike needs force to replace them") {
+    Fixture f;
+    REQUIRE(f.commit(sites(1, 12)).ok());
+    const auto other = [](std::uint32_t id) {
+        SubscriberSpec spec = site(id);
+        spec.prefixes = {"10.9." + std::to_string(id) + ".0/24"};
+        return Txn().put(spec);
+    };
+    f.writer->sync_begin();
+    REQUIRE(f.commit(Txn().put(policy(1, {kBoth}))).ok());
+    for (std::uint32_t id = 1; id <= 6; ++id) REQUIRE(f.commit(other(id)).ok());
+    CHECK(f.commit(other(7)).status == Status::NeedsForce);
+    CHECK(f.lookup("10.0.7.1").kind() == TargetKind::Subscriber);
+    // What stays as it is costs nothing, and force passes.
+    REQUIRE(f.commit(sites(8, 12)).ok());
+    CHECK(f.commit(other(7), true).ok());
+    CHECK(f.writer->sync_end(false).ok());
+    for (std::uint32_t id = 8; id <= 12; ++id) CHECK(f.commit(other(id)).ok());
+}
+
 TEST_CASE("deletions of a sync add up, also over syncs that came to no end") {
     Fixture f;
     REQUIRE(f.commit(sites(1, 20)).ok());
@@ -121,6 +141,16 @@ TEST_CASE("deletions of a sync add up, also over syncs that came to no end") {
     CHECK(f.writer->sync_end(false).ok());
     f.writer->sync_begin();
     CHECK(f.commit(Txn().drop_subscriber(11)).ok());
+}
+
+TEST_CASE("after a forced deletion, a sync that takes nothing more away comes to its end") {
+    Fixture f;
+    REQUIRE(f.commit(sites(1, 12)).ok());
+    f.writer->sync_begin();
+    for (std::uint32_t id = 1; id <= 6; ++id) REQUIRE(f.commit(Txn().drop_subscriber(id)).ok());
+    CHECK(f.commit(Txn().drop_subscriber(7), true).ok());
+    CHECK(f.commit(sites(8, 12)).ok());
+    CHECK(f.writer->sync_end(false).ok());
 }
 
 TEST_CASE("outside a sync an update may take tunnels, pools and policies away without force") {
