@@ -1,6 +1,7 @@
 #include "dataplane/southbound/counters_memfd.h"
 
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -83,7 +84,7 @@ std::unique_ptr<CountersMemfd> CountersMemfd::create(unsigned workers, std::uint
 
     std::unique_ptr<CountersMemfd> self(new CountersMemfd);
     // On huge pages when there are enough: a worker meets a tunnel's counters at random.
-    if (!self->map(layout.bytes, MFD_HUGETLB) && !self->map(layout.bytes, 0)) {
+    if (!self->map(layout.bytes, MFD_HUGETLB | MFD_HUGE_2MB) && !self->map(layout.bytes, 0)) {
         *error = failure("making the memfd");
         return nullptr;
     }

@@ -1,5 +1,6 @@
 #include "dataplane/tables/region.h"
 
+#include <linux/mman.h>
 #include <sys/mman.h>
 
 namespace dr {
@@ -10,10 +11,11 @@ constexpr std::size_t kHugePage = 2UL * 1024 * 1024;
 
 Region::Region(std::size_t bytes) {
     size_ = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    // Explicit huge pages first. They are reserved as a whole by mmap, so that a shortage shows
-    // here and not as a signal on first use.
+    // Explicit huge pages first, of this size: the machine's default may be 1 GiB, and each region
+    // would take a whole one. They are reserved by mmap, so that a shortage shows here and not as a
+    // signal on first use.
     void* p = mmap(nullptr, size_, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
     if (p == MAP_FAILED) {
         p = mmap(nullptr, size_, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
