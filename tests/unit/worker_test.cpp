@@ -294,6 +294,25 @@ TEST_CASE_METHOD(
     CHECK(pipeline.out(1)[0].size() == 14 + 1400);
 }
 
+TEST_CASE_METHOD(Started, "a tunnel packet whose outer header has options is read behind them") {
+    Pipeline pipeline;
+    const Bytes inner = udp_packet(site_address(1, 4), outside_address(4), 20);
+    for (const unsigned kind : {0U, unsigned{TunnelRow::kUdp}}) {
+        Bytes frame = tunnel_frame(1, kind, inner);
+        // Three no-operations and the end of the list.
+        const Bytes options{1, 1, 1, 0};
+        frame.insert(frame.begin() + 34, options.begin(), options.end());
+        frame[14] = 0x46;
+        frame[17] = static_cast<std::uint8_t>(frame.size() - 14);
+        frame[24] = frame[25] = 0;
+        const Be16 sum = wire::checksum(frame.data() + 14, 24);
+        std::memcpy(frame.data() + 24, &sum, 2);
+        REQUIRE(pipeline.send(1, frame));
+    }
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::ForwardedUplink) == 2);
+}
+
 TEST_CASE_METHOD(Started, "a port without room for a fragment drops, and makes no frame") {
     Pipeline pipeline;
     pipeline.tables().next_hop_rows[1].mtu = 24;
