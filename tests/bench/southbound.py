@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 
-VERSION = 3
+VERSION = 4
 READER, PROVISIONER = 0, 1
 FORCE = 1
 MAX_OUTSTANDING = 4
@@ -19,6 +19,8 @@ HELLO, HELLO_REPLY, ERROR = 1, 2, 3
 TXN_BEGIN, TXN_COMMIT, TXN_RESULT = 10, 11, 13
 UPSERT_POOL, UPSERT_POLICY, UPSERT_SUBSCRIBER, DELETE_SUBSCRIBER = 20, 22, 24, 25
 GET_COUNTERS, COUNTERS_REPLY = 32, 33
+STATE, ADVANCE_GATE = 31, 37
+GET_LIVENESS, LIVENESS_REPLY = 38, 39
 RESULT_TEXT = 160
 
 
@@ -125,6 +127,15 @@ class Client:
         size, = struct.unpack_from("<Q", self.expect(COUNTERS_REPLY))
         return CountersView(self.descriptors.pop(), size)
 
+    def advance_gate(self, step: int) -> None:
+        self.socket.sendall(message(ADVANCE_GATE, struct.pack("<II", step, 0)))
+        self.expect(STATE)
+
+    def liveness(self) -> "LivenessView":
+        self.socket.sendall(message(GET_LIVENESS))
+        size, = struct.unpack_from("<Q", self.expect(LIVENESS_REPLY))
+        return LivenessView(self.descriptors.pop(), size)
+
     def close(self) -> None:
         self.socket.close()
 
@@ -161,6 +172,37 @@ class CountersView:
 
     def not_forwarded(self) -> int:
         return sum(n for name, n in self.exits().items() if not name.startswith("forwarded."))
+
+    def close(self) -> None:
+        self.memory.close()
+
+
+class LivenessView:
+    """What the liveness threads know (dataplane/southbound/liveness_memfd.h)."""
+
+    STATISTICS = ("sent received malformed unknown_key bad_tag replayed unknown_salt other_source "
+                  "challenges_sent challenges_limited answers_refused adopted_salts "
+                  "adopted_endpoints ups downs false_downs").split()
+    STATISTICS_AT = 72
+    ROW = struct.Struct("<IIIIB")  # sequence, reserved, tunnel, subscriber, state
+    ROW_BYTES = 160
+    UP = 3
+
+    def __init__(self, descriptor: int, size: int):
+        self.memory = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        os.close(descriptor)
+        self.slots, = struct.unpack_from("<I", self.memory, 12)
+        self.rows, = struct.unpack_from("<Q", self.memory, 40)
+
+    def statistics(self) -> dict[str, int]:
+        values = struct.unpack_from(f"<{len(self.STATISTICS)}Q", self.memory, self.STATISTICS_AT)
+        return dict(zip(self.STATISTICS, values))
+
+    def up(self) -> int:
+        """Tunnels whose row says so now."""
+        rows = (self.ROW.unpack_from(self.memory, self.rows + slot * self.ROW_BYTES)
+                for slot in range(self.slots))
+        return sum(1 for _, _, tunnel, _, state in rows if tunnel != 0 and state == self.UP)
 
     def close(self) -> None:
         self.memory.close()

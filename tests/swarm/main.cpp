@@ -6,6 +6,7 @@
 //   connect | disconnect      the link to the data plane; disconnect before stopping that one
 //   status                    what there is and has been
 //   traffic UPLINK DOWNLINK   data packets a second, of all sites together
+//   cut LINE | mend LINE      silently, on this line of every site
 //   mark                      forgets the recovery times
 //   recovery                  when tunnels were Up and sites' data passed since mark: how many, and
 //                             milliseconds of CLOCK_MONOTONIC of the first, middle and last
@@ -155,6 +156,11 @@ class Program {
             wire_.disconnect();
         } else if (verb == "mark") {
             swarm_.mark();
+        } else if (verb == "cut" || verb == "mend") {
+            unsigned number = 0;
+            if (!(words >> number) || number >= dr::liveness::kLines)
+                return refuse("cut LINE or mend LINE, 0 to 15");
+            swarm_.cut(static_cast<std::uint8_t>(number), verb == "cut");
         } else if (verb == "traffic") {
             std::uint64_t uplink = 0;
             std::uint64_t downlink = 0;
@@ -164,7 +170,7 @@ class Program {
             return capture(words);
         } else {
             return refuse(
-                "a command: connect, disconnect, status, traffic, mark, recovery, "
+                "a command: connect, disconnect, status, traffic, cut, mend, mark, recovery, "
                 "capture, quit");
         }
         return R"({"ok": true})";

@@ -76,9 +76,10 @@ std::size_t Swarm::start(Time now, std::size_t count) {
 }
 
 void Swarm::send(TunnelRef tunnel, const wire::Endpoint&, std::span<const std::uint8_t> message) {
+    const Tunnel& from = tunnels_[tunnel.value];
+    if (is_cut(from)) return;
     const std::span<std::uint8_t> frame = wire_.frame();
-    const unsigned size =
-        tunnels_[tunnel.value].header.write(wire::kEtherKeepalive, message, frame);
+    const unsigned size = from.header.write(wire::kEtherKeepalive, message, frame);
     if (observer_) observer_(true, frame.first(size));
     wire_.commit(size);
 }
@@ -138,6 +139,7 @@ void Swarm::receive_from_tunnel(Time now, const Arrived& arrived,
         ++strays_;
         return;
     }
+    if (is_cut(tunnels_[number])) return;
     if (arrived.kind == Arrived::Kind::Keepalive) {
         if (observer_) observer_(false, frame);
         engine_->receive(now, {number}, arrived.payload, arrived.source);
@@ -174,11 +176,12 @@ void Swarm::send_uplink() {
     Tunnel& tunnel = tunnels_[next_tunnel_++];
     const Site& site = sites_[tunnel.site];
     if ((site.up & site.eligible & bit(tunnel.line)) == 0) return;
+    ++tunnel.data.sent;
+    ++data_.uplink_sent;
+    if (is_cut(tunnel)) return;
     std::array<std::uint8_t, kInnerPacket> inner;
     write_inner(host_of(tunnel.site), kInternetHost, ++flow_, inner);
     wire_.commit(tunnel.header.write(wire::kEtherIpv4, inner, wire_.frame()));
-    ++tunnel.data.sent;
-    ++data_.uplink_sent;
 }
 
 void Swarm::send_downlink() {
@@ -191,6 +194,10 @@ void Swarm::mark() {
     std::fill(recovery_.up.begin(), recovery_.up.end(), 0);
     std::fill(recovery_.uplink.begin(), recovery_.uplink.end(), 0);
     std::fill(recovery_.downlink.begin(), recovery_.downlink.end(), 0);
+}
+
+void Swarm::cut(std::uint8_t line, bool on) {
+    cut_ = static_cast<std::uint16_t>(on ? cut_ | bit(line) : cut_ & ~bit(line));
 }
 
 std::size_t Swarm::settled() const {

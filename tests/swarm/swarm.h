@@ -65,6 +65,8 @@ class Swarm final : private liveness::Host {
     // Up sends none.
     void set_traffic(Time now, std::uint64_t uplink, std::uint64_t downlink);
     void mark();
+    // From now on nothing passes on this line of any site, and nobody is told.
+    void cut(std::uint8_t line, bool on);
     // Sees each keepalive frame that is sent or has arrived. Empty: nobody.
     void observe(Observer observer) { observer_ = std::move(observer); }
 
@@ -108,6 +110,9 @@ class Swarm final : private liveness::Host {
                      std::span<std::uint32_t, liveness::kBuckets> ages) override;
     std::uint64_t random() override;
 
+    [[nodiscard]] bool is_cut(const Tunnel& tunnel) const {
+        return (cut_ >> tunnel.line & 1U) != 0;
+    }
     void receive_from_tunnel(Time now, const Arrived& arrived, std::span<const std::uint8_t> frame);
     void send_uplink();
     void send_downlink();
@@ -129,6 +134,7 @@ class Swarm final : private liveness::Host {
     std::vector<Down> downs_;
     std::uint64_t strays_ = 0;
     std::size_t up_ = 0;
+    std::uint16_t cut_ = 0;  // lines
     Observer observer_;
 };
 

@@ -240,6 +240,21 @@ TEST_CASE("data is counted where it is delivered, and only lines that are up car
     CHECK(data.downlink_delivered <= data.downlink_sent);
 }
 
+TEST_CASE("when a line is cut at every site the other carries on, and the cut one comes back") {
+    Lab lab(10);
+    lab.swarm->start(lab.now, 20);
+    lab.run(12 * kSecond);
+    REQUIRE(lab.swarm->settled() == 10);
+    lab.swarm->cut(1, true);
+    lab.run(2 * kSecond);
+    CHECK(lab.swarm->up() == 10);
+    CHECK(lab.swarm->statistics().downs == 10);
+    lab.swarm->cut(1, false);
+    lab.run(15 * kSecond);
+    CHECK(lab.swarm->up() == 20);
+    CHECK(lab.swarm->statistics().downs == 10);
+}
+
 TEST_CASE("after a restart of the DR the swarm tells when each tunnel was up again") {
     Lab lab(10);
     lab.swarm->start(lab.now, 20);

@@ -1,0 +1,96 @@
+"""scripts/bench keepalive --soak: simulated URs against the real dr-dataplane; nothing may go down."""
+
+import json
+import sys
+import time
+
+from dut import thread_cpu_times
+from lablib.shell import LabError, wait_until
+from swarm_lab import SwarmLab
+
+PROFILES = {10: "FIXED", 5: "MOBILE", 2: "METERED"}  # by keepalives a second while active
+START_LIMIT = 120
+SAMPLE = 10
+
+
+class Side:
+    """Counts since the beginning, of the URs together or of the DR."""
+
+    def __init__(self, read):
+        self.read, self.first = read, read()
+
+    def since(self, name: str) -> int:
+        return self.read()[name] - self.first[name]
+
+
+class Cpu:
+    """Seconds of CPU a second, of the busiest threads of some processes."""
+
+    def __init__(self, processes: dict):
+        self.processes = processes
+        self.began, self.first = time.monotonic(), self.read()
+
+    def read(self) -> dict[str, list[float]]:
+        return {name: thread_cpu_times(p.popen.pid) for name, p in self.processes.items()}
+
+    def shares(self) -> dict[str, list[float]]:
+        seconds = time.monotonic() - self.began
+        shares = {}
+        for name, threads in self.read().items():
+            used = [(t - self.first[name].get(task, 0)) / seconds for task, t in threads.items()]
+            shares[name] = [round(u, 2) for u in sorted(used, reverse=True) if u >= 0.01]
+        return shares
+
+
+def watch(lab: SwarmLab, seconds: float, urs: Side, dr: Side) -> None:
+    """Says at once, on standard error, when something goes down."""
+    end = time.monotonic() + seconds
+    said = 0
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(SAMPLE, left))
+        downs = urs.since("downs") + dr.since("downs")
+        if downs > said:
+            print(f"bench: {urs.since('downs')} of the URs' tunnels and {dr.since('downs')} of the "
+                  f"DR's went down; the first: {lab.status()['first_downs'][:3]}", file=sys.stderr)
+            said = downs
+
+
+def soak(build: str, work: str, options) -> tuple[dict, bool]:
+    """The result, and whether it is good."""
+    with SwarmLab(build, work, options.tunnels // 2, profile=PROFILES[options.per_second],
+                  start_rate=options.start_rate) as lab:
+        wait_until(lab.settled, f"{options.tunnels} tunnels Up and eligible: {lab.status()}",
+                   seconds=START_LIMIT, interval=0.5)
+        lab.ask(f"traffic {options.data} {options.data}")
+        reader = lab.reader()
+        view = reader.liveness()
+        urs, dr = Side(lab.status), Side(view.statistics)
+        cpu = Cpu({"dr-dataplane": lab.dataplane, "swarm": lab.swarm})
+        watch(lab, options.seconds, urs, dr)
+        per_tunnel = options.tunnels * options.seconds
+        result = {
+            "name": "keepalive.soak", "tunnels": options.tunnels, "per_second": options.per_second,
+            "seconds": options.seconds, "false_down": urs.since("downs") + dr.since("downs"),
+            "false_down_urs": urs.since("downs"), "false_down_dr": dr.since("downs"),
+            "up_urs": lab.status()["up"], "up_dr": view.up(),
+            "received_per_second_urs": round(urs.since("received") / per_tunnel, 2),
+            "received_per_second_dr": round(dr.since("received") / per_tunnel, 2),
+            "sent_not_received": urs.since("sent") - dr.since("received") +
+                                 dr.since("sent") - urs.since("received"),
+            "data_sent": urs.since("uplink_sent") + urs.since("downlink_sent"),
+            "data_delivered": urs.since("uplink_delivered") + urs.since("downlink_delivered"),
+            "cpu": cpu.shares()}
+        view.close()
+        reader.close()
+    good = (result["false_down"] == 0 and result["up_urs"] == result["up_dr"] == options.tunnels and
+            result["received_per_second_dr"] >= options.per_second)
+    return result, good
+
+
+def run(build: str, work: str, options, emit) -> int:
+    try:
+        result, good = soak(build, work, options)
+    except LabError as error:
+        raise SystemExit(f"bench: {error}") from error
+    emit(json.dumps(result))
+    return 0 if good else 1
