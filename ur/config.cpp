@@ -33,14 +33,6 @@ bool overlap(const IpPrefix& a, const IpPrefix& b) {
     return a.length <= b.length ? inside(b.address, a) : inside(a.address, b);
 }
 
-// The line's number; a new one when the name is new.
-unsigned line_number(Config& config, const std::string& name) {
-    const auto it = std::find(config.lines.begin(), config.lines.end(), name);
-    if (it != config.lines.end()) return static_cast<unsigned>(it - config.lines.begin());
-    config.lines.push_back(name);
-    return static_cast<unsigned>(config.lines.size() - 1);
-}
-
 void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
     for (const auto& [value, path] : root.list("prefixes")) {
         IpPrefix prefix;
@@ -144,32 +136,6 @@ std::uint16_t default_mtu(const Tunnel& t) {
     return static_cast<std::uint16_t>(1500 - (t.remote.family == 6 ? 48 : 28) - (t.udp ? 8 : 0));
 }
 
-void check_tunnel(JsonObject& object, const Tunnel& t, const Config& config) {
-    if (t.id == 0) object.error("id", "is missing; must be the tunnel's GRE key, not 0");
-    if (!t.udp && t.local_port != 0)
-        object.error("local_port", "is for GRE_UDP only; remove it or set encapsulation");
-    if (t.local.family != 0 && t.remote.family != 0 && t.local.family != t.remote.family)
-        object.error("local", to_string(t.local) + " is not of the family of remote " +
-                                  to_string(t.remote) + "; both must be IPv4 or both IPv6");
-    if (t.mtu < kMinMtu || t.mtu > kMaxMtu)
-        object.error("mtu", "is " + std::to_string(t.mtu) +
-                                "; must be 1280 to 9000, or absent for a path of 1500");
-    for (const auto& prefix : config.prefixes) {
-        for (const auto* end : {&t.local, &t.remote})
-            if (inside(*end, prefix))
-                object.error(end == &t.local ? "local" : "remote",
-                             to_string(*end) + " is inside the site's prefix " + to_string(prefix) +
-                                 "; a tunnel's ends must lie outside");
-    }
-    for (const auto& other : config.tunnels) {
-        if (other.line == t.line)
-            object.error("line", "\"" + t.line + "\" has a tunnel already; one tunnel for a line");
-        if (other.id == t.id && other.remote == t.remote)
-            object.error("id", std::to_string(t.id) + " is also the id of line \"" + other.line +
-                                   "\"; ids of one DR address must differ");
-    }
-}
-
 void read_tunnel(const json& value, const std::string& path, Config& config, Errors& errors) {
     JsonObject object(value, path, errors);
     Tunnel t;
@@ -184,8 +150,11 @@ void read_tunnel(const json& value, const std::string& path, Config& config, Err
     const auto mtu = object.number("mtu", UINT16_MAX);
     t.mtu = mtu == 0 ? default_mtu(t) : static_cast<std::uint16_t>(mtu);
     object.finish();
-    check_tunnel(object, t, config);
-    t.slot = line_number(config, t.line);
+    check_tunnel(t, config, [&object](const char* field, const std::string& what) {
+        object.error(field, what);
+    });
+    t.number = line_number(config, t.line);
+    t.slot = t.number;
     config.tunnels.push_back(std::move(t));
 }
 
@@ -200,11 +169,45 @@ void read_tunnels(JsonObject& root, Config& config, Errors& errors) {
 
 }  // namespace
 
+unsigned line_number(Config& config, const std::string& name) {
+    const auto it = std::find(config.lines.begin(), config.lines.end(), name);
+    if (it != config.lines.end()) return static_cast<unsigned>(it - config.lines.begin());
+    config.lines.push_back(name);
+    return static_cast<unsigned>(config.lines.size() - 1);
+}
+
+void check_tunnel(const Tunnel& t, const Config& config,
+                  const std::function<void(const char*, const std::string&)>& complain) {
+    if (t.id == 0) complain("id", "is missing; must be the tunnel's GRE key, not 0");
+    if (!t.udp && t.local_port != 0)
+        complain("local_port", "is for GRE_UDP only; remove it or set encapsulation");
+    if (t.local.family != 0 && t.remote.family != 0 && t.local.family != t.remote.family)
+        complain("local", to_string(t.local) + " is not of the family of remote " +
+                              to_string(t.remote) + "; both must be IPv4 or both IPv6");
+    if (t.mtu < kMinMtu || t.mtu > kMaxMtu)
+        complain("mtu", "is " + std::to_string(t.mtu) +
+                            "; must be 1280 to 9000, or absent for a path of 1500");
+    for (const auto& prefix : config.prefixes) {
+        for (const auto* end : {&t.local, &t.remote})
+            if (inside(*end, prefix))
+                complain(end == &t.local ? "local" : "remote",
+                         to_string(*end) + " is inside the site's prefix " + to_string(prefix) +
+                             "; a tunnel's ends must lie outside");
+    }
+    for (const auto& other : config.tunnels) {
+        if (other.line == t.line)
+            complain("line", "\"" + t.line + "\" has a tunnel already; one tunnel for a line");
+        if (other.id == t.id && other.remote == t.remote)
+            complain("id", std::to_string(t.id) + " is also the id of line \"" + other.line +
+                               "\"; ids of one DR address must differ");
+    }
+}
+
 ConfigError::ConfigError(std::vector<std::string> messages)
     : std::runtime_error(join(messages)), messages_(std::move(messages)) {}
 
 std::uint16_t Config::mtu() const {
-    std::uint16_t least = kMaxMtu;
+    std::uint16_t least = tunnels.empty() ? kMinMtu : kMaxMtu;
     for (const auto& t : tunnels) least = std::min(least, t.mtu);
     return least;
 }

@@ -1,13 +1,16 @@
-// The site's configuration: the protobuf-JSON of dr.v1.UserRouterConfig (proto/dr/v1/api.proto), as
-// `drcli subscriber ur-config NAME` writes it. Any thread; no I/O.
+// The site's configuration. It comes from a file, the protobuf-JSON of dr.v1.UserRouterConfig
+// (proto/dr/v1/api.proto) as `drcli subscriber ur-config NAME` writes it, or from an attachment
+// (ur/attachment.h). Any thread; no I/O.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "dataplane/liveness/engine.h"
 #include "dataplane/tables/bucket_map.h"
 #include "dataplane/tables/rib.h"
 
@@ -15,17 +18,23 @@ namespace dr::ur {
 
 inline constexpr std::uint16_t kMinMtu = 1280;  // RFC 8200 §5
 inline constexpr std::uint16_t kMaxMtu = 9000;
+inline constexpr std::uint16_t kGreUdpPort = 4754;
 
 struct Tunnel {
     std::string line;
-    unsigned slot{};     // line number
+    unsigned number{};   // of the line
+    unsigned slot{};     // place in the data path (ur/shared.h)
     std::string device;  // of the line; may be empty until the command line names one
     bool udp{};          // GRE-in-UDP
     IpAddress local;     // family 0: taken from the device
     IpAddress remote;
     std::uint32_t id{};          // GRE key
-    std::uint16_t local_port{};  // GRE-in-UDP: fixed port; 0: entropy
-    std::uint16_t mtu{};         // largest inner packet, bytes
+    std::uint16_t local_port{};  // GRE-in-UDP: fixed port; 0: entropy, or with keepalives urd's own
+    std::uint16_t remote_port = kGreUdpPort;  // GRE-in-UDP
+    std::uint16_t mtu{};                      // largest inner packet, bytes
+    // Newest first, at most 2. None: no keepalives, and the tunnel is up while its line is.
+    std::vector<liveness::TunnelKey> keys;
+    liveness::ProfileId profile = liveness::ProfileId::Fixed;
 };
 
 struct Config {
@@ -36,9 +45,11 @@ struct Config {
     std::vector<std::string> lines;
     std::vector<Tiers> classes;
     std::uint32_t seed{};
+    std::uint16_t policy_generation{};
+    std::uint32_t restore_ms = 60'000;  // wait-to-restore; 0: never by itself
     std::vector<Tunnel> tunnels;
 
-    // Largest inner packet that fits every tunnel.
+    // Largest inner packet that fits every tunnel; without a tunnel the least there may be.
     [[nodiscard]] std::uint16_t mtu() const;
 };
 
@@ -51,6 +62,14 @@ class ConfigError final : public std::runtime_error {
   private:
     std::vector<std::string> messages_;
 };
+
+// What must hold for a tunnel beside the prefixes and tunnels of `config`; `complain` hears the
+// field's name as in the .proto and what is wrong with it.
+void check_tunnel(const Tunnel& tunnel, const Config& config,
+                  const std::function<void(const char*, const std::string&)>& complain);
+
+// The number of the line of this name, a new one when the name is new (TUNNEL.md §4).
+unsigned line_number(Config& config, const std::string& name);
 
 // Throws ConfigError.
 Config parse_config(const std::string& text);

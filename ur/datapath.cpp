@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <system_error>
 
 #include "urd.skel.h"
@@ -58,6 +59,22 @@ bpf_tc_opts make_options(int program) {
     return options;
 }
 
+std::uint32_t milliseconds_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint32_t>(now.tv_sec * 1000 + now.tv_nsec / 1'000'000);
+}
+
+// Writes the copy that nobody reads, then says that it is the one to read. A program runs to its
+// end within microseconds, long before the other copy is written again.
+template <typename Row>
+void publish(const Row& row, Row (&copies)[2], std::uint32_t& active) {
+    const std::uint32_t now = active & 1U;
+    if (std::memcmp(&copies[now], &row, sizeof row) == 0) return;
+    copies[now ^ 1U] = row;
+    std::atomic_ref(active).store(now ^ 1U, std::memory_order_release);
+}
+
 }  // namespace
 
 void SkeletonFree::operator()(urd_bpf* skeleton) const {
@@ -101,15 +118,14 @@ void Hook::remove() noexcept {
     bpf_tc_hook_destroy(&hook);
 }
 
-Datapath::Datapath(Netlink& netlink, const Config& config, const Tap& device) : config_(config) {
+Datapath::Datapath(Netlink& netlink, const Tap& device) {
     libbpf_set_print(log_libbpf);
     skeleton_.reset(urd_bpf__open());
     if (!skeleton_) throw std::system_error(errno, std::generic_category(), "opening the programs");
     bpf_program__set_autoload(skeleton_->progs.urd_choice, false);
-    auto& site = *reinterpret_cast<ur_site*>(&skeleton_->bss->site);
-    fill_site(config, site);
-    site.device = static_cast<std::uint32_t>(device.index());
-    std::memcpy(site.device_mac, device.mac().data(), sizeof site.device_mac);
+    fill_site({}, site());
+    site().device = static_cast<std::uint32_t>(device.index());
+    std::memcpy(site().device_mac, device.mac().data(), sizeof site().device_mac);
     const int loaded = urd_bpf__load(skeleton_.get());
     if (loaded != 0)
         throw std::system_error(-loaded, std::generic_category(),
@@ -118,32 +134,49 @@ Datapath::Datapath(Netlink& netlink, const Config& config, const Tap& device) : 
                                      bpf_program__fd(skeleton_->progs.urd_uplink));
 }
 
+ur_site& Datapath::site() const {
+    return *reinterpret_cast<ur_site*>(&skeleton_->bss->site);
+}
+
 int Datapath::downlink_program(bool ethernet) const {
     return bpf_program__fd(ethernet ? skeleton_->progs.urd_downlink
                                     : skeleton_->progs.urd_downlink_raw);
 }
 
-void Datapath::set_path(const Tunnel& tunnel, int index, const IpAddress& local,
-                        const IpAddress& next_hop) {
-    auto& row = reinterpret_cast<ur_site*>(&skeleton_->bss->site)->tunnel[tunnel.slot];
-    const std::uint32_t family = next_hop.family == 0   ? 0U
-                                 : next_hop.family == 4 ? AF_INET
-                                                        : AF_INET6;
-    const ur_path path{static_cast<std::uint32_t>(index), family, to_words(local),
-                       to_words(next_hop)};
-    const std::uint32_t active = row.active & 1U;
-    if (std::memcmp(&row.path[active], &path, sizeof path) == 0) return;
-    row.path[active ^ 1U] = path;
-    std::atomic_ref(row.active).store(active ^ 1U, std::memory_order_release);
+void Datapath::set_rules(const ur_rules& rules) {
+    publish(rules, site().rules, site().active_rules);
 }
 
-void Datapath::set_eligible(std::uint32_t lines) {
-    fill_buckets(config_, lines, *reinterpret_cast<ur_site*>(&skeleton_->bss->site));
+void Datapath::set_tunnel(unsigned slot, const ur_tunnel& tunnel) {
+    auto& row = site().tunnel[slot];
+    publish(tunnel, row.copy, row.active);
+    if (slot >= site().slots)
+        std::atomic_ref(site().slots).store(slot + 1, std::memory_order_release);
 }
 
-bool Datapath::usable(unsigned slot) const {
-    const auto& row = reinterpret_cast<const ur_site*>(&skeleton_->bss->site)->tunnel[slot];
-    return row.path[row.active & 1U].ifindex != 0;
+void Datapath::set_buckets(const BucketPlan& plan) {
+    publish_buckets(plan, site());
+}
+
+void Datapath::set_moving(bool moving) {
+    const std::uint8_t wanted = moving ? 1 : 0;
+    if (site().moving == wanted) return;
+    if (moving)
+        for (auto& used : site().bucket_used)
+            std::atomic_ref(used).store(milliseconds_now(), std::memory_order_relaxed);
+    std::atomic_ref(site().moving).store(wanted, std::memory_order_release);
+}
+
+const ur_tunnel& Datapath::tunnel(unsigned slot) const {
+    const auto& row = site().tunnel[slot];
+    return row.copy[row.active & 1U];
+}
+
+std::uint32_t Datapath::bucket_age_ms(unsigned bucket) const {
+    const auto age = milliseconds_now() -
+                     std::atomic_ref(site().bucket_used[bucket]).load(std::memory_order_relaxed);
+    // A program on another CPU may have noted its use since the clock was read.
+    return age > UINT32_MAX / 2 ? 0 : age;
 }
 
 std::vector<std::uint64_t> Datapath::counters() const {
@@ -168,6 +201,7 @@ ur_tunnel_counters Datapath::tunnel_counters(unsigned slot) const {
         total.tx_bytes += v.tx_bytes;
         total.rx_packets += v.rx_packets;
         total.rx_bytes += v.rx_bytes;
+        total.rx_arrived += v.rx_arrived;
     }
     return total;
 }

@@ -42,25 +42,28 @@ class Hook final {
 
 class Datapath final {
   public:
-    // Loads the programs for this site and attaches the uplink program to the device. No line is
-    // usable yet. Throws std::runtime_error (std::system_error where the kernel refused).
-    Datapath(Netlink& netlink, const Config& config, const Tap& device);
+    // Loads the programs and attaches the uplink program to the device. There is no prefix and no
+    // tunnel yet. Throws std::runtime_error (std::system_error where the kernel refused).
+    Datapath(Netlink& netlink, const Tap& device);
 
     // Program for the ingress of a line's device.
     [[nodiscard]] int downlink_program(bool ethernet) const;
-    // Publishes how a tunnel is reached now; nothing is done when nothing changed.
-    // `index` 0: unusable.
-    void set_path(const Tunnel& tunnel, int index, const IpAddress& local,
-                  const IpAddress& next_hop);
-    // Publishes the bucket maps of all classes for these lines (bit n: line number n).
-    void set_eligible(std::uint32_t lines);
 
+    // Each of these publishes as a whole, and does nothing when nothing changed.
+    void set_rules(const ur_rules& rules);
+    void set_tunnel(unsigned slot, const ur_tunnel& tunnel);
+    void set_buckets(const BucketPlan& plan);
+    // Whether the programs note the use of buckets; at the start all count as used now.
+    void set_moving(bool moving);
+
+    [[nodiscard]] const ur_tunnel& tunnel(unsigned slot) const;
+    // Milliseconds since a bucket was last used, as noted while moving.
+    [[nodiscard]] std::uint32_t bucket_age_ms(unsigned bucket) const;
     [[nodiscard]] std::vector<std::uint64_t> counters() const;  // by ur_counter
     [[nodiscard]] ur_tunnel_counters tunnel_counters(unsigned slot) const;
-    [[nodiscard]] bool usable(unsigned slot) const;
 
   private:
-    const Config& config_;
+    [[nodiscard]] ur_site& site() const;
     std::unique_ptr<urd_bpf, SkeletonFree> skeleton_;
     std::unique_ptr<Hook> uplink_;
 };

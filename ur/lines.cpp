@@ -17,22 +17,28 @@ std::optional<Link> Lines::attach(const std::string& device) {
     return link;
 }
 
-void Lines::refresh() {
-    std::uint32_t eligible = 0;
-    for (const auto& tunnel : config_.tunnels) {
-        const auto link = attach(tunnel.device);
-        IpAddress local = tunnel.local;
-        if (link && local.family == 0)
-            local = netlink_.address_of(link->index, tunnel.remote.family);
-        if (!link || !link->usable || local.family == 0) {
-            datapath_.set_path(tunnel, 0, local, {});
-            continue;
-        }
-        datapath_.set_path(tunnel, link->index, local,
-                           netlink_.gateway(link->index, local, tunnel.remote));
-        eligible |= 1U << tunnel.slot;
-    }
-    datapath_.set_eligible(eligible);
+LinePath Lines::look(const Tunnel& tunnel) {
+    LinePath path;
+    if (tunnel.device.empty()) return path;
+    const auto link = attach(tunnel.device);
+    if (!link) return path;
+    path.index = link->index;
+    path.local = tunnel.local.family != 0 ? tunnel.local
+                                          : netlink_.address_of(link->index, tunnel.remote.family);
+    path.usable = link->usable && path.local.family != 0;
+    if (path.usable) path.next_hop = netlink_.gateway(link->index, path.local, tunnel.remote);
+    return path;
+}
+
+void Lines::keep(const std::set<std::string>& devices) {
+    std::erase_if(devices_, [&](const auto& entry) { return !devices.contains(entry.first); });
+}
+
+LineFamilies Lines::families(const std::string& device) {
+    const auto link = netlink_.link(device);
+    if (!link) return {};
+    return {netlink_.address_of(link->index, 4).family != 0,
+            netlink_.address_of(link->index, 6).family != 0};
 }
 
 }  // namespace dr::ur

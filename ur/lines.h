@@ -1,10 +1,11 @@
-// The site's lines as the kernel has them now: devices, addresses, gateways. Keeps the programs
-// attached to the devices that exist, and the tunnels' paths and the bucket maps up to date.
-// One thread.
+// The site's lines as the kernel has them now: devices, addresses, gateways. Keeps the downlink
+// program attached to the devices that exist; one that is missing, or vanishes and comes back (a
+// USB modem), is taken up when it is there. One thread.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "ur/config.h"
@@ -13,14 +14,30 @@
 
 namespace dr::ur {
 
+// How a tunnel can be reached over its line.
+struct LinePath {
+    int index{};         // of the device; 0: there is none
+    bool usable{};       // up with carrier, and our address is known
+    IpAddress local;     // our outer address; family 0: none
+    IpAddress next_hop;  // family 0: the remote end itself, on the link
+};
+
+// What a line is, for the DR.
+struct LineFamilies {
+    bool ipv4{};
+    bool ipv6{};
+};
+
 class Lines final {
   public:
-    Lines(Netlink& netlink, const Config& config, Datapath& datapath)
-        : netlink_(netlink), config_(config), datapath_(datapath) {}
+    Lines(Netlink& netlink, const Datapath& datapath) : netlink_(netlink), datapath_(datapath) {}
 
-    // Looks at everything anew. A line is eligible when its device is up with carrier and the
-    // tunnel's own address is known. Throws std::system_error when the kernel refuses.
-    void refresh();
+    // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
+    LinePath look(const Tunnel& tunnel);
+    // Lets go of all devices but these.
+    void keep(const std::set<std::string>& devices);
+    // The address families that a device has now.
+    LineFamilies families(const std::string& device);
 
   private:
     struct Device {
@@ -31,8 +48,7 @@ class Lines final {
     std::optional<Link> attach(const std::string& device);
 
     Netlink& netlink_;
-    const Config& config_;
-    Datapath& datapath_;
+    const Datapath& datapath_;
     std::map<std::string, Device> devices_;
 };
 

@@ -9,6 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <stdexcept>
@@ -96,6 +97,40 @@ NlMessage deletion(nlmsghdr* header, int type) {
     if (!message || nlmsg_append(message.get(), nlmsg_data(header),
                                  static_cast<std::size_t>(nlmsg_datalen(header)), 0) != 0)
         throw std::bad_alloc();
+    return message;
+}
+
+NlMessage make_rule(int type, int flags, const RuleSpec& rule, std::uint8_t protocol) {
+    fib_rule_hdr header{};
+    header.family = af(rule.family);
+    header.action = FR_ACT_TO_TBL;
+    if (rule.from) header.src_len = rule.from->length;
+    if (rule.to) header.dst_len = rule.to->length;
+    auto message = make(type, flags, header);
+    if (rule.from)
+        put(message.get(), FRA_SRC, rule.from->address.bytes.data(), size_of(rule.family));
+    if (rule.to) put(message.get(), FRA_DST, rule.to->address.bytes.data(), size_of(rule.family));
+    put_u32(message.get(), FRA_PRIORITY, rule.priority);
+    put_u32(message.get(), FRA_TABLE, rule.table);
+    put(message.get(), FRA_PROTOCOL, &protocol, 1);
+    if (rule.suppress_default) put_u32(message.get(), FRA_SUPPRESS_PREFIXLEN, 0);
+    return message;
+}
+
+NlMessage make_unreachable(int type, int flags, const IpPrefix& prefix, std::uint32_t table,
+                           std::uint32_t metric, std::uint8_t protocol) {
+    const std::uint8_t family = prefix.address.family;
+    rtmsg header{};
+    header.rtm_family = af(family);
+    header.rtm_dst_len = prefix.length;
+    header.rtm_protocol = protocol;
+    header.rtm_scope = RT_SCOPE_UNIVERSE;
+    header.rtm_type = RTN_UNREACHABLE;
+    auto message = make(type, flags, header);
+    put_u32(message.get(), RTA_TABLE, table);
+    put_u32(message.get(), RTA_PRIORITY, metric);
+    if (prefix.length != 0)
+        put(message.get(), RTA_DST, prefix.address.bytes.data(), size_of(family));
     return message;
 }
 
@@ -224,20 +259,15 @@ IpAddress Netlink::gateway(int index, const IpAddress& local, const IpAddress& r
 }
 
 void Netlink::add_rule(const RuleSpec& rule, std::uint8_t protocol) {
-    fib_rule_hdr header{};
-    header.family = af(rule.family);
-    header.action = FR_ACT_TO_TBL;
-    if (rule.from) header.src_len = rule.from->length;
-    if (rule.to) header.dst_len = rule.to->length;
-    auto message = make(RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
-    if (rule.from)
-        put(message.get(), FRA_SRC, rule.from->address.bytes.data(), size_of(rule.family));
-    if (rule.to) put(message.get(), FRA_DST, rule.to->address.bytes.data(), size_of(rule.family));
-    put_u32(message.get(), FRA_PRIORITY, rule.priority);
-    put_u32(message.get(), FRA_TABLE, rule.table);
-    put(message.get(), FRA_PROTOCOL, &protocol, 1);
-    if (rule.suppress_default) put_u32(message.get(), FRA_SUPPRESS_PREFIXLEN, 0);
+    const auto message =
+        make_rule(RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, rule, protocol);
     request(message.get(), "adding a routing rule with priority " + std::to_string(rule.priority));
+}
+
+void Netlink::remove_rule(const RuleSpec& rule, std::uint8_t protocol) {
+    std::vector<NlMessage> messages;
+    messages.push_back(make_rule(RTM_DELRULE, NLM_F_REQUEST, rule, protocol));
+    remove_all(messages, "removing a routing rule");
 }
 
 unsigned Netlink::remove_all(std::vector<NlMessage>& messages, const char* what) {
@@ -293,19 +323,17 @@ void Netlink::add_default_route(std::uint8_t family, std::uint32_t table, int in
 
 void Netlink::add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
                               std::uint8_t protocol) {
-    const std::uint8_t family = prefix.address.family;
-    rtmsg header{};
-    header.rtm_family = af(family);
-    header.rtm_dst_len = prefix.length;
-    header.rtm_protocol = protocol;
-    header.rtm_scope = RT_SCOPE_UNIVERSE;
-    header.rtm_type = RTN_UNREACHABLE;
-    auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
-    put_u32(message.get(), RTA_TABLE, table);
-    put_u32(message.get(), RTA_PRIORITY, metric);
-    if (prefix.length != 0)
-        put(message.get(), RTA_DST, prefix.address.bytes.data(), size_of(family));
+    const auto message = make_unreachable(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL,
+                                          prefix, table, metric, protocol);
     request(message.get(), "adding the unreachable route " + to_string(prefix));
+}
+
+void Netlink::remove_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
+                                 std::uint8_t protocol) {
+    std::vector<NlMessage> messages;
+    messages.push_back(
+        make_unreachable(RTM_DELROUTE, NLM_F_REQUEST, prefix, table, metric, protocol));
+    remove_all(messages, "removing an unreachable route");
 }
 
 unsigned Netlink::flush_routes(std::uint32_t table, std::uint8_t protocol) {
@@ -343,10 +371,19 @@ NetlinkMonitor::NetlinkMonitor() : socket_(nl_socket_alloc()) {
     nl_socket_set_nonblocking(socket_.get());
 }
 
-void NetlinkMonitor::drain() {
-    std::array<char, 16384> buffer;
-    // Lost messages (ENOBUFS) are no harm: everything is looked up anew after a change.
-    while (recv(fd(), buffer.data(), buffer.size(), 0) > 0 || errno == ENOBUFS) {
+bool NetlinkMonitor::drain() {
+    alignas(nlmsghdr) std::array<char, 16384> buffer;
+    bool urgent = false;
+    for (;;) {
+        const ssize_t size = recv(fd(), buffer.data(), buffer.size(), 0);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0 && errno != ENOBUFS) return urgent;
+        urgent = urgent || size < 0;
+        auto left = static_cast<int>(std::max<ssize_t>(size, 0));
+        for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(header, left) != 0;
+             header = nlmsg_next(header, &left))
+            urgent = urgent ||
+                     (header->nlmsg_type != RTM_NEWROUTE && header->nlmsg_type != RTM_DELROUTE);
     }
 }
 

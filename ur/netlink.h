@@ -57,6 +57,8 @@ class Netlink final {
     IpAddress gateway(int index, const IpAddress& local, const IpAddress& remote);
 
     void add_rule(const RuleSpec& rule, std::uint8_t protocol);
+    // Nothing is done when there is none.
+    void remove_rule(const RuleSpec& rule, std::uint8_t protocol);
     // Removes every rule of this protocol number in both families; how many.
     unsigned flush_rules(std::uint8_t protocol);
     // Default route of the family through the device, over a neighbour that needs no resolving.
@@ -65,6 +67,9 @@ class Netlink final {
     // `unreachable` route; family 0 in the prefix is not allowed, length 0 is the default route.
     void add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
                          std::uint8_t protocol);
+    // Nothing is done when there is none.
+    void remove_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
+                            std::uint8_t protocol);
     // Removes every route of this table with this protocol number; how many.
     unsigned flush_routes(std::uint32_t table, std::uint8_t protocol);
 
@@ -88,8 +93,9 @@ class NetlinkMonitor final {
   public:
     NetlinkMonitor();
     [[nodiscard]] int fd() const { return nl_socket_get_fd(socket_.get()); }
-    // Takes all that is waiting, without looking at it.
-    void drain();
+    // Takes all that is waiting. True: a link or an address has changed, or messages were lost;
+    // otherwise only routes.
+    bool drain();
 
   private:
     NlSocket socket_;

@@ -2,6 +2,7 @@
 
 #include <linux/rtnetlink.h>
 
+#include <array>
 #include <cstdio>
 #include <exception>
 
@@ -11,50 +12,63 @@ namespace {
 
 constexpr std::uint32_t kUnreachableMetric = 0x7fffffff;
 
-void add_rules(Netlink& netlink, const IpPrefix& prefix) {
+std::array<RuleSpec, 4> rules_of(const IpPrefix& prefix) {
     const std::uint8_t family = prefix.address.family;
-    RuleSpec from{family, kPriority, RT_TABLE_MAIN, prefix, std::nullopt, true};
-    RuleSpec to{family, kPriority, RT_TABLE_MAIN, std::nullopt, prefix, true};
-    for (const bool own_table : {false, true}) {
-        for (RuleSpec* rule : {&from, &to}) {
-            rule->suppress_default = !own_table;
-            rule->priority = kPriority + (own_table ? 1 : 0);
-            rule->table = own_table ? kTable : static_cast<std::uint32_t>(RT_TABLE_MAIN);
-            netlink.add_rule(*rule, kRouteProtocol);
-        }
+    std::array<RuleSpec, 4> rules;
+    for (unsigned i = 0; i < rules.size(); ++i) {
+        const bool own_table = i >= 2;
+        rules[i].family = family;
+        rules[i].suppress_default = !own_table;
+        rules[i].priority = kPriority + (own_table ? 1 : 0);
+        rules[i].table = own_table ? kTable : static_cast<std::uint32_t>(RT_TABLE_MAIN);
+        (i % 2 == 0 ? rules[i].from : rules[i].to) = prefix;
     }
+    return rules;
 }
 
 }  // namespace
 
-Routing::Routing(Netlink& netlink, const Config& config, int device) : netlink_(netlink) {
+Routing::Routing(Netlink& netlink, int device) : netlink_(netlink), device_(device) {
     const unsigned rules = netlink_.flush_rules(kRouteProtocol);
     const unsigned routes = netlink_.flush_routes(kTable, kRouteProtocol);
     if (rules + routes > 0)
         std::fprintf(stderr, "urd: removed %u rules and %u routes that a killed run had left\n",
                      rules, routes);
-    try {
-        for (const std::uint8_t family : {std::uint8_t{4}, std::uint8_t{6}}) {
-            bool any = false;
-            for (const auto& prefix : config.prefixes) {
-                if (prefix.address.family != family) continue;
-                any = true;
-                netlink_.add_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
-            }
-            if (!any) continue;
-            netlink_.add_default_route(family, kTable, device, kRouteProtocol);
-            IpPrefix all;
-            all.address.family = family;
-            netlink_.add_unreachable(all, kTable, kUnreachableMetric, kRouteProtocol);
-        }
-        for (const auto& prefix : config.prefixes) add_rules(netlink_, prefix);
-    } catch (...) {
-        remove();
-        throw;
-    }
 }
 
-void Routing::remove() noexcept {
+void Routing::set(const std::vector<IpPrefix>& prefixes) {
+    const std::set<IpPrefix> wanted(prefixes.begin(), prefixes.end());
+    for (const auto& prefix : wanted)
+        if (!prefixes_.contains(prefix)) add(prefix);
+    const std::set<IpPrefix> before = prefixes_;
+    for (const auto& prefix : before)
+        if (!wanted.contains(prefix)) remove(prefix);
+}
+
+// The family's default routes are used by nobody until a rule leads to them.
+void Routing::open_family(std::uint8_t family) {
+    if (families_.contains(family)) return;
+    netlink_.add_default_route(family, kTable, device_, kRouteProtocol);
+    IpPrefix all;
+    all.address.family = family;
+    netlink_.add_unreachable(all, kTable, kUnreachableMetric, kRouteProtocol);
+    families_.insert(family);
+}
+
+void Routing::add(const IpPrefix& prefix) {
+    open_family(prefix.address.family);
+    netlink_.add_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
+    prefixes_.insert(prefix);
+    for (const auto& rule : rules_of(prefix)) netlink_.add_rule(rule, kRouteProtocol);
+}
+
+void Routing::remove(const IpPrefix& prefix) {
+    prefixes_.erase(prefix);
+    for (const auto& rule : rules_of(prefix)) netlink_.remove_rule(rule, kRouteProtocol);
+    netlink_.remove_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
+}
+
+void Routing::remove_all() noexcept {
     try {
         netlink_.flush_rules(kRouteProtocol);
         netlink_.flush_routes(kTable, kRouteProtocol);
@@ -64,7 +78,7 @@ void Routing::remove() noexcept {
 }
 
 Routing::~Routing() {
-    remove();
+    remove_all();
 }
 
 }  // namespace dr::ur

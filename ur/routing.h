@@ -9,6 +9,8 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
+#include <vector>
 
 #include "ur/config.h"
 #include "ur/netlink.h"
@@ -22,15 +24,25 @@ inline constexpr std::uint8_t kRouteProtocol = 147;
 
 class Routing final {
   public:
-    // Removes what a killed run left. Throws std::system_error; what was added is removed again.
-    Routing(Netlink& netlink, const Config& config, int device);
+    // Removes what a killed run left. Throws std::system_error.
+    Routing(Netlink& netlink, int device);
     ~Routing();
     Routing(const Routing&) = delete;
     Routing& operator=(const Routing&) = delete;
 
+    // Makes these the prefixes; those that stay are not touched. Throws std::system_error.
+    void set(const std::vector<IpPrefix>& prefixes);
+
   private:
-    void remove() noexcept;
+    void open_family(std::uint8_t family);
+    void add(const IpPrefix& prefix);
+    void remove(const IpPrefix& prefix);
+    void remove_all() noexcept;
+
     Netlink& netlink_;
+    int device_;
+    std::set<std::uint8_t> families_;
+    std::set<IpPrefix> prefixes_;
 };
 
 }  // namespace dr::ur

@@ -1,6 +1,5 @@
 #include "ur/status.h"
 
-#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -11,38 +10,11 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 namespace dr::ur {
 
 namespace {
-
-using nlohmann::json;
-
-struct CounterName {
-    const char* name;
-    const char* help;
-};
-constexpr std::array<CounterName, UrCounters> kCounters{{
-#define X(identifier, name, help) {name, help},
-#include "ur/counters.def"
-#undef X
-}};
-
-json tunnel_json(const Tunnel& t, const Datapath& datapath) {
-    const ur_tunnel_counters c = datapath.tunnel_counters(t.slot);
-    return {{"line", t.line},
-            {"device", t.device},
-            {"encapsulation", t.udp ? "GRE_UDP" : "GRE"},
-            {"remote", to_string(t.remote)},
-            {"id", t.id},
-            {"usable", datapath.usable(t.slot)},
-            {"uplinkPackets", c.tx_packets},
-            {"uplinkBytes", c.tx_bytes},
-            {"downlinkPackets", c.rx_packets},
-            {"downlinkBytes", c.rx_bytes}};
-}
 
 struct Address {
     sockaddr_un socket{};
@@ -85,41 +57,6 @@ bool may_ask(int client) {
 }
 
 }  // namespace
-
-std::string status_json(const Config& config, const Datapath& datapath, const std::string& device) {
-    json out{{"subscriber", config.subscriber}, {"device", device}, {"mtu", config.mtu()}};
-    out["tunnels"] = json::array();
-    for (const auto& t : config.tunnels) out["tunnels"].push_back(tunnel_json(t, datapath));
-    const auto values = datapath.counters();
-    for (std::size_t i = 0; i < kCounters.size(); ++i)
-        out["counters"][kCounters[i].name] = values[i];
-    return out.dump(2) + "\n";
-}
-
-std::string status_table(const std::string& text) {
-    const json status = json::parse(text);
-    std::string out = fmt::format(
-        "subscriber {}   device {}   mtu {}\n\n", status["subscriber"].get<std::string>(),
-        status["device"].get<std::string>(), status["mtu"].get<unsigned>());
-    out += fmt::format("{:<12} {:<12} {:<8} {:<26} {:>10} {:<7} {:>12} {:>15} {:>12} {:>15}\n",
-                       "LINE", "DEVICE", "ENCAP", "REMOTE", "ID", "USABLE", "UP PKTS", "UP BYTES",
-                       "DOWN PKTS", "DOWN BYTES");
-    for (const auto& t : status["tunnels"])
-        out += fmt::format(
-            "{:<12} {:<12} {:<8} {:<26} {:>10} {:<7} {:>12} {:>15} {:>12} {:>15}\n",
-            t["line"].get<std::string>(), t["device"].get<std::string>(),
-            t["encapsulation"].get<std::string>(), t["remote"].get<std::string>(),
-            t["id"].get<std::uint32_t>(), t["usable"].get<bool>() ? "yes" : "no",
-            t["uplinkPackets"].get<std::uint64_t>(), t["uplinkBytes"].get<std::uint64_t>(),
-            t["downlinkPackets"].get<std::uint64_t>(), t["downlinkBytes"].get<std::uint64_t>());
-    out += fmt::format("\n{:<24} {:>14}  {}\n", "COUNTER", "PACKETS", "MEANING");
-    for (const auto& counter : kCounters) {
-        const auto value = status["counters"].value(counter.name, std::uint64_t{0});
-        if (value != 0)
-            out += fmt::format("{:<24} {:>14}  {}\n", counter.name, value, counter.help);
-    }
-    return out;
-}
 
 StatusServer::StatusServer(std::string path) : path_(std::move(path)) {
     const int other = connect_to(path_);

@@ -4,8 +4,7 @@
 
 #include <string>
 
-#include "ur/config.h"
-#include "ur/datapath.h"
+#include "ur/router.h"
 
 namespace dr::ur {
 
@@ -14,10 +13,20 @@ namespace dr::ur {
 // group. Only root and urd's own user are answered.
 inline constexpr const char* kDefaultSocket = "@urd";
 
-// The state of everything, as JSON.
-std::string status_json(const Config& config, const Datapath& datapath, const std::string& device);
+// How the site gets its configuration; without credentials all of it is unset.
+struct SignallingView {
+    bool used = false;
+    bool connected = false;
+    std::string dr;  // address of the one in hand
+    std::string detail;
+    std::uint64_t generation = 0;  // in force; 0: none
+    bool cached = false;           // it is the one from disk
+};
 
-// JSON of status_json() as text for people.
+// The state of everything, as JSON. Times are in milliseconds.
+std::string status_json(const Router& router, const SignallingView& signalling);
+
+// What status_json() made, as text for people.
 std::string status_table(const std::string& json);
 
 class StatusServer final {

@@ -152,13 +152,13 @@ TEST_CASE(
     const Config config = dr::ur::parse_config(good().dump());
     auto site = std::make_unique<ur_site>();
     dr::ur::fill_site(config, *site);
-    CHECK(site->prefixes4 == 1);
-    CHECK(site->prefix4[0].mask.word[0] == __builtin_bswap32(0xfffffff8U));
-    CHECK(site->prefix6[0].mask.word[1] == __builtin_bswap32(0xffffff00U));
+    CHECK(site->rules[0].prefixes4 == 1);
+    CHECK(site->rules[0].prefix4[0].mask.word[0] == __builtin_bswap32(0xfffffff8U));
+    CHECK(site->rules[0].prefix6[0].mask.word[1] == __builtin_bswap32(0xffffff00U));
     CHECK(site->slots == 2);
-    CHECK(site->tunnel[1].id == 16777257);
+    CHECK(site->tunnel[1].copy[0].id == 16777257);
     CHECK(site->bucket[1][0] == UR_NO_SLOT);
-    dr::ur::fill_buckets(config, 0b11, *site);
+    dr::ur::publish_buckets(dr::ur::plan_buckets(config, dr::ur::everywhere(0b11)), *site);
     unsigned share[2]{};
     for (const auto slot : site->bucket[1]) ++share[slot];
     CHECK(share[1] == 192);

@@ -259,7 +259,7 @@ int main() {
     const auto config = dr::ur::parse_config(kConfig);
     auto& site = *reinterpret_cast<ur_site*>(&skeleton->bss->site);
     dr::ur::fill_site(config, site);
-    dr::ur::fill_buckets(config, 0b111, site);
+    dr::ur::publish_buckets(dr::ur::plan_buckets(config, dr::ur::everywhere(0b111)), site);
     const int loaded = urd_bpf__load(skeleton.get());
     if (loaded == -EPERM) return skip("the kernel does not permit to load an eBPF program");
     if (loaded != 0) {

@@ -29,7 +29,6 @@ typedef __u64 dr_u64;
 
 #define UR_GRE_UDP_PORT 4754
 #define UR_GRE_KEY_PRESENT 0x2000
-#define UR_KEEPALIVE 0x88b5
 
 /* Since Linux 6.3; older kernels refuse them, see ur_remove_outer(). */
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4
@@ -103,6 +102,7 @@ static __always_inline int ur_drop(__u32 counter) {
 static __always_inline __u32 ur_segments(struct __sk_buff* skb) {
     __u32 size = skb->gso_size;
 
+    if (skb->gso_segs) return skb->gso_segs;
     return size ? (skb->len + size - 1) / size : 1;
 }
 
@@ -111,16 +111,27 @@ static __always_inline int ur_same(const struct ur_address* a, const struct ur_a
            a->word[3] == b->word[3];
 }
 
+static __always_inline const struct ur_rules* ur_rules_now(void) {
+    return &site.rules[*(const volatile __u32*)&site.active_rules & 1];
+}
+
 static __always_inline int ur_inside4(__be32 address) {
-    for (__u32 i = 0; i < UR_PREFIXES && i < site.prefixes4; i++)
-        if ((address & site.prefix4[i].mask.word[0]) == site.prefix4[i].address.word[0]) return 1;
+    const struct ur_rules* rules = ur_rules_now();
+
+    for (__u32 i = 0; i < UR_PREFIXES && i < rules->prefixes4; i++) {
+        const struct ur_prefix* p = &rules->prefix4[i];
+
+        if ((address & p->mask.word[0]) == p->address.word[0]) return 1;
+    }
     return 0;
 }
 
 __noinline int ur_inside6(const struct ur_address* a) {
+    const struct ur_rules* rules = ur_rules_now();
+
     if (!a) return 0;
-    for (__u32 i = 0; i < UR_PREFIXES && i < site.prefixes6; i++) {
-        const struct ur_prefix* p = &site.prefix6[i];
+    for (__u32 i = 0; i < UR_PREFIXES && i < rules->prefixes6; i++) {
+        const struct ur_prefix* p = &rules->prefix6[i];
 
         if ((a->word[0] & p->mask.word[0]) == p->address.word[0] &&
             (a->word[1] & p->mask.word[1]) == p->address.word[1] &&
@@ -131,10 +142,20 @@ __noinline int ur_inside6(const struct ur_address* a) {
     return 0;
 }
 
-static __always_inline const struct ur_path* ur_path_of(const struct ur_tunnel* t) {
-    __u32 active = *(const volatile __u32*)&t->active;
+/* The row in force of a slot below UR_SLOTS. */
+static __always_inline const struct ur_tunnel* ur_tunnel_of(__u32 slot) {
+    const struct ur_tunnel_row* row = &site.tunnel[slot];
 
-    return &t->path[active & 1];
+    return &row->copy[*(const volatile __u32*)&row->active & 1];
+}
+
+/* While traffic moves between lines, urd asks which buckets are idle. */
+static __always_inline void ur_note_use(__u32 hash) {
+    site.bucket_used[dr_flow_bucket(hash) & (UR_BUCKETS - 1)] = bpf_ktime_get_ns() / 1000000;
+}
+
+static __always_inline int ur_moving(void) {
+    return *(const volatile __u8*)&site.moving;
 }
 
 #endif

@@ -80,21 +80,32 @@ static __always_inline int ur_read_outer(struct __sk_buff* skb, struct ur_outer*
     return 0;
 }
 
+static __always_inline int ur_format(const struct ur_outer* o, const struct ur_tunnel* t) {
+    if (!t->udp) return o->protocol == IPPROTO_GRE;
+    return o->protocol == IPPROTO_UDP && o->destination_port == t->local_port;
+}
+
+/* A message for urd: in another encapsulation too, because that is how a path for it is found. */
+static __always_inline int ur_is_message(const struct ur_outer* o, const struct ur_tunnel* t) {
+    return t->keepalive && o->type == bpf_htons(UR_KEEPALIVE) && !o->fragment &&
+           (o->protocol == IPPROTO_GRE || o->destination_port == t->local_port);
+}
+
 /* Slot of the tunnel that this packet is of; otherwise -1 to pass, or -2 - the counter to drop. */
 static __noinline int ur_find_tunnel(const struct ur_outer* o) {
     int verdict = -1;
 
     for (__u32 i = 0; i < UR_SLOTS && i < site.slots; i++) {
-        const struct ur_tunnel* t = &site.tunnel[i];
-        __u16 port = t->local_port ? t->local_port : UR_GRE_UDP_PORT;
+        const struct ur_tunnel* t = ur_tunnel_of(i);
         int format, bound;
 
-        if (t->family != o->family || !ur_same(&ur_path_of(t)->local, &o->destination)) continue;
-        format = t->udp ? o->protocol == IPPROTO_UDP && o->destination_port == port
-                        : o->protocol == IPPROTO_GRE;
+        if (t->family != o->family || !ur_same(&t->local, &o->destination)) continue;
+        format = ur_format(o, t);
         bound = ur_same(&t->remote, &o->source);
         if (o->keyed && o->key == t->id) {
-            if (format && bound && (!t->local_port || o->source_port == UR_GRE_UDP_PORT)) return i;
+            if (bound && ur_is_message(o, t)) return i;
+            if (format && bound && (t->entropy || !t->udp || o->source_port == t->remote_port))
+                return i;
             if (format)
                 verdict = -2 - UrDropOuterSource;
             else if (bound)
@@ -226,6 +237,17 @@ static __always_inline int ur_remove_outer(struct __sk_buff* skb, __u32 header, 
     return bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 }
 
+/* To urd, as it is. */
+static __always_inline int ur_keepalive_in(struct __sk_buff* skb, __u32 l2, __u32 slot) {
+    struct ethhdr eth = {.h_source = {UR_KEEPALIVE_MAC, slot}, .h_proto = bpf_htons(UR_KEEPALIVE)};
+
+    __builtin_memcpy(eth.h_dest, site.device_mac, ETH_ALEN);
+    if (!l2 && bpf_skb_change_head(skb, ETH_HLEN, 0)) return ur_drop(UrDropDecapsulate);
+    if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0)) return ur_drop(UrDropDecapsulate);
+    ur_count(UrKeepaliveDownlink, 1);
+    return bpf_redirect(site.device, BPF_F_INGRESS);
+}
+
 static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     struct ur_outer o = {.ip = l2};
     struct ur_tunnel_counters* count;
@@ -238,16 +260,20 @@ static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     found = ur_find_tunnel(&o);
     if (found == -1) return UR_PASS;
     if (found < -1) return ur_drop(-2 - found);
-    slot = found;
+    slot = found & (UR_SLOTS - 1);
+    if (ur_is_message(&o, ur_tunnel_of(slot))) return ur_keepalive_in(skb, l2, slot);
+    segments = ur_segments(skb);
+    count = bpf_map_lookup_elem(&tunnel_counters, &slot);
+    if (count) count->rx_arrived += segments;
     bad = ur_check_outer(skb, &o);
     if (bad != UrCounters) return ur_drop(bad);
     at = o.gre + sizeof(struct ur_gre);
     bad = o.type == bpf_htons(ETH_P_IP) ? ur_inner4(skb, at, o.ecn) : ur_inner6(skb, at, o.ecn);
     if (bad != UrCounters) return ur_drop(bad);
+    if (ur_moving())
+        ur_note_use(o.type == bpf_htons(ETH_P_IP) ? ur_hash4(skb, at) : ur_hash6(skb, at));
     length = skb->len - at;
-    segments = ur_segments(skb);
     if (ur_remove_outer(skb, at - l2, o.type, l2)) return ur_drop(UrDropDecapsulate);
-    count = bpf_map_lookup_elem(&tunnel_counters, &slot);
     if (count) {
         count->rx_packets += segments;
         count->rx_bytes += length;

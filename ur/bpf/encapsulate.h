@@ -14,7 +14,7 @@ static __always_inline __be16 ur_length(__u32 length) {
 }
 
 static __always_inline int ur_write_ip4(struct __sk_buff* skb, const struct ur_tunnel* t,
-                                        const struct ur_path* p, __u32 length, __u8 tos) {
+                                        __u32 length, __u8 tos) {
     struct ur_ip4 ip = {
         .version_ihl = 0x45,
         .tos = tos,
@@ -22,7 +22,7 @@ static __always_inline int ur_write_ip4(struct __sk_buff* skb, const struct ur_t
         .fragment = bpf_htons(0x4000),
         .ttl = 64,
         .protocol = t->udp ? IPPROTO_UDP : IPPROTO_GRE,
-        .source = p->local.word[0],
+        .source = t->local.word[0],
         .destination = t->remote.word[0],
     };
     __u32 sum = bpf_csum_diff(0, 0, (__be32*)&ip, sizeof(ip), 0);
@@ -34,14 +34,13 @@ static __always_inline int ur_write_ip4(struct __sk_buff* skb, const struct ur_t
 }
 
 static __always_inline int ur_write_ip6(struct __sk_buff* skb, const struct ur_tunnel* t,
-                                        const struct ur_path* p, __u32 length, __u8 tos,
-                                        __u32 hash) {
+                                        __u32 length, __u8 tos, __u32 hash) {
     struct ur_ip6 ip = {
         .first = bpf_htonl(6U << 28 | (__u32)tos << 20 | dr_flow_label(hash)),
         .payload = ur_length(length - sizeof(ip)),
         .next = t->udp ? IPPROTO_UDP : IPPROTO_GRE,
         .hop_limit = 64,
-        .source = p->local,
+        .source = t->local,
         .destination = t->remote,
     };
 
@@ -55,8 +54,8 @@ static __always_inline int ur_write_gre(struct __sk_buff* skb, const struct ur_t
 
     if (t->udp) {
         struct ur_udp udp = {
-            .source = bpf_htons(t->local_port ? t->local_port : dr_flow_source_port(hash)),
-            .destination = bpf_htons(UR_GRE_UDP_PORT),
+            .source = bpf_htons(t->entropy ? dr_flow_source_port(hash) : t->local_port),
+            .destination = bpf_htons(t->remote_port),
             .length = ur_length(length),
         };
 
@@ -68,7 +67,7 @@ static __always_inline int ur_write_gre(struct __sk_buff* skb, const struct ur_t
 
 /* 0, or not 0 when the kernel refused. The packet has an Ethernet header. */
 static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur_tunnel* t,
-                                          const struct ur_path* p, __u8 tos, __u32 hash) {
+                                          __u8 tos, __u32 hash) {
     __be16 inner = skb->protocol;
     __u32 ip = t->family == 6 ? sizeof(struct ur_ip6) : sizeof(struct ur_ip4);
     __u32 header = ip + sizeof(struct ur_gre) + (t->udp ? sizeof(struct ur_udp) : 0);
@@ -78,22 +77,22 @@ static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur
     flags |= t->family == 6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
     flags |= t->udp ? BPF_F_ADJ_ROOM_ENCAP_L4_UDP : BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
     if (bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, flags)) return -1;
-    if (t->family == 6 ? ur_write_ip6(skb, t, p, length, tos, hash)
-                       : ur_write_ip4(skb, t, p, length, tos))
+    if (t->family == 6 ? ur_write_ip6(skb, t, length, tos, hash)
+                       : ur_write_ip4(skb, t, length, tos))
         return -1;
     return ur_write_gre(skb, t, ETH_HLEN + ip, length - ip, inner, hash);
 }
 
-static __always_inline int ur_transmit(const struct ur_tunnel* t, const struct ur_path* p) {
-    struct bpf_redir_neigh next = {.nh_family = p->next_hop_family};
-    const struct ur_address* to = &p->next_hop;
+static __always_inline int ur_transmit(const struct ur_tunnel* t) {
+    struct bpf_redir_neigh next = {.nh_family = t->next_hop_family};
+    const struct ur_address* to = &t->next_hop;
 
     if (!next.nh_family) {
         next.nh_family = t->family == 6 ? AF_INET6 : AF_INET;
         to = &t->remote;
     }
     __builtin_memcpy(next.ipv6_nh, to->word, sizeof(next.ipv6_nh));
-    return bpf_redirect_neigh(p->ifindex, &next, sizeof(next), 0);
+    return bpf_redirect_neigh(t->ifindex, &next, sizeof(next), 0);
 }
 
 /* Of a packet of the site; false: the source is somebody else's. */
@@ -115,32 +114,50 @@ static __always_inline int ur_from_site(struct __sk_buff* skb, __u8* tos, struct
     }
 }
 
+/* A message of the tunnel protocol, which urd has written whole; anything else has no business
+ * here. */
+static __always_inline int ur_keepalive_out(struct __sk_buff* skb) {
+    static const __u8 mark[] = {UR_KEEPALIVE_MAC};
+    const struct ur_tunnel* t;
+    struct ethhdr eth;
+    __u32 slot;
+
+    if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return ur_drop(UrDropSiteSource);
+    for (__u32 i = 0; i < sizeof(mark); i++)
+        if (eth.h_dest[i] != mark[i]) return ur_drop(UrDropSiteSource);
+    slot = eth.h_dest[5];
+    if (slot >= UR_SLOTS) return ur_drop(UrDropSiteSource);
+    t = ur_tunnel_of(slot);
+    if (!t->ifindex) return ur_drop(UrDropNoTunnel);
+    ur_count(UrKeepaliveUplink, 1);
+    return ur_transmit(t);
+}
+
 static __always_inline int ur_uplink(struct __sk_buff* skb) {
     int v4 = skb->protocol == bpf_htons(ETH_P_IP);
     __u32 inner = skb->len - ETH_HLEN, segments = ur_segments(skb), hash, slot;
     struct ur_tunnel_counters* count;
     const struct ur_tunnel* t;
     struct ur_upper u = {};
-    const struct ur_path* p;
     __u8 tos = 0;
 
     if (!v4 && skb->protocol != bpf_htons(ETH_P_IPV6)) return ur_drop(UrDropNotIp);
-    if (!ur_from_site(skb, &tos, &u)) return ur_drop(UrDropSiteSource);
+    if (!ur_from_site(skb, &tos, &u)) return ur_keepalive_out(skb);
     hash = v4 ? ur_hash4(skb, ETH_HLEN) : ur_hash6(skb, ETH_HLEN);
     slot = ur_choose(hash);
     if (slot >= UR_SLOTS) return ur_drop(UrDropNoTunnel);
-    t = &site.tunnel[slot];
-    p = ur_path_of(t);
-    if (!p->ifindex) return ur_drop(UrDropNoTunnel);
+    if (ur_moving()) ur_note_use(hash);
+    t = ur_tunnel_of(slot);
+    if (!t->ifindex) return ur_drop(UrDropNoTunnel);
     ur_maybe_clamp(skb, &u, v4 ? 4 : 6);
-    if (ur_encapsulate(skb, t, p, tos, hash)) return ur_drop(UrDropEncapsulate);
+    if (ur_encapsulate(skb, t, tos, hash)) return ur_drop(UrDropEncapsulate);
     count = bpf_map_lookup_elem(&tunnel_counters, &slot);
     if (count) {
         count->tx_packets += segments;
         count->tx_bytes += inner;
     }
     ur_count(UrForwardedUplink, segments);
-    return ur_transmit(t, p);
+    return ur_transmit(t);
 }
 
 #endif

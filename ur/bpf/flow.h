@@ -99,7 +99,7 @@ __noinline __u32 ur_hash4(struct __sk_buff* skb, __u32 base) {
     ports = ur_ports(skb, &u);
     return dr_flow_hash(dr_flow_end4(bpf_ntohl(ip.source), ports >> 16),
                         dr_flow_end4(bpf_ntohl(ip.destination), (__u16)ports), u.protocol,
-                        site.seed);
+                        ur_rules_now()->seed);
 }
 
 __noinline __u32 ur_hash6(struct __sk_buff* skb, __u32 base) {
@@ -114,7 +114,7 @@ __noinline __u32 ur_hash6(struct __sk_buff* skb, __u32 base) {
         ur_upper6(skb, quoted, ip.next, &u);
     ports = ur_ports(skb, &u);
     return dr_flow_hash(ur_end6(&ip.source, ports >> 16), ur_end6(&ip.destination, (__u16)ports),
-                        u.protocol, site.seed);
+                        u.protocol, ur_rules_now()->seed);
 }
 
 /* The slot that this hash goes to, UR_NO_SLOT when the class has no usable line. */

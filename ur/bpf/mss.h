@@ -50,7 +50,7 @@ __noinline int ur_clamp_mss(struct __sk_buff* skb, __u32 tcp, __u32 limit) {
 static __always_inline void ur_maybe_clamp(struct __sk_buff* skb, const struct ur_upper* u,
                                            __u32 family) {
     if (u->protocol == IPPROTO_TCP && !u->later)
-        ur_clamp_mss(skb, u->offset, site.mtu - (family == 4 ? 40 : 60));
+        ur_clamp_mss(skb, u->offset, ur_rules_now()->mtu - (family == 4 ? 40 : 60));
 }
 
 #endif

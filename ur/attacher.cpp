@@ -1,0 +1,67 @@
+#include "ur/attacher.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <system_error>
+
+namespace dr::ur {
+
+Attacher::Attacher(v1::Credentials credentials, SignallingOptions options, Apply apply)
+    : apply_(std::move(apply)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (wake_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+    SignallingEvents events;
+    events.attached = [this](const v1::Attachment& attachment, bool cached) {
+        arrived(attachment, cached);
+    };
+    events.changed = [](bool connected, const std::string& address, const std::string& detail) {
+        std::fprintf(stderr, "urd: event=signalling connected=%d dr=%s%s%s\n", connected ? 1 : 0,
+                     address.c_str(), detail.empty() ? "" : " detail=", detail.c_str());
+    };
+    try {
+        client_ = std::make_unique<SignallingClient>(std::move(credentials), std::move(options),
+                                                     std::move(events));
+    } catch (...) {
+        ::close(wake_);
+        throw;
+    }
+}
+
+Attacher::~Attacher() {
+    {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+    }
+    applied_.notify_all();
+    client_.reset();
+    ::close(wake_);
+}
+
+void Attacher::start() {
+    client_->start();
+}
+
+void Attacher::arrived(const v1::Attachment& attachment, bool cached) {
+    if (cached) return apply_(attachment, true);  // from within start()
+    std::unique_lock lock(mutex_);
+    waiting_ = &attachment;
+    const std::uint64_t one = 1;
+    if (::write(wake_, &one, sizeof one) < 0) errno = 0;  // it is readable already
+    applied_.wait(lock, [this] { return waiting_ == nullptr || closing_; });
+    waiting_ = nullptr;
+}
+
+void Attacher::take() {
+    std::uint64_t count = 0;
+    if (::read(wake_, &count, sizeof count) < 0) return;
+    const std::lock_guard lock(mutex_);
+    if (waiting_ == nullptr) return;
+    apply_(*waiting_, false);
+    waiting_ = nullptr;
+    applied_.notify_all();
+}
+
+}  // namespace dr::ur

@@ -1,0 +1,50 @@
+// Signalling as the main loop sees it: attachments arrive on a file descriptor, and are applied on
+// the main thread while the client's own thread waits, so that the DR is told of a generation only
+// when it is in force.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ur/signalling/client.h"
+
+namespace dr::ur {
+
+class Attacher final {
+  public:
+    // Puts an attachment in force, on the thread of start() and take(). Not to throw.
+    using Apply = std::function<void(const v1::Attachment& attachment, bool cached)>;
+
+    // Throws std::runtime_error for bad credentials, std::system_error.
+    Attacher(v1::Credentials credentials, SignallingOptions options, Apply apply);
+    // Ends the client; nothing is applied any more.
+    ~Attacher();
+    Attacher(const Attacher&) = delete;
+    Attacher& operator=(const Attacher&) = delete;
+
+    // Applies the cached attachment, if there is one, then attaches in the background.
+    void start();
+    [[nodiscard]] int fd() const { return wake_; }
+    // When fd() is readable: applies what has arrived.
+    void take();
+
+    void set_lines(std::vector<v1::Line> lines) { client_->set_lines(std::move(lines)); }
+    void try_now() { client_->try_now(); }
+    [[nodiscard]] SignallingStatus status() const { return client_->status(); }
+
+  private:
+    void arrived(const v1::Attachment& attachment, bool cached);
+
+    Apply apply_;
+    int wake_;
+    std::mutex mutex_;  // the three below
+    std::condition_variable applied_;
+    const v1::Attachment* waiting_ = nullptr;  // lives on the client's thread, which waits
+    bool closing_ = false;
+    std::unique_ptr<SignallingClient> client_;
+};
+
+}  // namespace dr::ur

@@ -1,0 +1,49 @@
+#include "ur/forwarding.h"
+
+#include <cstdio>
+
+namespace dr::ur {
+
+Forwarding::Forwarding(std::string device, std::string lan)
+    : device_(std::move(device)), lan_(std::move(lan)) {
+    // Its packets come from everywhere; which are accepted is decided before they get here.
+    guards_.emplace_back("ipv4/conf/" + device_ + "/rp_filter", "0");
+}
+
+void Forwarding::enable(const std::vector<IpPrefix>& prefixes) {
+    for (const auto& prefix : prefixes) {
+        if (!families_.insert(prefix.address.family).second) continue;
+        if (prefix.address.family == 4)
+            enable4();
+        else
+            enable6();
+    }
+}
+
+void Forwarding::enable4() {
+    for (const auto& device : {device_, lan_})
+        if (!device.empty()) guards_.emplace_back("ipv4/conf/" + device + "/forwarding", "1");
+    if (lan_.empty() && read_sysctl("ipv4/ip_forward") == "0")
+        std::fprintf(stderr,
+                     "urd: warning: IPv4 forwarding is off; name the LAN with --lan DEVICE, or set "
+                     "net.ipv4.ip_forward=1\n");
+}
+
+void Forwarding::enable6() {
+    bool every_device = !lan_.empty();
+    for (const auto& device : {device_, lan_}) {
+        if (device.empty()) continue;
+        const std::string force = "ipv6/conf/" + device + "/force_forwarding";
+        if (read_sysctl(force).empty())
+            every_device = false;
+        else
+            guards_.emplace_back(force, "1");
+    }
+    if (!every_device && read_sysctl("ipv6/conf/all/forwarding") == "0")
+        std::fprintf(stderr,
+                     "urd: warning: IPv6 forwarding is off; set "
+                     "net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on lines that need "
+                     "router advertisements)\n");
+}
+
+}  // namespace dr::ur

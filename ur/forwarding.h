@@ -1,0 +1,32 @@
+// The kernel's forwarding between the LAN and the tunnel device, for as long as urd runs. Only
+// settings of single devices are touched; for what is global the operator is told. One thread.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ur/config.h"
+#include "ur/sysctl.h"
+
+namespace dr::ur {
+
+class Forwarding final {
+  public:
+    // `lan` may be empty: then nothing but the tunnel device is set.
+    Forwarding(std::string device, std::string lan);
+
+    // Enables what these prefixes need. Throws std::system_error.
+    void enable(const std::vector<IpPrefix>& prefixes);
+
+  private:
+    void enable4();
+    void enable6();
+
+    std::string device_;
+    std::string lan_;
+    std::set<std::uint8_t> families_;
+    std::vector<SysctlGuard> guards_;
+};
+
+}  // namespace dr::ur

@@ -1,0 +1,103 @@
+// The site's end of the keepalives: the liveness engine in the role of a UR, with a session for
+// each tunnel that has keys, and the ports that the tunnels are sent from. No I/O of its own: what
+// it decides is carried out by a KeepaliveSink. One thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "dataplane/liveness/engine.h"
+#include "ur/config.h"
+
+namespace dr::ur {
+
+// Both ends of a tunnel as they are now, for data and keepalives alike.
+struct TunnelEnds {
+    liveness::Endpoint peer;   // port 0: native GRE
+    std::uint16_t local_port;  // GRE-in-UDP
+    bool entropy;              // GRE-in-UDP: no NAT is on the way, data may use any source port
+};
+
+// Called from inside functions of Keepalives; must not call back. Slots are those of the data path.
+class KeepaliveSink {
+  public:
+    virtual ~KeepaliveSink() = default;
+    virtual void send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
+                      std::uint32_t key, std::span<const std::uint8_t> message) = 0;
+    virtual void ends(unsigned slot, const TunnelEnds& ends) = 0;
+    virtual void choice(const liveness::Choice& choice) = 0;
+    virtual liveness::DataCounters data_counters(unsigned slot) = 0;
+    // As liveness::Host::bucket_ages().
+    virtual void bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) = 0;
+    virtual void event(const liveness::Event& event, const std::string& line) = 0;
+    // Secure random bits.
+    virtual std::uint64_t random() = 0;
+};
+
+class Keepalives final : private liveness::Host {
+  public:
+    using Time = liveness::Time;
+
+    // Throws std::runtime_error when memory is short. `sink` outlives it.
+    explicit Keepalives(KeepaliveSink& sink);
+    ~Keepalives() override;
+
+    // Puts a configuration in force. A tunnel whose id and line number stay keeps its session,
+    // whatever else changes; so keys change without a state change.
+    void apply(Time now, const Config& config);
+    // The tunnel's line: whether it can be used, and our outer address on it (family 0: none).
+    void line(Time now, unsigned slot, bool up, const IpAddress& local);
+    void receive(Time now, unsigned slot, std::span<const std::uint8_t> message,
+                 const liveness::Endpoint& source);
+    // Does what is due; returns when to call again.
+    Time run(Time now);
+
+    // Whether the tunnel in this slot has keepalives.
+    [[nodiscard]] bool has(unsigned slot) const { return sessions_.contains(slot); }
+    [[nodiscard]] TunnelEnds ends(unsigned slot) const;
+    [[nodiscard]] liveness::TunnelStatus status(Time now, unsigned slot) const;
+    [[nodiscard]] const liveness::Statistics& statistics() const { return engine_->statistics(); }
+
+  private:
+    struct Session {
+        Tunnel tunnel;
+        liveness::TunnelRef ref;
+        bool up = false;
+        IpAddress local;
+        TunnelEnds ends{};
+        unsigned moves = 0;  // of the port, since the tunnel was last Up
+    };
+
+    void send(liveness::TunnelRef tunnel, const liveness::Endpoint& to,
+              std::span<const std::uint8_t> message) override;
+    void bind(liveness::TunnelRef tunnel, const liveness::Endpoint& peer) override;
+    void choice(liveness::GroupRef group, const liveness::Choice& choice) override;
+    void event(const liveness::Event& event) override;
+    liveness::DataCounters data_counters(liveness::TunnelRef tunnel) override;
+    void bucket_ages(liveness::GroupRef group,
+                     std::span<std::uint32_t, liveness::kBuckets> ages) override;
+    std::uint64_t random() override { return sink_.random(); }
+
+    void set_group(Time now, const Config& config);
+    void drop_sessions(Time now, const Config& config);
+    void add(Time now, const Tunnel& tunnel);
+    void update(Time now, Session& session, const Tunnel& tunnel);
+    [[nodiscard]] liveness::TunnelConfig make_config(const Session& session) const;
+    [[nodiscard]] liveness::Endpoint local_end(const Session& session) const;
+    Session* find(liveness::TunnelRef tunnel);
+    // What an event asks of the engine, which may not be called while it tells of it.
+    void settle(Time now);
+    void move_port(Time now, Session& session, std::uint32_t unanswered_s);
+
+    KeepaliveSink& sink_;
+    std::unique_ptr<liveness::Engine> engine_;
+    liveness::GroupRef group_;
+    std::map<unsigned, Session> sessions_;  // by slot
+    std::deque<liveness::Event> to_settle_;
+};
+
+}  // namespace dr::ur

@@ -1,0 +1,231 @@
+#include "ur/router.h"
+
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <system_error>
+
+#include "ur/event_log.h"
+#include "ur/outer.h"
+
+namespace dr::ur {
+
+namespace {
+
+// Changes of routes come in bursts; they are looked at together. A link or an address that has
+// gone is looked at as soon as the last look is so long past.
+constexpr liveness::Time kGather = 50 * liveness::kMillisecond;
+constexpr liveness::Time kPause = 5 * liveness::kMillisecond;
+
+std::uint32_t kernel_family(const IpAddress& address) {
+    return address.family == 0 ? 0U : address.family == 4 ? AF_INET : AF_INET6;
+}
+
+// Before the program is on it: what the kernel itself sends on a device that comes up is nothing
+// that the site has lost. Returns the MTU that it has then.
+unsigned set_up(Netlink& netlink, const Tap& tap) {
+    const unsigned mtu = Config{}.mtu();
+    netlink.set_up_device(tap.index(), mtu);
+    return mtu;
+}
+
+}  // namespace
+
+Router::Router(const std::string& device, const std::string& lan)
+    : tap_(device),
+      mtu_(set_up(netlink_, tap_)),
+      datapath_(netlink_, tap_),
+      forwarding_(tap_.name(), lan),
+      lines_(netlink_, datapath_),
+      routing_(netlink_, tap_.index()),
+      messages_(tap_.index()),
+      keepalives_(*this) {}
+
+liveness::Time Router::now() {
+    timespec t{};
+    ::clock_gettime(CLOCK_MONOTONIC, &t);
+    return static_cast<Time>(t.tv_sec) * liveness::kSecond + static_cast<Time>(t.tv_nsec);
+}
+
+void Router::set_mtu() {
+    if (mtu_ == config_.mtu()) return;
+    netlink_.set_up_device(tap_.index(), config_.mtu());
+    mtu_ = config_.mtu();
+}
+
+void Router::apply(Config config) {
+    config_ = std::move(config);
+    // What the site may send and receive comes first, and what is no longer there goes last, so
+    // that no packet meets a place that is not ready for it.
+    datapath_.set_rules(make_rules(config_));
+    set_mtu();
+    forwarding_.enable(config_.prefixes);
+    place_tunnels();
+    keepalives_.apply(now(), config_);
+    refresh();
+    publish_buckets();
+    clear_slots();
+    routing_.set(config_.prefixes);
+}
+
+void Router::place_tunnels() {
+    std::set<std::string> devices;
+    for (const auto& tunnel : config_.tunnels) {
+        devices.insert(tunnel.device);
+        Place& place = places_[tunnel.slot];
+        if (place.id == tunnel.id) continue;
+        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot)};
+    }
+    lines_.keep(devices);
+}
+
+// Slots whose tunnel is gone. No bucket leads there any more.
+void Router::clear_slots() {
+    std::erase_if(places_, [this](const auto& entry) {
+        if (find(entry.first) != nullptr) return false;
+        datapath_.set_tunnel(entry.first, {});
+        return true;
+    });
+}
+
+const Tunnel* Router::find(unsigned slot) const {
+    const auto at = std::find_if(config_.tunnels.begin(), config_.tunnels.end(),
+                                 [slot](const Tunnel& t) { return t.slot == slot; });
+    return at == config_.tunnels.end() ? nullptr : &*at;
+}
+
+void Router::refresh() {
+    refreshed_ = now();
+    refresh_at_ = liveness::kNever;
+    std::uint32_t plain = 0;
+    for (const auto& tunnel : config_.tunnels) {
+        try {
+            if (look(tunnel) && tunnel.keys.empty()) plain |= 1U << tunnel.number;
+        } catch (const std::exception& e) {
+            // A device may have gone between two questions; its own change brings us here again.
+            std::fprintf(stderr, "urd: warning: line %s: %s\n", tunnel.line.c_str(), e.what());
+        }
+    }
+    plain_lines_ = plain;
+    publish_buckets();
+}
+
+bool Router::look(const Tunnel& tunnel) {
+    Place& place = places_[tunnel.slot];
+    const LinePath before = place.path;
+    place.path = lines_.look(tunnel);
+    publish(tunnel);
+    keepalives_.line(now(), tunnel.slot, place.path.usable, place.path.local);
+    const bool better = place.path.usable && (!before.usable || before.local != place.path.local);
+    if (better && on_better_lines_) on_better_lines_();
+    return place.path.usable;
+}
+
+// The tunnel's row, as its configuration, its line and its keepalives have it.
+void Router::publish(const Tunnel& tunnel) {
+    const LinePath& path = places_[tunnel.slot].path;
+    ur_tunnel row = make_tunnel(tunnel);
+    if (keepalives_.has(tunnel.slot)) {
+        const TunnelEnds ends = keepalives_.ends(tunnel.slot);
+        row.udp = ends.peer.port != 0 ? 1 : 0;
+        row.entropy = ends.entropy ? 1 : 0;
+        row.local_port = ends.local_port;
+        if (ends.peer.port != 0) row.remote_port = ends.peer.port;
+        row.remote = to_words(to_address(ends.peer));
+    }
+    row.local = to_words(path.local);
+    if (path.usable) {
+        row.ifindex = static_cast<std::uint32_t>(path.index);
+        row.next_hop_family = kernel_family(path.next_hop);
+        row.next_hop = to_words(path.next_hop);
+    }
+    datapath_.set_tunnel(tunnel.slot, row);
+}
+
+void Router::publish_buckets() {
+    plan_ = plan_buckets(config_, choice_, plain_lines_);
+    datapath_.set_buckets(plan_);
+    datapath_.set_moving(choice_.moving);
+}
+
+void Router::take_messages() {
+    while (const auto arrival = messages_.receive()) {
+        const auto message = read_outer(arrival->packet);
+        const Tunnel* tunnel = find(arrival->slot);
+        if (!message || tunnel == nullptr || message->key != tunnel->id) continue;
+        keepalives_.receive(now(), arrival->slot, message->message, message->source);
+    }
+}
+
+void Router::take_changes() {
+    const Time wait = monitor_.drain() ? kPause : kGather;
+    refresh_at_ = std::min(refresh_at_, std::max(now(), refreshed_ + wait));
+}
+
+liveness::Time Router::run() {
+    if (now() >= refresh_at_) refresh();
+    return std::min(refresh_at_, keepalives_.run(now()));
+}
+
+ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {
+    ur_tunnel_counters c = datapath_.tunnel_counters(tunnel.slot);
+    const auto& base = places_.at(tunnel.slot).base;
+    c.tx_packets -= base.tx_packets;
+    c.tx_bytes -= base.tx_bytes;
+    c.rx_packets -= base.rx_packets;
+    c.rx_bytes -= base.rx_bytes;
+    c.rx_arrived -= base.rx_arrived;
+    return c;
+}
+
+const LinePath& Router::path(const Tunnel& tunnel) const {
+    return places_.at(tunnel.slot).path;
+}
+
+bool Router::carries(const Tunnel& tunnel) const {
+    return std::any_of(plan_.begin(), plan_.end(), [&](const auto& map) {
+        return std::find(map.begin(), map.end(), tunnel.slot) != map.end();
+    });
+}
+
+void Router::send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
+                  std::uint32_t key, std::span<const std::uint8_t> message) {
+    messages_.send(slot, make_outer(from, to, key, message));
+}
+
+void Router::ends(unsigned slot, const TunnelEnds&) {
+    if (const Tunnel* tunnel = find(slot); tunnel != nullptr) publish(*tunnel);
+}
+
+void Router::choice(const liveness::Choice& choice) {
+    choice_ = choice;
+    publish_buckets();
+}
+
+liveness::DataCounters Router::data_counters(unsigned slot) {
+    const ur_tunnel_counters c = datapath_.tunnel_counters(slot);
+    return {c.tx_packets, c.rx_arrived};
+}
+
+void Router::bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) {
+    const auto moving = moving_buckets(config_, choice_);
+    for (unsigned b = 0; b < ages.size(); ++b)
+        ages[b] = moving[b] ? datapath_.bucket_age_ms(b) : liveness::kAgeSettled;
+}
+
+void Router::event(const liveness::Event& event, const std::string& line) {
+    std::fputs(("urd: " + event_line(event, line) + "\n").c_str(), stderr);
+}
+
+std::uint64_t Router::random() {
+    std::uint64_t value = 0;
+    if (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value))
+        throw std::system_error(errno, std::generic_category(), "getrandom");
+    return value;
+}
+
+}  // namespace dr::ur

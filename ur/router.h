@@ -1,0 +1,111 @@
+// The running site: data path, lines, routes and keepalives, and how a configuration is put in
+// force and replaced while packets go through. One thread; main.cpp polls its file descriptors.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ur/config.h"
+#include "ur/datapath.h"
+#include "ur/forwarding.h"
+#include "ur/keepalives.h"
+#include "ur/lines.h"
+#include "ur/message_socket.h"
+#include "ur/netlink.h"
+#include "ur/routing.h"
+#include "ur/tap.h"
+
+namespace dr::ur {
+
+class Router final : private KeepaliveSink {
+  public:
+    using Time = liveness::Time;
+
+    // Creates the tunnel device; carries nothing yet. Throws std::runtime_error or
+    // std::system_error.
+    Router(const std::string& device, const std::string& lan);
+    ~Router() override = default;
+
+    // Puts a configuration in force in place of the one before. Tunnels that did not change are not
+    // disturbed. Throws std::system_error where the kernel refuses; what was done until then stays,
+    // and the next configuration starts from there.
+    void apply(Config config);
+
+    // Looks at all lines anew. Only warns where the kernel refuses.
+    void refresh();
+
+    // Readable: take_messages(), take_changes().
+    [[nodiscard]] int message_fd() const { return messages_.fd(); }
+    [[nodiscard]] int change_fd() const { return monitor_.fd(); }
+    void take_messages();
+    void take_changes();
+    // Does what is due; returns when to call again, by now().
+    Time run();
+    static Time now();
+
+    [[nodiscard]] LineFamilies families(const std::string& device) {
+        return lines_.families(device);
+    }
+    // Called when a line has come up, or its address has changed.
+    void on_better_lines(std::function<void()> call) { on_better_lines_ = std::move(call); }
+
+    // For `urd status`.
+    [[nodiscard]] const Config& config() const { return config_; }
+    [[nodiscard]] const Datapath& datapath() const { return datapath_; }
+    [[nodiscard]] const Keepalives& keepalives() const { return keepalives_; }
+    [[nodiscard]] const std::string& device() const { return tap_.name(); }
+    // Packets since the tunnel has been in its slot.
+    [[nodiscard]] ur_tunnel_counters counters(const Tunnel& tunnel) const;
+    [[nodiscard]] const LinePath& path(const Tunnel& tunnel) const;
+    // The line carries some bucket of some class.
+    [[nodiscard]] bool carries(const Tunnel& tunnel) const;
+
+  private:
+    // What the kernel and the engine say of the tunnel in a slot.
+    struct Place {
+        std::uint32_t id{};
+        LinePath path;
+        ur_tunnel_counters base{};
+    };
+
+    void send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
+              std::uint32_t key, std::span<const std::uint8_t> message) override;
+    void ends(unsigned slot, const TunnelEnds& ends) override;
+    void choice(const liveness::Choice& choice) override;
+    liveness::DataCounters data_counters(unsigned slot) override;
+    void bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) override;
+    void event(const liveness::Event& event, const std::string& line) override;
+    std::uint64_t random() override;
+
+    void set_mtu();
+    void place_tunnels();
+    void clear_slots();
+    // Whether the tunnel's line can be used.
+    bool look(const Tunnel& tunnel);
+    void publish(const Tunnel& tunnel);
+    void publish_buckets();
+    const Tunnel* find(unsigned slot) const;
+
+    Netlink netlink_;
+    NetlinkMonitor monitor_;
+    Tap tap_;
+    unsigned mtu_;
+    Datapath datapath_;
+    Forwarding forwarding_;
+    Lines lines_;
+    Routing routing_;
+    MessageSocket messages_;
+    Config config_;
+    std::map<unsigned, Place> places_;  // by slot
+    liveness::Choice choice_{};
+    BucketPlan plan_{};
+    std::uint32_t plain_lines_{};  // lines without keepalives that are usable, by number
+    Time refresh_at_ = liveness::kNever;
+    Time refreshed_ = 0;
+    std::function<void()> on_better_lines_;
+    Keepalives keepalives_;
+};
+
+}  // namespace dr::ur

@@ -1,0 +1,36 @@
+// A site that gets its configuration by signalling: what arrives is translated and put in force,
+// and the DR is told of the site's lines. One thread, the main one.
+#pragma once
+
+#include "ur/attacher.h"
+#include "ur/attachment.h"
+#include "ur/options.h"
+#include "ur/router.h"
+
+namespace dr::ur {
+
+class SiteSignalling final {
+  public:
+    // Throws ConfigError for lines that cannot be, std::runtime_error for bad credentials,
+    // std::system_error for a state folder that cannot be made. `router` outlives it.
+    SiteSignalling(v1::Credentials credentials, const Options& options, Router& router);
+
+    // With the attachment from disk if there is one, and the DR's as soon as it answers.
+    void start();
+    [[nodiscard]] int fd() const { return attacher_.fd(); }
+    void take() { attacher_.take(); }
+    // Tells the DR of the lines when they have changed.
+    void tell_lines();
+    [[nodiscard]] SignallingView view() const;
+
+  private:
+    void apply(const v1::Attachment& attachment, bool cached);
+
+    std::map<std::string, std::string> devices_;
+    std::map<std::string, LineFamilies> families_;  // by line
+    Translator translator_;
+    Router& router_;
+    Attacher attacher_;
+};
+
+}  // namespace dr::ur
