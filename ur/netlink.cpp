@@ -204,6 +204,14 @@ void Netlink::set_up_device(int index, unsigned mtu) {
     request(up.get(), "setting the tunnel device up");
 }
 
+void Netlink::set_mtu(int index, unsigned mtu) {
+    ifinfomsg info{};
+    info.ifi_index = index;
+    auto message = make(RTM_NEWLINK, NLM_F_REQUEST, info);
+    put_u32(message.get(), IFLA_MTU, mtu);
+    request(message.get(), "setting MTU " + std::to_string(mtu) + " of the tunnel device");
+}
+
 IpAddress Netlink::address_of(int index, std::uint8_t family) {
     ifaddrmsg filter{};
     filter.ifa_family = af(family);

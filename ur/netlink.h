@@ -51,6 +51,7 @@ class Netlink final {
     std::optional<Link> link(const std::string& device);
     // MTU in bytes; no ARP; no automatic IPv6 address; then up.
     void set_up_device(int index, unsigned mtu);
+    void set_mtu(int index, unsigned mtu);
     // First global address of the family on the device; family 0: none.
     IpAddress address_of(int index, std::uint8_t family);
     // The gateway that leads from `local` to `remote` over this device; family 0: on the link.

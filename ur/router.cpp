@@ -53,7 +53,7 @@ liveness::Time Router::now() {
 
 void Router::set_mtu() {
     if (mtu_ == config_.mtu()) return;
-    netlink_.set_up_device(tap_.index(), config_.mtu());
+    netlink_.set_mtu(tap_.index(), config_.mtu());
     mtu_ = config_.mtu();
 }
 
