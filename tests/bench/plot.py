@@ -167,7 +167,8 @@ def document(cases: dict[tuple, dict]) -> str:
     per_stage = stage_table(cases)
     if per_stage:
         text += ("\n## Cycles per packet of each stage\n\nFrom a run of its own, because reading the "
-                 "clock costs too.\n\n" + per_stage)
+                 "clock costs too,\nand so at another moment: to be compared with each other, not with "
+                 "the sums above.\n\n" + per_stage)
     return text
 
 
