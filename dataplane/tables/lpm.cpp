@@ -280,6 +280,14 @@ auto Lpm<Bytes>::memory() const -> Memory {
 }
 
 template <std::size_t Bytes>
+std::array<std::span<const std::byte>, 2> Lpm<Bytes>::readers_memory() const {
+    const auto span = [](const Region& region) {
+        return std::span(static_cast<const std::byte*>(region.data()), region.size());
+    };
+    return {span(writer_->root), span(writer_->groups)};
+}
+
+template <std::size_t Bytes>
 void Lpm<Bytes>::place(std::uint64_t nodes) const {
     for (const Region* region : {&writer_->root, &writer_->groups})
         dr::place(region->data(), region->size(), nodes);

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -112,6 +113,9 @@ class Lpm final {
         std::size_t root, groups, groups_used, writer, writer_used;
     };
     [[nodiscard]] Memory memory() const;
+
+    // What readers touch: the root, the groups.
+    [[nodiscard]] std::array<std::span<const std::byte>, 2> readers_memory() const;
 
     // NUMA nodes of what workers read, as far as it has not been touched yet (placement.h).
     void place(std::uint64_t nodes) const;

@@ -21,6 +21,25 @@ constexpr bool kCanTrace = false;
 constexpr bool kCanTrace = true;
 #endif
 
+// All that workers look things up in.
+std::vector<MemoryRange> tables_of(Fleet& fleet) {
+    const Tables& t = fleet.tables();
+    std::vector<MemoryRange> ranges;
+    const auto add = [&](const auto& rows) { ranges.push_back({&rows[0], rows.bytes()}); };
+    add(t.tunnels);
+    add(t.subscribers);
+    add(t.extra);
+    add(t.tunnel_of_slot);
+    add(t.maps);
+    add(t.next_hops);
+    add(t.next_hop_rows);
+    for (const auto& memory : t.lpm4->readers_memory())
+        ranges.push_back({memory.data(), memory.size()});
+    for (const auto& memory : t.lpm6->readers_memory())
+        ranges.push_back({memory.data(), memory.size()});
+    return ranges;
+}
+
 // The heap, the counters memfd and the tables' regions: all that is writable and anonymous or ours,
 // but for stacks, the C library, and DPDK's own memory, in which packets are handed over.
 std::vector<MemoryRange> shared_memory(Fleet& fleet) {
@@ -35,13 +54,7 @@ std::vector<MemoryRange> shared_memory(Fleet& fleet) {
             continue;
         ranges.push_back({reinterpret_cast<const void*>(first), end - first});
     }
-    const Tables& t = fleet.tables();
-    ranges.push_back({&t.tunnels[0], t.tunnels.bytes()});
-    ranges.push_back({&t.subscribers[0], t.subscribers.bytes()});
-    ranges.push_back({&t.tunnel_of_slot[0], t.tunnel_of_slot.bytes()});
-    ranges.push_back({&t.maps[0], t.maps.bytes()});
-    ranges.push_back({&t.next_hops[0], t.next_hops.bytes()});
-    ranges.push_back({&t.next_hop_rows[0], t.next_hop_rows.bytes()});
+    for (const MemoryRange& table : tables_of(fleet)) ranges.push_back(table);
     return ranges;
 }
 
@@ -63,18 +76,13 @@ Lines traced(Fleet& fleet) {
     }
     Lines lines{written[0].size(), written[1].size(), 0, false};
     for (const std::uintptr_t line : written[0]) lines.both += written[1].contains(line) ? 1U : 0U;
-    const Tables& t = fleet.tables();
-    const auto inside = [](std::uintptr_t line, const void* data, std::size_t bytes) {
-        return line * 64 - reinterpret_cast<std::uintptr_t>(data) < bytes;
-    };
+    const std::vector<MemoryRange> tables = tables_of(fleet);
     for (const auto& one : written)
         for (const std::uintptr_t line : one)
-            lines.tables = lines.tables || inside(line, &t.tunnels[0], t.tunnels.bytes()) ||
-                           inside(line, &t.subscribers[0], t.subscribers.bytes()) ||
-                           inside(line, &t.tunnel_of_slot[0], t.tunnel_of_slot.bytes()) ||
-                           inside(line, &t.maps[0], t.maps.bytes()) ||
-                           inside(line, &t.next_hops[0], t.next_hops.bytes()) ||
-                           inside(line, &t.next_hop_rows[0], t.next_hop_rows.bytes());
+            lines.tables =
+                lines.tables || std::any_of(tables.begin(), tables.end(), [&](const auto& table) {
+                    return line * 64 - reinterpret_cast<std::uintptr_t>(table.data) < table.bytes;
+                });
     return lines;
 }
 
