@@ -6,6 +6,7 @@
 
 #include "dataplane/wire/checksum.h"
 #include "dataplane/worker/exits.h"
+#include "dataplane/worker/ttl.h"
 #include "tests/support/pipeline.h"
 
 using namespace dr;
@@ -311,6 +312,58 @@ TEST_CASE_METHOD(Started, "a tunnel packet whose outer header has options is rea
     }
     pipeline.run();
     CHECK(pipeline.exit(Exit::ForwardedUplink) == 2);
+}
+
+TEST_CASE("a TTL less by one leaves the checksum right, whichever it was") {
+    const Bytes packet = udp_packet(outside_address(4), site_address(1, 4), 0);
+    const auto with_checksum = [](Bytes header) {
+        header[10] = header[11] = 0;
+        const Be16 sum = wire::checksum(header.data(), 20);
+        std::memcpy(header.data() + 10, &sum, 2);
+        return header;
+    };
+    unsigned wrong = 0;
+    for (unsigned id = 0; id < 65536; ++id) {
+        Bytes header(packet.begin(), packet.begin() + 20);
+        header[4] = static_cast<std::uint8_t>(id >> 8);
+        header[5] = static_cast<std::uint8_t>(id);
+        header = with_checksum(header);
+        Bytes less = header;
+        --less[8];
+        decrement_ttl4(header.data());
+        wrong += header != with_checksum(less);
+    }
+    CHECK(wrong == 0);
+}
+
+TEST_CASE_METHOD(Started,
+                 "the MSS of an uplink SYN is lowered behind IPv6 extension headers, too") {
+    Pipeline pipeline;
+    Bytes packet = udp_packet(site_address(1, 6), outside_address(6), 24);
+    packet[6] = 60;                            // destination options: padding, then TCP
+    const Bytes body{6, 0, 1, 4,  0, 0, 0, 0,  // PadN
+                     4, 1, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2};  // ports, numbers, SYN
+    std::copy(body.begin(), body.end(), packet.begin() + 40);
+    const Bytes option{2, 4, 0x23, 0x28};  // MSS 9000
+    std::copy(option.begin(), option.end(), packet.begin() + 68);
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, packet)));
+    pipeline.run();
+    REQUIRE(pipeline.out(0).size() == 1);
+    const Bytes& sent = pipeline.out(0)[0];
+    const unsigned mss = sent[14 + 70] * 256U + sent[14 + 71];
+    CHECK(mss == 1500 - 28 - 60);
+}
+
+TEST_CASE_METHOD(Started, "a tunnel that is switched off takes nothing in") {
+    Pipeline pipeline;
+    for (unsigned kind = 0; kind < 4; ++kind) {
+        TunnelRow& row = pipeline.tables().tunnels[Pipeline::tunnel_id(1, kind).slot()];
+        row.flags = (row.flags | TunnelRow::kDisabled) & 0xffU;
+        const Bytes inner = udp_packet(site_address(1, 4), outside_address(4), 20);
+        REQUIRE(pipeline.send(1, tunnel_frame(1, kind, inner)));
+    }
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropUnknownTunnel) == 4);
 }
 
 TEST_CASE_METHOD(Started, "a port without room for a fragment drops, and makes no frame") {
