@@ -17,6 +17,7 @@ using nlohmann::json;
 namespace {
 
 constexpr unsigned kMaxWorkers = 32;
+constexpr unsigned kMaxLivenessThreads = 8;
 // What an mbuf takes besides its data: the structure, mempool header and alignment.
 constexpr std::uint64_t kMbufOverhead = 320;
 // Queues, device state, EAL itself.
@@ -54,6 +55,15 @@ void read_capacity(const json& value, const std::string& path, Capacity* c, Erro
     reader.read("prefixes6", &c->prefixes6, 2, kIndexes);
     reader.read("groups4", &c->groups4, 2, kIndexes >> 5);
     reader.read("groups6", &c->groups6, 2, kIndexes >> 5);
+    reader.finish();
+}
+
+void read_liveness(const json& value, const std::string& path, Config::Liveness* liveness,
+                   Errors& errors) {
+    ObjectReader reader(value, path, errors);
+    reader.read("threads", &liveness->threads, 1, kMaxLivenessThreads);
+    reader.read("tunnels", &liveness->tunnels, 1, kMaxTunnelSlots);
+    reader.read("subscribers", &liveness->subscribers, 1, kMaxTunnelSlots);
     reader.finish();
 }
 
@@ -125,6 +135,8 @@ bool parse_config(std::string_view text, Config* config, Errors* errors) {
     reader.read("measure_stages", &config->measure_stages);
     if (const json* capacity = reader.find("capacity"))
         read_capacity(*capacity, "capacity", &config->capacity, *errors);
+    if (const json* liveness = reader.find("liveness"))
+        read_liveness(*liveness, "liveness", &config->liveness, *errors);
     reader.each("ports", [&](const json& element, const std::string& path) {
         config->ports.push_back(read_port(element, path, *errors));
     });

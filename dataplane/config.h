@@ -67,6 +67,12 @@ struct Config {
     unsigned mbufs = 16'384;
     bool measure_stages = false;
     Capacity capacity;
+    struct Liveness {
+        unsigned threads = 1;
+        // With keepalives, at most; memory for them is taken at start, about 1.5 KB each.
+        std::uint32_t tunnels = 65'536;
+        std::uint32_t subscribers = 65'536;
+    } liveness;
     std::vector<PortConfig> ports;
 };
 

@@ -4,12 +4,14 @@
 #include <rte_launch.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <vector>
 
+#include "dataplane/keepalive/service.h"
 #include "dataplane/ports/eal.h"
 #include "dataplane/ports/exception_path.h"
 #include "dataplane/ports/netlink_mirror.h"
@@ -51,6 +53,17 @@ int run_worker(void* worker) {
     return 0;
 }
 
+struct LivenessRun {
+    keepalive::Shard& shard;
+    const std::atomic<bool>& stop;
+};
+
+int run_liveness(void* argument) {
+    const auto& run = *static_cast<const LivenessRun*>(argument);
+    run.shard.run(run.stop);
+    return 0;
+}
+
 }  // namespace
 
 // Members in the order in which they depend on each other; they go in the reverse order.
@@ -58,6 +71,7 @@ struct DataPlane::Core {
     bool start(const Config& c, bool no_huge, std::string* error);
     bool make_tables(std::string* error);
     bool make_routes(std::string* error);
+    bool make_liveness(std::string* error);
     bool make_workers(std::string* error);
     bool make_server(std::string* error);
     bool launch(std::string* error);
@@ -81,6 +95,8 @@ struct DataPlane::Core {
     std::unique_ptr<southbound::TableWriter> writer;
     std::unique_ptr<NetlinkMirror> mirror;
     WorkerShared shared;
+    std::unique_ptr<keepalive::Service> liveness;
+    std::vector<LivenessRun> liveness_runs;
     std::vector<std::unique_ptr<Worker>> workers;
     std::unique_ptr<southbound::Server> server;
     bool launched = false;
@@ -107,8 +123,8 @@ bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
         tell_choices();
         place_memory();
     }
-    return ports && make_routes(error) && make_workers(error) && make_server(error) &&
-           launch(error);
+    return ports && make_routes(error) && make_liveness(error) && make_workers(error) &&
+           make_server(error) && launch(error);
 }
 
 // Once, so that the log of a start says how packets will be spread.
@@ -136,13 +152,31 @@ bool DataPlane::Core::make_tables(std::string* error) {
     counters =
         southbound::CountersMemfd::create(config.workers, config.capacity.tunnels, names, error);
     if (!counters) return false;
-    liveness_memfd =
-        southbound::LivenessMemfd::create(config.capacity.tunnels, 1, counters->uuid(), error);
+    liveness_memfd = southbound::LivenessMemfd::create(
+        config.capacity.tunnels, config.liveness.threads, counters->uuid(), error);
     if (!liveness_memfd) return false;
-    writer = std::make_unique<southbound::TableWriter>(
-        *tables, *rib,
-        southbound::WriterHooks{[this](std::uint32_t slot) { counters->zero_tunnel(slot); }});
+    southbound::WriterHooks hooks;
+    hooks.zero_tunnel_counters = [this](std::uint32_t slot) { counters->zero_tunnel(slot); };
+    hooks.policy_changed = [this](const southbound::LivePolicy& policy) {
+        liveness->policy_changed(policy);
+    };
+    hooks.keyed_subscriber_changed = [this](southbound::LiveSubscriber subscriber) {
+        liveness->subscriber_changed(std::move(subscriber));
+    };
+    writer = std::make_unique<southbound::TableWriter>(*tables, *rib, std::move(hooks));
     return true;
+}
+
+bool DataPlane::Core::make_liveness(std::string* error) {
+    keepalive::ServiceConfig service;
+    service.threads = config.liveness.threads;
+    service.workers = config.workers;
+    service.tunnels = std::min(config.liveness.tunnels, config.capacity.tunnels);
+    service.subscribers = std::min(config.liveness.subscribers, config.capacity.subscribers);
+    service.mbufs = config.mbufs;
+    liveness = keepalive::Service::create(service, *tables, *counters, *liveness_memfd,
+                                          ports->pool(), error);
+    return liveness != nullptr;
 }
 
 bool DataPlane::Core::make_routes(std::string* error) {
@@ -196,6 +230,7 @@ bool DataPlane::Core::make_workers(std::string* error) {
     shared.ports = &ports->ports();
     shared.qsbr = &tables->qsbr;
     shared.pool = ports->pool();
+    shared.keepalive = liveness->handover();
     shared.punt = exception ? exception->ring() : nullptr;
     std::vector<WorkerConfig> configs(config.workers);
     for (unsigned i = 0; i < config.workers; ++i) {
@@ -204,6 +239,7 @@ bool DataPlane::Core::make_workers(std::string* error) {
         configs[i].tx_queue = static_cast<std::uint16_t>(i);
         configs[i].sleep_when_idle = config.sleep_when_idle;
         configs[i].measure_stages = config.measure_stages;
+        configs[i].inject = liveness->inject(i);
         WorkerMaker maker{configs[i], shared, *counters, nullptr};
         if (rte_eal_remote_launch(make_worker, &maker, i + 1) != 0 ||
             rte_eal_wait_lcore(i + 1) != 0) {
@@ -239,6 +275,15 @@ bool DataPlane::Core::launch(std::string* error) {
             return false;
         }
         launched = true;
+    }
+    for (unsigned i = 0; i < liveness->threads(); ++i)
+        liveness_runs.push_back({liveness->shard(i), shared.stop});
+    for (unsigned i = 0; i < liveness->threads(); ++i) {
+        const int result =
+            rte_eal_remote_launch(run_liveness, &liveness_runs[i], config.workers + 1 + i);
+        if (result == 0) continue;
+        *error = fmt::format("liveness thread {} does not start: {}", i, std::strerror(-result));
+        return false;
     }
     return true;
 }
@@ -336,14 +381,18 @@ void DataPlane::run(int signal_fd) {
     };
     watch(signal_fd);
     watch(core.server->epoll_fd());
+    watch(core.liveness->wake_fd());
     if (core.mirror) watch(core.mirror->fd());
     const int tick = core.exception ? kTickWithTapMs : kTickMs;
     for (;;) {
-        std::array<epoll_event, 4> events{};
+        std::array<epoll_event, 5> events{};
         const int count = epoll_wait(epoll.get(), events.data(), events.size(), tick);
         for (int i = 0; i < count; ++i)
             if (events[static_cast<unsigned>(i)].data.fd == signal_fd) return;
+        // Before transactions and after: a choice does not wait for more than one of them.
+        core.liveness->serve(*core.writer);
         core.server->poll(0);
+        core.liveness->serve(*core.writer);
         if (core.mirror) core.mirror->poll();
         if (core.exception) core.exception->poll();
         core.housekeeping();

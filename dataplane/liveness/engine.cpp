@@ -75,6 +75,9 @@ TunnelStatus Engine::status(Time now, TunnelRef tunnel) const {
 Choice Engine::current_choice(GroupRef group) const {
     return core_->current_choice(group);
 }
+std::uint64_t Engine::peer_salt(TunnelRef tunnel) const {
+    return core_->valid(tunnel) ? core_->tunnel(tunnel).rx_salt : 0;
+}
 std::uint64_t Engine::user(TunnelRef tunnel) const {
     return core_->valid(tunnel) ? core_->extra(tunnel).user : 0;
 }

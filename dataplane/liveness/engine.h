@@ -298,6 +298,8 @@ class Engine {
 
     [[nodiscard]] TunnelStatus status(Time now, TunnelRef tunnel) const;
     [[nodiscard]] Choice current_choice(GroupRef group) const;
+    // Of the peer's start that is believed, as its messages carry it; 0: none is.
+    [[nodiscard]] std::uint64_t peer_salt(TunnelRef tunnel) const;
     [[nodiscard]] std::uint64_t user(TunnelRef tunnel) const;
     [[nodiscard]] std::uint64_t user(GroupRef group) const;
     [[nodiscard]] GroupRef group_of(TunnelRef tunnel) const;

@@ -153,6 +153,10 @@ std::string lcores_argument(const Config& config, const std::vector<unsigned>& c
         argument += fmt::format("{}{}@{}", lcore == 0 ? "" : ",", lcore, cpu);
         ++lcore;
     }
+    // Liveness threads share the writer's CPU: both sleep when there is nothing to do.
+    const unsigned shared = lcore_cpus(config, cpus).front();
+    for (unsigned thread = 0; thread < config.liveness.threads; ++thread)
+        argument += fmt::format(",{}@{}", lcore++, shared);
     return argument;
 }
 

@@ -35,7 +35,8 @@ class StartLog final {
 
 class Eal final {
   public:
-    // Starts EAL. The writer runs on the calling thread, worker n on lcore n + 1. false and a
+    // Starts EAL. The writer runs on the calling thread, worker n on lcore n + 1, liveness thread n
+    // on the lcore after the workers', on the writer's CPU. false and a
     // reason; `notice` gets a line for the operator when there are no huge pages.
     bool start(const Config& config, bool no_huge, std::string* notice, std::string* error);
     Eal() = default;

@@ -53,12 +53,13 @@ Outcome TableWriter::Core::apply(Plan* plan) {
                            ": the lookup table has no room for all of its prefixes"};
         }
     }
-    for (const auto& [index, mask] : plan->followers) apply_follower(index, mask);
+    for (const Plan::Follower& follower : plan->followers) apply_follower(follower);
     for (const std::uint32_t map : plan->pinned) release_map(map);
     for (const PolicyChange& change : plan->changes.policies) {
         const auto found = policies.find(change.id);
         if (change.upsert || found == policies.end()) continue;
         digest[1] -= digest_of(found->second->body);
+        if (hooks.policy_changed) hooks.policy_changed({change.id, true, 0, {}});
         policies.erase(found);
     }
     close_batch();
@@ -126,6 +127,8 @@ void TableWriter::Core::apply_policies(Plan* plan) {
             open.lines.emplace_back(id, static_cast<std::uint8_t>(n));
         }
         policy->shape = std::move(planned_policy.shape);
+        policy->makers.clear();
+        tell_policy(*policy);
     }
     for (const PolicyChange& change : plan->changes.policies) {
         if (change.upsert) policies[change.id]->mark = mark;
@@ -144,6 +147,7 @@ void TableWriter::Core::apply_delete(const Plan& plan, const SubscriberChange& c
     }
     for (std::size_t i = 0; i < view.tunnels.size(); ++i)
         remove_tunnel(change.index, {view.tunnels[i].id});
+    tell_gone(change.index, change.id);
     if (subscriber.map != kNoRow) release_map(subscriber.map);
     --subscriber.policy->subscribers;
     digest[2] -= digest_of(view.digested);
@@ -180,7 +184,7 @@ bool TableWriter::Core::apply_upsert(const Plan& plan, const SubscriberChange& c
     store_if_new(row.seed, view.record.hash_seed);
     store_if_new(row.id, view.record.id);
     store_if_new(row.policy, view.record.policy);
-    set_map(index, policy, change.mask);
+    set_map(index, policy, change.mask, change.masks);
     apply_keys(view, policy->shape);
 
     if (old != nullptr) {
@@ -194,12 +198,14 @@ bool TableWriter::Core::apply_upsert(const Plan& plan, const SubscriberChange& c
     ++policy->subscribers;
     subscriber.policy = policy;
     subscriber.mark = mark;
+    tell_subscriber(index, view, *policy);
     subscriber.incomplete = !apply_prefixes(plan, index, view, old.get(), subscriber.incomplete);
     return !subscriber.incomplete;
 }
 
-void TableWriter::Core::apply_follower(std::uint32_t index, std::uint16_t mask) {
-    Subscriber& subscriber = subscribers[index];
+void TableWriter::Core::apply_follower(const Plan::Follower& follower) {
+    const std::uint32_t index = follower.index;
+    const Subscriber& subscriber = subscribers[index];
     const SubscriberView view = subscriber.view();
     for (std::size_t i = 0; i < view.tunnels.size(); ++i) {
         const TunnelRecord tunnel = view.tunnels[i];
@@ -209,8 +215,9 @@ void TableWriter::Core::apply_follower(std::uint32_t index, std::uint16_t mask) 
             tables.tunnel_of_slot[TunnelId{tunnel.id}.slot()].load(std::memory_order_relaxed);
         store_slot(index, static_cast<unsigned>(line), row);
     }
-    set_map(index, subscriber.policy, mask);
+    set_map(index, subscriber.policy, follower.mask, follower.masks);
     apply_keys(view, subscriber.policy->shape);
+    tell_subscriber(index, view, *subscriber.policy);
 }
 
 void TableWriter::Core::apply_keys(const SubscriberView& view, const PolicyShape& shape) {
@@ -266,12 +273,14 @@ std::uint32_t TableWriter::Core::install_tunnel(std::uint32_t index, const Tunne
     std::atomic<std::uint32_t>& published = tables.tunnel_of_slot[slot];
     const std::uint32_t old = published.load(std::memory_order_relaxed);
     TunnelRow wanted;
-    build_tunnel_row(record, {index}, &wanted);
+    forget_stale_endpoint(record);
+    const TunnelRecord effective = bound(record);
+    build_tunnel_row(effective, {index}, &wanted);
     if (old != kNoRow && same_tunnel(wanted, tables.tunnels[old])) return old;
 
     const std::uint32_t fresh = tunnel_rows.take();
     TunnelRow& row = tables.tunnels[fresh];
-    build_tunnel_row(record, {index}, &row);
+    build_tunnel_row(effective, {index}, &row);
     row.next_hop.store(next_hop_of(row), std::memory_order_relaxed);
     published.store(fresh, std::memory_order_release);
     count_local(row, 1);
@@ -302,6 +311,7 @@ void TableWriter::Core::remove_tunnel(std::uint32_t index, TunnelId id) {
     if (row == kNoRow || tables.tunnels[row].subscriber != index) return;
     published.store(kNoRow, std::memory_order_release);
     set_key(id.slot(), {});
+    learned.erase(id.slot());
     count_local(tables.tunnels[row], -1);
     open.rows.push_back(row);
     open.slots.push_back(id.slot());
@@ -359,16 +369,20 @@ bool TableWriter::Core::apply_prefixes(const Plan& plan, std::uint32_t index,
     return complete;
 }
 
-void TableWriter::Core::set_map(std::uint32_t index, Policy* policy, std::uint16_t mask) {
+void TableWriter::Core::replace_map(std::uint32_t index, std::uint32_t map) {
     Subscriber& subscriber = subscribers[index];
     const std::uint32_t old = subscriber.map;
-    const std::uint32_t map = mask == 0 ? kNoRow : policy->groups.find(mask)->second;
-    if (map != old) {
-        if (map != kNoRow) ++map_groups[map].subscribers;
-        tables.subscribers[index].map.store(map, std::memory_order_release);
-        subscriber.map = map;
-        if (old != kNoRow) release_map(old);
-    }
+    if (map == old) return;
+    if (map != kNoRow) ++map_groups[map].subscribers;
+    tables.subscribers[index].map.store(map, std::memory_order_release);
+    subscriber.map = map;
+    if (old != kNoRow) release_map(old);
+}
+
+void TableWriter::Core::set_map(std::uint32_t index, Policy* policy, std::uint16_t mask,
+                                const ClassMasks& masks) {
+    Subscriber& subscriber = subscribers[index];
+    replace_map(index, masks == ClassMasks{} ? kNoRow : policy->groups.find(masks)->second);
     if ((subscriber.mask & ~mask) != 0) {
         subscriber.cleanup = open.number;
         open.cleanups.push_back(index);
@@ -381,7 +395,7 @@ void TableWriter::Core::release_map(std::uint32_t map) {
     if (--group.subscribers != 0) return;
     if (const auto policy = policies.find(group.policy); policy != policies.end()) {
         auto& groups = policy->second->groups;
-        const auto entry = groups.find(group.mask);
+        const auto entry = groups.find(group.masks);
         if (entry != groups.end() && entry->second == map) groups.erase(entry);
     }
     open.maps.emplace_back(map, group.classes);

@@ -49,7 +49,7 @@ std::uint32_t TableWriter::Core::rows_needed(const SubscriberChange& change) con
             continue;
         }
         TunnelRow row;
-        build_tunnel_row(tunnel, {change.index}, &row);
+        build_tunnel_row(bound(tunnel), {change.index}, &row);
         if (!same_tunnel(row, tables.tunnels[installed])) ++rows;
     }
     return rows;
@@ -91,6 +91,7 @@ Outcome TableWriter::Core::plan_subscriber(Plan* plan, SubscriberChange* change)
                               number(tables.tunnel_of_slot.size()));
     }
     change->mask = policy->final_shape().mask_of(view);
+    change->masks = masks_of(view, policy->final_shape(), change->index);
     plan->new_rows += rows_needed(*change);
     return {};
 }
@@ -110,7 +111,9 @@ Outcome TableWriter::Core::plan_subscribers(Plan* plan) {
         if (subscriber.body == nullptr || subscriber.touched == plan_number) continue;
         const auto found = plan->policies.find(subscriber.policy->id);
         if (found == plan->policies.end() || found->second.change == nullptr) continue;
-        plan->followers.emplace_back(index, found->second.shape.mask_of(subscriber.view()));
+        const PolicyShape& shape = found->second.shape;
+        plan->followers.push_back(
+            {index, shape.mask_of(subscriber.view()), masks_of(subscriber.view(), shape, index)});
     }
     return {};
 }
@@ -247,19 +250,19 @@ Outcome TableWriter::Core::check_capacity(const Plan& plan) {
     return {};
 }
 
-Outcome TableWriter::Core::plan_map(Plan* plan, std::uint32_t policy, std::uint16_t mask,
+Outcome TableWriter::Core::plan_map(Plan* plan, std::uint32_t policy, const ClassMasks& masks,
                                     std::uint32_t record) {
-    if (mask == 0) return {};
+    if (masks == ClassMasks{}) return {};
     PlannedPolicy& target = *planned(plan, policy);
     if (target.change == nullptr) {
-        const auto installed = target.installed->groups.find(mask);
+        const auto installed = target.installed->groups.find(masks);
         if (installed != target.installed->groups.end()) {
             ++map_groups[installed->second].subscribers;
             plan->pinned.push_back(installed->second);
             return {};
         }
     }
-    if (target.groups.contains(mask)) return {};
+    if (target.groups.contains(masks)) return {};
     const std::vector<Tiers>& classes = target.final_shape().classes;
     std::uint32_t map = map_runs.take(static_cast<unsigned>(classes.size()));
     reclaim_while([&] {
@@ -274,22 +277,22 @@ Outcome TableWriter::Core::plan_map(Plan* plan, std::uint32_t policy, std::uint1
         for (const Tiers& tiers : classes) target.makers.emplace_back(tiers);
     }
     for (std::size_t c = 0; c < classes.size(); ++c)
-        tables.maps[map + static_cast<std::uint32_t>(c)] = target.makers[c].make(mask);
-    map_groups[map] = {policy, 0, mask, static_cast<std::uint8_t>(classes.size())};
-    target.groups[mask] = map;
+        tables.maps[map + static_cast<std::uint32_t>(c)] = target.makers[c].make(masks[c]);
+    map_groups[map] = {policy, 0, masks, static_cast<std::uint8_t>(classes.size())};
+    target.groups[masks] = map;
     return {};
 }
 
 Outcome TableWriter::Core::plan_maps(Plan* plan) {
     for (const SubscriberChange& change : plan->changes.subscribers) {
         if (!change.upsert || change.same) continue;
-        Outcome o = plan_map(plan, change.upsert->record.policy, change.mask, change.record);
+        Outcome o = plan_map(plan, change.upsert->record.policy, change.masks, change.record);
         if (!o.ok()) return o;
     }
-    for (const auto& [index, mask] : plan->followers) {
-        const Policy* policy = subscribers[index].policy;
+    for (const Plan::Follower& follower : plan->followers) {
+        const Policy* policy = subscribers[follower.index].policy;
         const std::uint32_t record = plan->policies[policy->id].change->record;
-        if (Outcome o = plan_map(plan, policy->id, mask, record); !o.ok()) return o;
+        if (Outcome o = plan_map(plan, policy->id, follower.masks, record); !o.ok()) return o;
     }
     return {};
 }

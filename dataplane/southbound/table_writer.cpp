@@ -45,6 +45,11 @@ Outcome TableWriter::commit(const Transaction& transaction, bool force) {
     return outcome;
 }
 
+void TableWriter::serve(std::span<const BindRequest> binds,
+                        std::span<const ChoiceRequest> choices) {
+    core_->serve(binds, choices);
+}
+
 void TableWriter::sync_begin() {
     if (!core_->sync_unfinished) core_->begin_loss();
     core_->sync_unfinished = true;

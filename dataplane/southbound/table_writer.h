@@ -19,9 +19,11 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "dataplane/southbound/liveness_link.h"
 #include "dataplane/southbound/protocol.h"
 #include "dataplane/southbound/transaction.h"
 #include "dataplane/tables/rib.h"
@@ -44,6 +46,10 @@ struct WriterHooks {
     std::function<void(std::uint32_t slot)> zero_tunnel_counters;
     // Tables::tunnel_keys[slot] is new, changed or gone (number 0).
     std::function<void(std::uint32_t slot)> tunnel_key_changed{};
+    // A policy is new, changed or gone: before any subscriber that uses it so.
+    std::function<void(LivePolicy policy)> policy_changed{};
+    // A subscriber that has, or had, tunnels with keys.
+    std::function<void(LiveSubscriber subscriber)> keyed_subscriber_changed{};
 };
 
 // A pool as installed.
@@ -65,6 +71,11 @@ class TableWriter final {
     // policies, subscribers, their prefixes or tunnels since its beginning above half of 10 or
     // more. An update that takes prefixes or tunnels away outside a sync needs no force.
     Outcome commit(const Transaction& transaction, bool force);
+
+    // What liveness has found out. A tunnel with a key carries nothing before the first choice that
+    // names it; an endpoint and a choice outlast commits that change something else. What concerns
+    // a tunnel or a subscriber that is gone by now is passed over.
+    void serve(std::span<const BindRequest> binds, std::span<const ChoiceRequest> choices);
 
     // Mark and sweep. sync_end() deletes everything that no transaction has upserted since
     // sync_begin(); when it is refused nothing is deleted and the sync goes on. sync_abort() sweeps

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "dataplane/southbound/codec.h"
@@ -26,6 +27,17 @@ inline constexpr std::uint32_t kMaxPools = 4096;
 inline constexpr std::uint32_t kMaxPolicies = 4096;
 
 using LineName = std::array<char, 32>;
+
+// Eligible lines by class, internal numbers; 0 beyond the policy's classes.
+using ClassMasks = std::array<std::uint16_t, kMaxClasses>;
+struct ClassMasksHash {
+    std::size_t operator()(const ClassMasks& masks) const {
+        std::uint64_t h = 0;
+        for (const std::uint16_t mask : masks) h = (h ^ mask) * 0x9e3779b97f4a7c15ULL;
+        return h ^ h >> 32;
+    }
+};
+using MapsByMasks = std::unordered_map<ClassMasks, std::uint32_t, ClassMasksHash>;
 
 // A policy's lines by number, and its classes in terms of these numbers.
 struct PolicyShape {
@@ -49,14 +61,15 @@ struct Policy {
     std::uint16_t quarantined{};
     std::uint32_t subscribers{};
     std::uint32_t mark{};
-    std::unordered_map<std::uint16_t, std::uint32_t> groups;  // eligible mask -> map of class 0
+    MapsByMasks groups;              // -> map of class 0
+    std::vector<BucketMaps> makers;  // by class, once liveness needs one
 };
 
-// The consecutive maps of one (policy, eligible mask), by map of class 0.
+// The consecutive maps of one (policy, eligible lines), by map of class 0.
 struct MapGroup {
     std::uint32_t policy{};
     std::uint32_t subscribers{};
-    std::uint16_t mask{};
+    ClassMasks masks{};
     std::uint8_t classes{};
 };
 
@@ -69,11 +82,27 @@ struct Subscriber {
     std::uint32_t mark{};
     std::uint32_t touched{};  // number of the latest plan that changes it
     std::uint32_t cleanup{};  // number of the latest batch that is to clear its unused slots
-    std::uint16_t mask{};
+    std::uint16_t mask{};     // lines with a slot
     bool incomplete{};  // the lookup table had no room for a prefix: an equal record is applied
                         // again
 
     [[nodiscard]] SubscriberView view() const { return view_of(body.get()); }
+};
+
+// What liveness has decided of a subscriber that has tunnels with keys.
+struct Live {
+    std::uint32_t incarnation{};
+    bool chosen{};
+    liveness::Choice choice{};
+};
+
+// An endpoint that keepalives were believed from, by tunnel slot.
+struct Learned {
+    BindRequest bind;
+    // What was configured then: another word of the operator counts again.
+    std::array<std::uint8_t, 16> remote{};
+    std::uint16_t remote_port{};
+    std::uint8_t encapsulation{};
 };
 
 struct PoolEntry {
@@ -103,6 +132,7 @@ struct SubscriberChange {
     std::uint32_t index = 0;  // as installed; 0: not there
     bool same = false;        // nothing to do but to mark it
     std::uint16_t mask = 0;
+    ClassMasks masks{};
 };
 struct Changes {
     std::vector<PoolChange> pools;
@@ -112,10 +142,10 @@ struct Changes {
 
 struct PlannedPolicy {
     Policy* installed{};
-    const PolicyChange* change{};                             // null: the policy stays as it is
-    PolicyShape shape;                                        // when it changes
-    std::unordered_map<std::uint16_t, std::uint32_t> groups;  // new maps, already filled
-    std::vector<BucketMaps> makers;                           // by class, once one is needed
+    const PolicyChange* change{};    // null: the policy stays as it is
+    PolicyShape shape;               // when it changes
+    MapsByMasks groups;              // new maps, already filled
+    std::vector<BucketMaps> makers;  // by class, once one is needed
 
     [[nodiscard]] const PolicyShape& final_shape() const {
         return change != nullptr ? shape : installed->shape;
@@ -130,7 +160,12 @@ struct Plan {
     Changes changes;
     std::unordered_map<std::uint32_t, PlannedPolicy> policies;
     // Subscribers that no record names but whose policy changes, with their new masks.
-    std::vector<std::pair<std::uint32_t, std::uint16_t>> followers;
+    struct Follower {
+        std::uint32_t index;
+        std::uint16_t mask;
+        ClassMasks masks;
+    };
+    std::vector<Follower> followers;
     // Installed maps that the plan counts on: they stay while it is carried out, even when their
     // last subscriber of before leaves them first.
     std::vector<std::uint32_t> pinned;
@@ -198,7 +233,8 @@ struct TableWriter::Core {
     void plan_removed_prefixes(Plan* plan);
     Outcome plan_policy_users(const Plan& plan) const;
     Outcome plan_maps(Plan* plan);
-    Outcome plan_map(Plan* plan, std::uint32_t policy, std::uint16_t mask, std::uint32_t record);
+    Outcome plan_map(Plan* plan, std::uint32_t policy, const ClassMasks& masks,
+                     std::uint32_t record);
     Outcome check_guard(const Plan& plan) const;
     Outcome check_sync_guard(const Plan& plan) const;
     [[nodiscard]] SyncLoss loss_with(const Plan& plan) const;
@@ -219,7 +255,7 @@ struct TableWriter::Core {
     void apply_policies(Plan* plan);
     void apply_delete(const Plan& plan, const SubscriberChange& change);
     bool apply_upsert(const Plan& plan, const SubscriberChange& change);
-    void apply_follower(std::uint32_t index, std::uint16_t mask);
+    void apply_follower(const Plan::Follower& follower);
     void apply_keys(const SubscriberView& view, const PolicyShape& shape);
     void set_key(std::uint32_t slot, const TunnelKeys& keys);
     std::array<std::uint32_t, kMaxLines> apply_tunnels(std::uint32_t index,
@@ -232,11 +268,30 @@ struct TableWriter::Core {
     std::uint32_t install_tunnel(std::uint32_t index, const TunnelRecord& record);
     std::uint16_t next_hop_of(const TunnelRow& row) const;
     void remove_tunnel(std::uint32_t index, TunnelId id);
-    void set_map(std::uint32_t index, Policy* policy, std::uint16_t mask);
+    void set_map(std::uint32_t index, Policy* policy, std::uint16_t mask, const ClassMasks& masks);
+    void replace_map(std::uint32_t index, std::uint32_t map);
     void release_map(std::uint32_t map);
     void store_slot(std::uint32_t index, unsigned line, std::uint32_t row);
     void count_local(const TunnelRow& row, int by);
     void close_batch();
+
+    // apply_live.cpp
+    void serve(std::span<const BindRequest> binds, std::span<const ChoiceRequest> choices);
+    void serve_bind(const BindRequest& bind);
+    void serve_choice(const ChoiceRequest& request);
+    void serve_starved();
+    bool publish_choice(std::uint32_t index);
+    std::uint32_t maps_for(Policy* policy, const ClassMasks& masks);
+    std::uint32_t mixed_maps(Policy* policy, const SubscriberView& view,
+                             const liveness::Choice& choice);
+    bool rebind(std::uint32_t index, const TunnelRecord& record);
+    [[nodiscard]] TunnelRecord bound(const TunnelRecord& record) const;
+    void forget_stale_endpoint(const TunnelRecord& record);
+    [[nodiscard]] ClassMasks masks_of(const SubscriberView& view, const PolicyShape& shape,
+                                      std::uint32_t index) const;
+    void tell_policy(const Policy& policy) const;
+    void tell_subscriber(std::uint32_t index, const SubscriberView& view, const Policy& policy);
+    void tell_gone(std::uint32_t index, std::uint32_t id);
 
     // reclaim.cpp
     void reclaim();
@@ -266,6 +321,13 @@ struct TableWriter::Core {
     std::vector<Subscriber> subscribers;
     std::vector<MapGroup> map_groups;
     std::map<IpAddress, std::uint32_t> locals;  // tunnels by local address
+
+    std::unordered_map<std::uint32_t, Live> lives;       // by index; those with keys
+    std::unordered_map<std::uint32_t, Learned> learned;  // by tunnel slot
+    // What had to wait for room: subscribers' choices by index, endpoints by tunnel.
+    std::unordered_set<std::uint32_t> starved_choices;
+    std::unordered_set<std::uint32_t> starved_binds;
+    std::uint32_t incarnation{};
 
     IndexPool subscriber_indices;
     IndexPool tunnel_rows;

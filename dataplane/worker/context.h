@@ -116,6 +116,35 @@ struct IcmpLimiter {
     }
 };
 
+// Limits keepalives that anybody could have sent: a few at once for a handshake, then one in 5 ms
+// for each tunnel, and 20,000 a second on this worker. Slots that fall together share an allowance.
+struct KeepaliveLimiter {
+    static constexpr std::uint64_t kPerSecond = 20'000;
+    static constexpr std::uint64_t kBucket = 2'000;
+    static constexpr std::uint32_t kSlots = 4'096;
+    static constexpr std::uint32_t kGapUs = 5'000;
+    static constexpr std::uint32_t kAtOnce = 8;
+    std::uint64_t tokens = kBucket;
+    std::uint64_t filled_at = 0;  // TSC
+    // By slot: when its allowance was, or will be, whole again, microseconds; as in GCRA (ITU-T
+    // I.371).
+    std::array<std::uint64_t, kSlots> whole_at{};
+
+    bool take(std::uint32_t slot, std::uint64_t tsc, std::uint64_t hz) {
+        const std::uint64_t due = (tsc - filled_at) * kPerSecond / hz;
+        if (due > 0) {
+            tokens = tokens + due > kBucket ? kBucket : tokens + due;
+            filled_at = tsc;
+        }
+        const std::uint64_t now_us = tsc / (hz / 1'000'000);
+        std::uint64_t& whole = whole_at[slot % kSlots];
+        if (tokens == 0 || whole > now_us + std::uint64_t{kGapUs} * (kAtOnce - 1)) return false;
+        --tokens;
+        whole = (whole > now_us ? whole : now_us) + kGapUs;
+        return true;
+    }
+};
+
 // Names of the stages, in the order of WorkerCounters::stage_cycles.
 enum class Stage : std::uint8_t {
     Receive,
@@ -139,6 +168,7 @@ struct Context {
     southbound::TunnelCounters* tunnel_counters{};
     std::uint64_t tsc_hz{};
     IcmpLimiter icmp;
+    KeepaliveLimiter keepalives;
     Burst received;
     Burst replies;  // ICMP errors that this router sends because of `received`
     std::array<TxQueue, kMaxPorts> tx;
@@ -176,6 +206,12 @@ void stage_encapsulate(Context& c, Burst& b);
 void stage_forward(Context& c, Burst& b);
 void stage_icmp(Context& c, Burst& b, Burst& replies);
 void stage_transmit(Context& c, Burst& b, Burst& replies);
+
+// A keepalive of tunnel p.from, `bound`: from its bound endpoint. The packet ends here. `p` is as
+// received, `gre` its GRE header.
+void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
+// Sends what liveness threads have made, a burst of it; how many.
+unsigned send_injected(Context& c);
 
 // IPv4 fragmentation of one packet (RFC 791 §3.2); sets p.extra and p.extras, p becomes the first.
 // false: no buffers, or an MTU that not even eight bytes fit into; nothing changed.

@@ -103,10 +103,27 @@ bool bound_to(const TunnelRow& row, const Packet& p, const std::uint8_t* gre) {
     return from_peer ? Exit::DropOuterDestination : Exit::DropOuterSource;
 }
 
+// Keepalives are taken from any source, in either encapsulation: that is how an endpoint is
+// learned.
+bool keepalive_from_elsewhere(const Packet& p, const std::uint8_t* gre) {
+    const TunnelRow& row = *p.from;
+    const unsigned size = p.family == 4 ? 4 : 16;
+    const unsigned source = p.family == 4 ? 12 : 8;
+    return load_be16(gre + 2) == wire::kEtherKeepalive &&
+           ((row.flags & TunnelRow::kIpv6) != 0) == (p.family == 6) &&
+           std::memcmp(row.header.data() + row.header_length() - 4, gre + 4, 4) == 0 &&
+           std::memcmp(row.header.data() + source, p.ip + source + size, size) == 0;
+}
+
+[[gnu::noinline]] void not_bound(Context& c, Packet& p, const std::uint8_t* gre) {
+    if (keepalive_from_elsewhere(p, gre)) return take_keepalive(c, p, gre, false);
+    exit_with(c, p, refuse(p, gre));
+}
+
 bool check_tunnel(Context& c, Packet& p, const std::uint8_t* gre) {
     const bool bound = p.family == 4 ? bound_to<4>(*p.from, p, gre) : bound_to<16>(*p.from, p, gre);
     if (!bound) [[unlikely]]
-        exit_with(c, p, refuse(p, gre));
+        not_bound(c, p, gre);
     return bound;
 }
 
@@ -142,8 +159,8 @@ constexpr std::array<std::uint8_t, 16> kEcn{
 // From here on p describes the inner packet. false: finished.
 bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre) {
     const std::uint16_t type = load_be16(gre + 2);
-    if (type == wire::kEtherKeepalive) {
-        exit_with(c, p, Exit::DropKeepalive);
+    if (type == wire::kEtherKeepalive) [[unlikely]] {
+        take_keepalive(c, p, gre, true);
         return false;
     }
     if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) {

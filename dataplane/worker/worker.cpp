@@ -2,6 +2,8 @@
 // idle.
 #include "dataplane/worker/worker.h"
 
+#include <rte_ring.h>
+
 #include <ctime>
 
 #include "dataplane/worker/context.h"
@@ -98,6 +100,8 @@ unsigned Worker::poll() {
     Context& c = state_->context;
     const std::uint32_t gate = c.shared->gate.load(std::memory_order_acquire);
     unsigned received = 0;
+    if (c.config.inject != nullptr && !rte_ring_empty(c.config.inject)) [[unlikely]]
+        received = send_injected(c);
     for (const RxQueue& q : c.config.queues) {
         const Port& port = (*c.ports)[q.port];
         if (port.gated && q.queue >= gate) continue;

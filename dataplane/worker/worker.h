@@ -19,6 +19,8 @@ struct rte_ring;
 
 namespace dr {
 
+struct KeepaliveHandover;
+
 // A worker met a destination on a connected network whose MAC address nobody knows yet.
 struct ResolveRequest {
     std::uint16_t port;
@@ -31,6 +33,8 @@ struct WorkerConfig {
     std::uint16_t tx_queue = 0;  // its own transmit queue on every port
     bool sleep_when_idle = true;
     bool measure_stages = false;
+    // Outer IP packets that liveness threads have made: many put, the worker takes. Null: none do.
+    rte_ring* inject = nullptr;
 };
 
 // Shared by all workers; set up before the first one starts.
@@ -42,6 +46,8 @@ struct WorkerShared {
     // Whole frames for the kernel, mbuf->port = number of the port that received them. Many
     // workers put, the writer takes. Null: no port has an exception path.
     rte_ring* punt{};
+    // Null: keepalives are dropped.
+    const KeepaliveHandover* keepalive{};
     std::atomic<bool> stop{false};
     // Replay: receive queue n of a gated port is polled when gate > n.
     std::atomic<std::uint32_t> gate{0};

@@ -178,11 +178,13 @@ TEST_CASE("CPUs are named for the main thread and each worker, or counted wrong"
 
 TEST_CASE("the main thread has the first CPU, and workers share what is left") {
     dr::Config config;
-    CHECK(dr::lcores_argument(config, {0, 1, 2, 3}) == "0@0,1@1");
+    CHECK(dr::lcores_argument(config, {0, 1, 2, 3}) == "0@0,1@1,2@0");
     config.workers = 3;
-    CHECK(dr::lcores_argument(config, {0, 1}) == "0@0,1@1,2@1,3@1");
-    CHECK(dr::lcores_argument(config, {4, 6, 7}) == "0@4,1@6,2@7,3@6");
-    CHECK(dr::lcores_argument(config, {5}) == "0@5,1@5,2@5,3@5");
+    CHECK(dr::lcores_argument(config, {0, 1}) == "0@0,1@1,2@1,3@1,4@0");
+    CHECK(dr::lcores_argument(config, {4, 6, 7}) == "0@4,1@6,2@7,3@6,4@4");
+    CHECK(dr::lcores_argument(config, {5}) == "0@5,1@5,2@5,3@5,4@5");
     config.lcores = {8, 9, 10, 11};
-    CHECK(dr::lcores_argument(config, {0, 1}) == "0@8,1@9,2@10,3@11");
+    CHECK(dr::lcores_argument(config, {0, 1}) == "0@8,1@9,2@10,3@11,4@8");
+    config.liveness.threads = 2;
+    CHECK(dr::lcores_argument(config, {0, 1}) == "0@8,1@9,2@10,3@11,4@8,5@8");
 }

@@ -1,0 +1,42 @@
+// How keepalives pass between workers and liveness threads.
+//
+//   worker -> thread   Of each shard two rings. *Trusted*: from the tunnel's bound endpoint, under
+//                      the salt that the thread believes; nobody off the path can make those.
+//                      *Other*: all else, limited by the worker, and read with what time is left.
+//   thread -> worker   Of each worker one ring, of whole outer IP packets to be sent as its own.
+//
+// What a worker hands over is the buffer itself: its data is the message (what follows the GRE
+// header), and right before the data, where outer headers were, lies a KeepaliveArrival.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "dataplane/tables/tables.h"
+#include "dataplane/wire/keepalive.h"
+
+struct rte_ring;
+
+namespace dr {
+
+struct KeepaliveArrival {
+    std::uint64_t tsc;  // when a worker met it
+    wire::Endpoint source;
+    std::uint32_t key;  // the GRE key
+};
+static_assert(sizeof(KeepaliveArrival) == 32);
+
+struct KeepaliveRings {
+    rte_ring* trusted{};
+    rte_ring* other{};
+};
+
+struct KeepaliveHandover {
+    std::vector<KeepaliveRings> shards;  // by SubscriberIndex modulo their number
+    // Salt of the peer by tunnel slot, host order; 0: none is believed. Written by the shard of the
+    // slot's tunnel, read by workers for keepalives only.
+    RowArray<std::atomic<std::uint64_t>> peer_salts;
+};
+
+}  // namespace dr

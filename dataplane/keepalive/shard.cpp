@@ -1,0 +1,244 @@
+#include "dataplane/keepalive/shard.h"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "dataplane/keepalive/outer.h"
+
+namespace dr::keepalive {
+
+using liveness::Time;
+
+namespace {
+
+// Of a round: keepalives that anybody may have sent come after those that nobody else can have.
+constexpr unsigned kTrustedPerRound = 512;
+constexpr unsigned kOtherPerRound = 64;
+constexpr unsigned kAtOnce = 32;
+// The engine's timers that are run before messages have their turn again.
+constexpr std::uint32_t kTimersPerRound = 1024;
+// Sleeps: what a message may have to wait for its answer, and what it costs to look.
+constexpr Time kLongestSleep = 500 * liveness::kMicrosecond;
+constexpr Time kSleepWithoutSessions = 5 * liveness::kMillisecond;
+constexpr Time kShortestSleep = 20 * liveness::kMicrosecond;
+
+Time monotonic() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<Time>(now.tv_sec) * liveness::kSecond + static_cast<Time>(now.tv_nsec);
+}
+
+void sleep_for(Time duration) {
+    const timespec pause{0, static_cast<long>(duration)};
+    nanosleep(&pause, nullptr);
+}
+
+}  // namespace
+
+Shard::Shard(const ShardConfig& config, const Surroundings& around)
+    : config_(config),
+      around_(around),
+      sessions_(config.tunnels),
+      groups_(config.subscribers),
+      told_() {
+    for (std::uint32_t n = config.policies; n > 0; --n) free_policies_.push_back(n - 1);
+}
+
+Shard::~Shard() = default;
+
+std::unique_ptr<Shard> Shard::create(const ShardConfig& config, const Surroundings& around,
+                                     std::string* error) {
+    std::unique_ptr<Shard> shard(new Shard(config, around));
+    if (!shard->session_of_slot_.allocate(around.tables->tunnel_keys.size())) {
+        *error = "no memory for the sessions of tunnels; lower the capacity or add memory";
+        return nullptr;
+    }
+    liveness::Config engine;
+    engine.role = liveness::Role::DistributionRouter;
+    engine.seed = shard->random();
+    const liveness::Limits limits{config.tunnels, config.subscribers, config.policies, 64};
+    shard->engine_ = liveness::Engine::create(engine, limits, *shard, error);
+    return shard->engine_ != nullptr ? std::move(shard) : nullptr;
+}
+
+void Shard::run(const std::atomic<bool>& stop) {
+    while (!stop.load(std::memory_order_relaxed)) {
+        const Time now = monotonic();
+        if (poll(now, rte_rdtsc())) continue;
+        if (session_count_ == 0) {
+            sleep_for(kSleepWithoutSessions);
+            continue;
+        }
+        const Time due = next_deadline();
+        const Time wait = due > now ? due - now : 0;
+        sleep_for(std::clamp(wait, kShortestSleep, kLongestSleep));
+    }
+}
+
+bool Shard::poll(Time now, std::uint64_t tsc) {
+    round_ = std::max(now, now_);
+    bool busy = take_instructions();
+    const KeepaliveRings& rings = around_.handover->shards[config_.number];
+    unsigned messages = receive(rings.trusted, kTrustedPerRound, tsc);
+    messages += receive(rings.other, kOtherPerRound, tsc);
+    now_ = round_;
+    busy = busy || messages != 0 || engine_->next_deadline() <= now_;
+    busy = engine_->run(now_, kTimersPerRound) <= now_ || busy;
+    sweep();
+    hand_out();
+    return busy;
+}
+
+bool Shard::take_instructions() {
+    const std::vector<Instruction> instructions = instructions_.take();
+    if (instructions.empty()) return false;
+    now_ = round_;
+    for (const Instruction& instruction : instructions)
+        std::visit([this](const auto& what) { apply(what); }, instruction);
+    return true;
+}
+
+unsigned Shard::receive(rte_ring* ring, unsigned most, std::uint64_t tsc) {
+    unsigned total = 0;
+    while (total < most) {
+        std::array<void*, kAtOnce> taken;
+        const unsigned count = rte_ring_dequeue_burst(ring, taken.data(), kAtOnce, nullptr);
+        for (unsigned i = 0; i < count; ++i) {
+            auto* m = static_cast<rte_mbuf*>(taken[i]);
+            receive_one(m, tsc);
+            rte_pktmbuf_free(m);
+        }
+        total += count;
+        if (count < kAtOnce) break;
+    }
+    return total;
+}
+
+// The engine hears when a worker met the message: time in the ring is not the path's.
+void Shard::receive_one(rte_mbuf* m, std::uint64_t tsc) {
+    const auto* data = rte_pktmbuf_mtod(m, const std::uint8_t*);
+    KeepaliveArrival arrival;
+    std::memcpy(&arrival, data - sizeof arrival, sizeof arrival);
+    const std::uint32_t session = session_of_slot_[TunnelId{arrival.key}.slot()];
+    if (session == 0 || sessions_[session - 1].id != arrival.key) return;
+    const std::uint64_t cycles = tsc > arrival.tsc ? tsc - arrival.tsc : 0;
+    const auto age =
+        static_cast<Time>(static_cast<double>(cycles) * 1e9 / static_cast<double>(config_.tsc_hz));
+    now_ = std::clamp(age < round_ ? round_ - age : 0, now_, round_);
+    const TunnelRef tunnel{session - 1};
+    engine_->receive(now_, tunnel, {data, m->data_len}, arrival.source);
+    publish_salt(tunnel);
+}
+
+void Shard::publish_salt(TunnelRef tunnel) {
+    std::atomic<std::uint64_t>& salt =
+        around_.handover->peer_salts[TunnelId{sessions_[tunnel.value].id}.slot()];
+    const std::uint64_t believed = engine_->peer_salt(tunnel);
+    if (salt.load(std::memory_order_relaxed) != believed)
+        salt.store(believed, std::memory_order_relaxed);
+}
+
+void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
+                 std::span<const std::uint8_t> message) {
+    const Session& session = sessions_[tunnel.value];
+    if (session.local.family != to.family) return;
+    const unsigned outer = outer_size(to);
+    // Without a buffer, or with a worker that does not keep up, it is lost like any other packet.
+    rte_mbuf* m = rte_pktmbuf_alloc(around_.pool);
+    if (m == nullptr) return;
+    char* at = rte_pktmbuf_append(m, static_cast<std::uint16_t>(outer + message.size()));
+    if (at == nullptr) return rte_pktmbuf_free(m);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(at);
+    write_outer(bytes, session.local, to, session.id, static_cast<unsigned>(message.size()));
+    std::memcpy(bytes + outer, message.data(), message.size());
+    if (rte_ring_enqueue(config_.inject, m) != 0) rte_pktmbuf_free(m);
+}
+
+void Shard::bind(TunnelRef tunnel, const wire::Endpoint& peer) {
+    const TunnelId id{sessions_[tunnel.value].id};
+    const auto same = [&](const southbound::BindRequest& bind) { return bind.tunnel == id; };
+    const auto found = std::find_if(binds_.begin(), binds_.end(), same);
+    if (found != binds_.end())
+        *found = {id, peer, false};
+    else
+        binds_.push_back({id, peer, false});
+}
+
+// Only the last one of a round counts.
+void Shard::choice(GroupRef group, const liveness::Choice& choice) {
+    Group& g = groups_[group.value];
+    if (g.pending != 0) {
+        choices_[g.pending - 1].choice = choice;
+        return;
+    }
+    choices_.push_back({g.index, g.incarnation, choice});
+    g.pending = static_cast<std::uint32_t>(choices_.size());
+}
+
+liveness::DataCounters Shard::data_counters(TunnelRef tunnel) {
+    const std::uint32_t slot = TunnelId{sessions_[tunnel.value].id}.slot();
+    liveness::DataCounters sum;
+    for (unsigned w = 0; w < around_.counters->workers(); ++w) {
+        const southbound::TunnelCounters& c = around_.counters->tunnel_counters(w)[slot];
+        sum.sent += __atomic_load_n(&c.downlink_packets, __ATOMIC_RELAXED);
+        sum.received += __atomic_load_n(&c.uplink_packets, __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
+// Workers do not note when a bucket was used: all are taken for busy, and moved when they must be.
+void Shard::bucket_ages(GroupRef, std::span<std::uint32_t, liveness::kBuckets> ages) {
+    std::fill(ages.begin(), ages.end(), 0);
+}
+
+std::uint64_t Shard::random() {
+    if (random_left_ == 0) {
+        const std::size_t bytes = sizeof random_;
+        // Up to 256 bytes come whole once the kernel's pool is ready.
+        for (std::size_t at = 0; at < bytes; at += 256) {
+            if (getrandom(reinterpret_cast<std::uint8_t*>(random_.data()) + at, 256, 0) != 256)
+                std::abort();
+        }
+        random_left_ = random_.size();
+    }
+    return random_[--random_left_];
+}
+
+// To the writer and to the memfd, once a round.
+void Shard::hand_out() {
+    report_dirty();
+    if (binds_.empty() && choices_.empty()) return;
+    for (const southbound::ChoiceRequest& request : choices_) {
+        const auto found = group_of_subscriber_.find(request.index.value);
+        if (found != group_of_subscriber_.end()) groups_[found->second].pending = 0;
+    }
+    around_.binds->put_all(&binds_);
+    around_.choices->put_all(&choices_);
+    wake_writer();
+}
+
+void Shard::wake_writer() const {
+    const std::uint64_t one = 1;
+    // It can only fail when it is awake already.
+    if (write(around_.writer_wake, &one, sizeof one) < 0) return;
+}
+
+void Shard::complain(const char* what) {
+    if (std::exchange(complained_, true)) return;
+    fmt::print(stderr,
+               "dr-dataplane: error: no room for another {} with keepalives: raise \"liveness\": "
+               "{{\"tunnels\": ...}}; it stays down\n",
+               what);
+}
+
+}  // namespace dr::keepalive

@@ -1,0 +1,167 @@
+// A liveness thread: one engine (dataplane/liveness/engine.h) and what it needs of this program,
+// for one shard of the subscribers.
+//
+// It takes configuration from the writer and keepalives from the workers, lets the engine run, and
+// gives keepalives to a worker to be sent, endpoints and choices to the writer to be published, and
+// states and events to the liveness memfd. What it knows survives everything but the end of the
+// process; nothing here needs drd.
+#pragma once
+
+#include <rte_mempool.h>
+#include <rte_ring.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "dataplane/keepalive/handover.h"
+#include "dataplane/keepalive/mailbox.h"
+#include "dataplane/liveness/engine.h"
+#include "dataplane/southbound/counters_memfd.h"
+#include "dataplane/southbound/liveness_link.h"
+#include "dataplane/southbound/liveness_memfd_writer.h"
+
+struct rte_mbuf;
+
+namespace dr::keepalive {
+
+// What all shards share; outlives them.
+struct Surroundings {
+    const Tables* tables{};
+    const southbound::CountersMemfd* counters{};
+    southbound::LivenessMemfd* report{};
+    KeepaliveHandover* handover{};
+    rte_mempool* pool{};
+    int writer_wake = -1;  // an eventfd
+    Mailbox<southbound::BindRequest>* binds{};
+    Mailbox<southbound::ChoiceRequest>* choices{};
+};
+
+struct ShardConfig {
+    unsigned number = 0;
+    std::uint32_t tunnels = 0;  // with keys, at most
+    std::uint32_t subscribers = 0;
+    std::uint32_t policies = 0;
+    rte_ring* inject{};  // of the worker that sends for this shard
+    std::uint64_t tsc_hz = 0;
+};
+
+// In the order in which the writer says it.
+using Instruction = std::variant<southbound::LivePolicy, southbound::LiveSubscriber>;
+
+class Shard final : public liveness::Host {
+  public:
+    static std::unique_ptr<Shard> create(const ShardConfig& config, const Surroundings& around,
+                                         std::string* error);
+    ~Shard() override;
+    Shard(const Shard&) = delete;
+    Shard& operator=(const Shard&) = delete;
+
+    // The writer.
+    void instruct(Instruction instruction) { instructions_.put(std::move(instruction)); }
+
+    // The thread: until `stop`. Sleeps when there is nothing to do, a millisecond at most.
+    void run(const std::atomic<bool>& stop);
+    // One round at `now`, nanoseconds of CLOCK_MONOTONIC, when the TSC is `tsc`. For tests too, in
+    // virtual time. true: there was something to do.
+    bool poll(liveness::Time now, std::uint64_t tsc);
+    // When the next round is due if nothing comes before.
+    [[nodiscard]] liveness::Time next_deadline() const { return engine_->next_deadline(); }
+
+    [[nodiscard]] std::uint32_t sessions() const { return session_count_; }
+    [[nodiscard]] const liveness::Statistics& statistics() const { return engine_->statistics(); }
+
+  private:
+    using TunnelRef = liveness::TunnelRef;
+    using GroupRef = liveness::GroupRef;
+
+    // By TunnelRef.
+    struct Session {
+        std::uint32_t id{};  // the GRE key; 0: not in use
+        std::uint32_t group{};
+        std::uint8_t line{};
+        bool dirty{};
+        wire::Endpoint local;
+    };
+    // By GroupRef.
+    struct Group {
+        SubscriberIndex index;
+        std::uint32_t id{};  // drd's
+        std::uint32_t incarnation{};
+        std::uint32_t policy{};   // drd's id
+        std::uint32_t pending{};  // its place in choices_, plus 1
+        std::array<TunnelRef, liveness::kLines> line;
+    };
+    struct PolicyNumber {
+        std::uint32_t number;
+        std::uint32_t restore_ms;
+    };
+
+    Shard(const ShardConfig& config, const Surroundings& around);
+
+    // shard_config.cpp: what the writer says.
+    void apply(const southbound::LivePolicy& policy);
+    void apply(const southbound::LiveSubscriber& subscriber);
+    void forget(SubscriberIndex index);
+    void remove_session(TunnelRef tunnel);
+    void set_session(std::uint32_t group, const southbound::LiveTunnel& tunnel);
+    [[nodiscard]] bool wanted(const southbound::LiveSubscriber& subscriber,
+                              const Session& session) const;
+    [[nodiscard]] liveness::GroupConfig group_config(const Group& group) const;
+    void complain(const char* what);
+
+    // shard_report.cpp: what it says to the memfd.
+    void report(TunnelRef tunnel);
+    void report_dirty();
+    void sweep();
+    void report_statistics();
+
+    // liveness::Host
+    void send(TunnelRef tunnel, const wire::Endpoint& to,
+              std::span<const std::uint8_t> message) override;
+    void bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
+    void choice(GroupRef group, const liveness::Choice& choice) override;
+    void event(const liveness::Event& event) override;
+    liveness::DataCounters data_counters(TunnelRef tunnel) override;
+    void bucket_ages(GroupRef group, std::span<std::uint32_t, liveness::kBuckets> ages) override;
+    std::uint64_t random() override;
+
+    bool take_instructions();
+    unsigned receive(rte_ring* ring, unsigned most, std::uint64_t tsc);
+    void receive_one(rte_mbuf* m, std::uint64_t tsc);
+    void publish_salt(TunnelRef tunnel);
+    void hand_out();
+    void wake_writer() const;
+
+    ShardConfig config_;
+    Surroundings around_;
+    Mailbox<Instruction> instructions_;
+    std::unique_ptr<liveness::Engine> engine_;
+
+    std::vector<Session> sessions_;
+    std::vector<Group> groups_;
+    RowArray<std::uint32_t> session_of_slot_;  // TunnelRef plus 1; 0: none
+    std::unordered_map<std::uint32_t, std::uint32_t> group_of_subscriber_;  // by SubscriberIndex
+    std::unordered_map<std::uint32_t, PolicyNumber> policies_;              // by drd's id
+    std::vector<std::uint32_t> free_policies_;
+    std::uint32_t session_count_ = 0;
+    std::uint32_t highest_session_ = 0;  // plus 1, of those ever in use
+
+    std::vector<southbound::BindRequest> binds_;
+    std::vector<southbound::ChoiceRequest> choices_;
+    std::vector<TunnelRef> dirty_;
+    liveness::Time now_ = 0;       // what the engine was told last: it never goes back
+    liveness::Time round_ = 0;     // of this round
+    liveness::Time swept_at_ = 0;  // when the sweep was here last
+    std::uint32_t sweep_next_ = 0;
+    liveness::Statistics told_;  // that have gone into the memfd's sums
+    std::array<std::uint64_t, 64> random_{};
+    std::size_t random_left_ = 0;
+    bool complained_ = false;
+};
+
+}  // namespace dr::keepalive

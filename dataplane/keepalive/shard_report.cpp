@@ -1,0 +1,138 @@
+// What a shard says to the liveness memfd: a tunnel's row at once when something has happened to
+// it, and all rows in turn within a second; events as they come.
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "dataplane/keepalive/shard.h"
+
+namespace dr::keepalive {
+
+using liveness::Time;
+using southbound::LivenessState;
+
+namespace {
+
+constexpr Time kSweep = liveness::kSecond;
+// Rows in a round: a shard that was away does not make up for it at once.
+constexpr std::uint32_t kRowsPerRound = 256;
+
+southbound::LivenessWindow window_of(const liveness::Quality& q) {
+    return {q.rtt_min_us,       q.rtt_avg_us,       q.rtt_max_us,
+            q.loss_rx_permille, q.loss_tx_permille, q.messages};
+}
+
+std::uint16_t flags_of(const liveness::TunnelStatus& s) {
+    unsigned flags = 0;
+    if (s.suspect_rx) flags |= LivenessState::kSuspectRx;
+    if (s.suspect_tx) flags |= LivenessState::kSuspectTx;
+    if (s.degraded) flags |= LivenessState::kDegraded;
+    if (s.damped) flags |= LivenessState::kDamped;
+    if (s.active) flags |= LivenessState::kActive;
+    if (s.nat_known) flags |= LivenessState::kNatKnown;
+    if (s.nat) flags |= LivenessState::kNat;
+    return static_cast<std::uint16_t>(flags);
+}
+
+LivenessState row_of(const liveness::TunnelStatus& s) {
+    LivenessState row{};
+    row.state = static_cast<std::uint8_t>(s.state);
+    row.peer_state = static_cast<std::uint8_t>(s.peer_state);
+    row.cause = static_cast<std::uint8_t>(s.cause);
+    row.ineligible = static_cast<std::uint8_t>(s.ineligible);
+    row.peer_diagnostic = static_cast<std::uint8_t>(s.peer_diagnostic);
+    row.key_number = s.key_number;
+    row.family = static_cast<std::uint8_t>(s.peer.family);
+    row.flags = flags_of(s);
+    row.port = s.peer.port;
+    row.peer_policy_generation = s.peer_policy_generation;
+    row.peer_path_mtu = s.peer_path_mtu;
+    row.endpoint = s.peer.address;
+    row.since_ns = s.since;
+    row.last_received_ns = s.last_received;
+    row.flaps = s.flaps;
+    row.penalty = s.penalty;
+    row.tx_interval_us = s.tx_interval_us;
+    row.rx_interval_us = s.rx_interval_us;
+    row.detection_us = s.detection_us;
+    row.restore_ms_left = s.restore_ms_left;
+    row.srtt_us = s.srtt_us;
+    row.rtt_p95_us = s.rtt_p95_us;
+    row.jitter_us = s.jitter_us;
+    row.windows = {window_of(s.second), window_of(s.ten_seconds), window_of(s.minute)};
+    return row;
+}
+
+}  // namespace
+
+void Shard::event(const liveness::Event& event) {
+    southbound::LivenessMemfd::EventFields fields{};
+    fields.at_ns = event.at;
+    fields.outage_ns = event.outage;
+    fields.kind = static_cast<std::uint8_t>(event.kind);
+    fields.from = static_cast<std::uint8_t>(event.from);
+    fields.to = static_cast<std::uint8_t>(event.to);
+    fields.cause = static_cast<std::uint8_t>(event.cause);
+    fields.value = event.value;
+    fields.endpoint = event.endpoint.address;
+    fields.port = event.endpoint.port;
+    fields.family = static_cast<std::uint8_t>(event.endpoint.family);
+    if (event.group.valid()) fields.subscriber = groups_[event.group.value].id;
+    if (event.tunnel.valid()) {
+        Session& session = sessions_[event.tunnel.value];
+        fields.tunnel = session.id;
+        fields.line = session.line;
+        if (!std::exchange(session.dirty, true)) dirty_.push_back(event.tunnel);
+    }
+    around_.report->add_event(fields);
+}
+
+void Shard::report(TunnelRef tunnel) {
+    const Session& session = sessions_[tunnel.value];
+    LivenessState row = row_of(engine_->status(now_, tunnel));
+    row.tunnel = session.id;
+    row.subscriber = groups_[session.group].id;
+    row.line = session.line;
+    around_.report->write_row(TunnelId{session.id}.slot(), row);
+}
+
+void Shard::report_dirty() {
+    for (const TunnelRef tunnel : dirty_) {
+        Session& session = sessions_[tunnel.value];
+        session.dirty = false;
+        if (session.id != 0) report(tunnel);
+    }
+    dirty_.clear();
+}
+
+// As many rows as time has passed since it was here last.
+void Shard::sweep() {
+    if (highest_session_ == 0) return;
+    const Time passed = std::min(now_ - swept_at_, kSweep);
+    const Time due = passed * highest_session_ / kSweep;
+    if (due == 0) return;
+    swept_at_ = now_;
+    const auto rows =
+        static_cast<std::uint32_t>(std::min<Time>(due, std::min(kRowsPerRound, highest_session_)));
+    for (std::uint32_t n = 0; n < rows; ++n) {
+        if (++sweep_next_ >= highest_session_) {
+            sweep_next_ = 0;
+            report_statistics();
+        }
+        if (sessions_[sweep_next_].id != 0) report({sweep_next_});
+    }
+}
+
+void Shard::report_statistics() {
+    const liveness::Statistics& now = engine_->statistics();
+    constexpr std::size_t kCount = sizeof now / sizeof(std::uint64_t);
+    std::array<std::uint64_t, kCount> current;
+    std::array<std::uint64_t, kCount> told;
+    std::memcpy(current.data(), &now, sizeof now);
+    std::memcpy(told.data(), &told_, sizeof told_);
+    for (unsigned i = 0; i < kCount; ++i) around_.report->add_statistic(i, current[i] - told[i]);
+    told_ = now;
+}
+
+}  // namespace dr::keepalive

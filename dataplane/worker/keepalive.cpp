@@ -1,0 +1,91 @@
+// Keepalives on a worker: received ones go to the liveness thread of their tunnel's subscriber,
+// those that a liveness thread has made are sent (proto/TUNNEL.md §6, dataplane/keepalive/).
+#include <rte_ring.h>
+
+#include "dataplane/keepalive/handover.h"
+#include "dataplane/wire/flow_key.h"
+#include "dataplane/worker/context.h"
+
+namespace dr {
+
+namespace {
+
+// Where a message's salt lies, and what is needed of a message to look at it.
+constexpr unsigned kSalt = 8;
+constexpr unsigned kSmallest = wire::kTokenSize;
+
+std::uint64_t salt_of(const std::uint8_t* message) {
+    std::uint64_t salt;
+    std::memcpy(&salt, message + kSalt, sizeof salt);
+    return __builtin_bswap64(salt);
+}
+
+wire::Endpoint source_of(const Packet& p) {
+    wire::Endpoint source;
+    source.family = p.family;
+    if (p.protocol == wire::kProtoUdp) source.port = wire::detail::load16(p.ip + p.upper);
+    std::memcpy(source.address.data(), p.ip + (p.family == 4 ? 12 : 8), p.family == 4 ? 4 : 16);
+    return source;
+}
+
+Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
+    const KeepaliveHandover* const handover = c.shared->keepalive;
+    if (handover == nullptr) return Exit::DropKeepalive;
+    const std::uint8_t* const message = gre + sizeof(wire::GreKey);
+    const auto size = static_cast<unsigned>(p.ip + p.length - message);
+    KeepaliveArrival arrival{rte_rdtsc(), source_of(p), wire::detail::load32(gre + 4)};
+    const std::uint32_t slot = arrival.key & 0xffffffU;
+    const bool trusted =
+        bound && size >= kSmallest &&
+        handover->peer_salts[slot].load(std::memory_order_relaxed) == salt_of(message);
+    if (!trusted && !c.keepalives.take(slot, arrival.tsc, c.tsc_hz)) return Exit::DropKeepaliveRate;
+    const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
+    rte_mbuf* const m = p.mbuf;
+    const auto offset =
+        static_cast<std::size_t>(message - static_cast<const std::uint8_t*>(m->buf_addr));
+    // Ethernet, the shortest IP header and GRE are longer than what takes their place.
+    static_assert(sizeof(KeepaliveArrival) <=
+                  sizeof(wire::Ethernet) + sizeof(wire::Ipv4) + sizeof(wire::GreKey));
+    std::memcpy(static_cast<std::uint8_t*>(m->buf_addr) + offset - sizeof arrival, &arrival,
+                sizeof arrival);
+    m->data_off = static_cast<std::uint16_t>(offset);
+    m->data_len = static_cast<std::uint16_t>(size);
+    m->pkt_len = size;
+    if (rte_ring_enqueue(trusted ? rings.trusted : rings.other, m) != 0) return Exit::DropKeepalive;
+    p.mbuf = nullptr;
+    return Exit::Keepalive;
+}
+
+}  // namespace
+
+void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
+    exit_with(c, p, hand_over(c, p, gre, bound));
+}
+
+unsigned send_injected(Context& c) {
+    Burst& b = c.received;
+    b.clear();
+    c.replies.clear();
+    std::array<void*, kBurst> taken;
+    b.count = rte_ring_dequeue_burst(c.config.inject, taken.data(), kBurst, nullptr);
+    if (b.count == 0) return 0;
+    for (unsigned i = 0; i < b.count; ++i) {
+        Packet& p = b.packets[i];
+        p.start();
+        p.mbuf = static_cast<rte_mbuf*>(taken[i]);
+        p.ip = rte_pktmbuf_mtod(p.mbuf, std::uint8_t*);
+        p.length = p.mbuf->data_len;
+        p.family = p.ip[0] >> 4;
+        p.flags = Packet::kLive | Packet::kOwn;
+        (p.family == 4 ? b.lookup4 : b.lookup6).add(i);
+    }
+    b.in_port = 0;
+    stage_lookup(c, b);
+    stage_steer(c, b);
+    stage_encapsulate(c, b);
+    stage_forward(c, b);
+    stage_transmit(c, b, c.replies);
+    return b.count;
+}
+
+}  // namespace dr
