@@ -81,6 +81,17 @@ void LivenessMemfd::write_row(std::uint32_t slot, const LivenessState& state) {
     row.sequence.store(before + 2, std::memory_order_release);
 }
 
+LivenessState LivenessMemfd::read_row(std::uint32_t slot) const {
+    LivenessState state{};
+    if (slot >= tunnel_slots()) return state;
+    const LivenessRow& row = at<LivenessRow>(header()->rows)[slot];
+    std::array<std::uint64_t, sizeof(LivenessState) / 8> words;
+    for (std::size_t i = 0; i < words.size(); ++i)
+        words[i] = row.words[i].load(std::memory_order_relaxed);
+    std::memcpy(&state, words.data(), sizeof state);
+    return state;
+}
+
 void LivenessMemfd::add_event(const EventFields& fields) {
     LivenessHeader& h = *header();
     const std::uint64_t number = h.drawn.fetch_add(1, std::memory_order_relaxed) + 1;

@@ -29,6 +29,8 @@ class LivenessMemfd final {
 
     // Slots outside the memfd are passed over.
     void write_row(std::uint32_t slot, const LivenessState& state);
+    // The row as last written; for its writer.
+    [[nodiscard]] LivenessState read_row(std::uint32_t slot) const;
     void clear_row(std::uint32_t slot) { write_row(slot, {}); }
     // What an event says; its number is drawn here.
     struct EventFields {

@@ -1,0 +1,97 @@
+// Keepalives through the real worker, liveness shard and table writer, to a UR's engine and back.
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "tests/unit/keepalive_world.h"
+
+namespace dr::keepalive::test {
+
+using liveness::kMillisecond;
+using liveness::kSecond;
+using liveness::State;
+
+namespace {
+
+constexpr std::uint32_t kA = 0x01000008;
+constexpr std::uint32_t kB = 0x01000009;
+const std::vector<southbound::test::TierSpec> kFirstAThenB{{{"a", 1}}, {{"b", 1}}};
+
+Site one_line(const std::string& remote) {
+    Site site;
+    site.lines = {{.name = "a", .id = kA, .remote = remote}};
+    return site;
+}
+Site two_lines(const std::string& remote_a, const std::string& remote_b) {
+    Site site = one_line(remote_a);
+    site.lines.push_back({.name = "b", .id = kB, .remote = remote_b});
+    return site;
+}
+
+// Where a packet to the site goes: the outer destination; not known(): nowhere.
+Endpoint way_down(World& w) {
+    const std::vector<Bytes> out = w.exchange(World::downlink());
+    if (out.size() != 1) return {};
+    Endpoint to{4, 0, {}};
+    std::memcpy(to.address.data(), out[0].data() + 16, 4);
+    if (out[0][9] == wire::kProtoUdp)
+        to.port = static_cast<std::uint16_t>(out[0][22] << 8 | out[0][23]);
+    return to;
+}
+
+bool up(World& w, const Ur& ur, unsigned line) {
+    return w.live(ur.ids[line]).state == static_cast<std::uint8_t>(State::Up) &&
+           ur.state(line) == State::Up;
+}
+
+}  // namespace
+
+TEST_CASE("a tunnel with a key carries nothing until keepalives have passed, and then it does") {
+    World w;
+    const Site site = one_line("198.51.100.2");
+    w.provision(site, {{{"a", 1}}});
+    w.run(10 * kMillisecond);
+    CHECK_FALSE(way_down(w).known());
+    CHECK(w.exit(Exit::DropNoTunnel) == 1);
+    const Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    w.run(5 * kMillisecond);
+    CHECK(way_down(w) == endpoint("198.51.100.2", 4754));
+    CHECK(w.exit(Exit::Keepalive) > 2);
+    CHECK(w.exit(Exit::DropKeepalive) == 0);
+}
+
+TEST_CASE("an endpoint that is learned from keepalives takes data, and data is taken from it") {
+    World w;
+    const Site site = one_line("0.0.0.0");
+    w.provision(site, {{{"a", 1}}});
+    Ur& ur = w.add_ur(site);
+    ur.from[0] = endpoint("198.51.100.77", 31007);  // behind a NAT
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    w.run(5 * kMillisecond);
+    CHECK(way_down(w) == endpoint("198.51.100.77", 31007));
+    const Endpoint dr = endpoint("192.0.2.1", 4754);
+    CHECK(w.exchange(World::outer(ur.from[0], dr, kA, wire::kEtherIpv4, World::uplink())).size() ==
+          1);
+    const Endpoint elsewhere = endpoint("198.51.100.77", 31008);
+    CHECK(w.exchange(World::outer(elsewhere, dr, kA, wire::kEtherIpv4, World::uplink())).empty());
+    CHECK(w.exit(Exit::DropOuterSource) == 1);
+}
+
+TEST_CASE("traffic leaves a line whose keepalives stop, and a change of the site keeps it so") {
+    World w;
+    Site site = two_lines("0.0.0.0", "0.0.0.0");
+    w.provision(site, kFirstAThenB);
+    Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0) && up(w, ur, 1); }, kSecond));
+    w.run(5 * kMillisecond);
+    CHECK(way_down(w) == ur.from[0]);
+    ur.cut[0] = true;
+    REQUIRE(w.run_until([&] { return way_down(w) == ur.from[1]; }, 2 * kSecond));
+    site.prefix = "203.0.113.8/30";
+    w.provision(site, kFirstAThenB);
+    CHECK(way_down(w) == ur.from[1]);
+    w.run(kSecond);
+    CHECK(way_down(w) == ur.from[1]);
+}
+
+}  // namespace dr::keepalive::test
