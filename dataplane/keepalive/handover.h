@@ -34,8 +34,9 @@ struct KeepaliveRings {
 
 struct KeepaliveHandover {
     std::vector<KeepaliveRings> shards;  // by SubscriberIndex modulo their number
-    // Salt of the peer by tunnel slot, host order; 0: none is believed. Written by the shard of the
-    // slot's tunnel, read by workers for keepalives only.
+    // Salt of the peer by tunnel slot, host order. 0: no keepalives on that slot; kNoSalt: none is
+    // believed yet. Written by the shard of the slot's tunnel, read by workers for keepalives only.
+    static constexpr std::uint64_t kNoSalt = ~std::uint64_t{0};
     RowArray<std::atomic<std::uint64_t>> peer_salts;
 };
 

@@ -143,7 +143,8 @@ void Shard::receive_one(rte_mbuf* m, std::uint64_t tsc) {
 void Shard::publish_salt(TunnelRef tunnel) {
     std::atomic<std::uint64_t>& salt =
         around_.handover->peer_salts[TunnelId{sessions_[tunnel.value].id}.slot()];
-    const std::uint64_t believed = engine_->peer_salt(tunnel);
+    const std::uint64_t peer = engine_->peer_salt(tunnel);
+    const std::uint64_t believed = peer != 0 ? peer : KeepaliveHandover::kNoSalt;
     if (salt.load(std::memory_order_relaxed) != believed)
         salt.store(believed, std::memory_order_relaxed);
 }

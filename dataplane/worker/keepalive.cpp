@@ -35,9 +35,10 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const auto size = static_cast<unsigned>(p.ip + p.length - message);
     KeepaliveArrival arrival{rte_rdtsc(), source_of(p), wire::detail::load32(gre + 4)};
     const std::uint32_t slot = arrival.key & 0xffffffU;
-    const bool trusted =
-        bound && size >= kSmallest &&
-        handover->peer_salts[slot].load(std::memory_order_relaxed) == salt_of(message);
+    const std::uint64_t salt = handover->peer_salts[slot].load(std::memory_order_relaxed);
+    if (salt == 0) return Exit::DropKeepalive;
+    const bool trusted = bound && size >= kSmallest && salt != KeepaliveHandover::kNoSalt &&
+                         salt == salt_of(message);
     if (!trusted && !c.keepalives.take(slot, arrival.tsc, c.tsc_hz)) return Exit::DropKeepaliveRate;
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
     rte_mbuf* const m = p.mbuf;

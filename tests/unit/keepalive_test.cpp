@@ -94,4 +94,34 @@ TEST_CASE("traffic leaves a line whose keepalives stop, and a change of the site
     CHECK(way_down(w) == ur.from[1]);
 }
 
+TEST_CASE("keepalives that anybody could have sent are limited, and cost a live tunnel nothing") {
+    World w;
+    const Site site = one_line("198.51.100.2");
+    w.provision(site, {{{"a", 1}}});
+    const Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    const Endpoint dr = endpoint("192.0.2.1", 4754);
+    const Bytes forged(88, 0x11);
+    for (const Endpoint& from : {ur.from[0], endpoint("203.0.114.1", 4754)}) {
+        for (unsigned i = 0; i < 500; ++i)
+            w.put(World::outer(from, dr, kA, wire::kEtherKeepalive, forged));
+        w.step();
+    }
+    CHECK(w.exit(Exit::DropKeepaliveRate) > 500);
+    w.run(5 * kSecond);
+    CHECK(up(w, ur, 0));
+    CHECK(w.service->shard(0).statistics().downs == 0);
+    CHECK(way_down(w) == ur.from[0]);
+    // A tunnel without keys has no use for any.
+    const std::uint64_t before = w.exit(Exit::DropKeepalive);
+    Site plain = one_line("198.51.100.2");
+    plain.lines[0].keyed = false;
+    w.provision(plain, {{{"a", 1}}});
+    w.run(10 * kMillisecond);
+    w.put(World::outer(ur.from[0], dr, kA, wire::kEtherKeepalive, forged));
+    w.step();
+    CHECK(w.exit(Exit::DropKeepalive) > before);
+    CHECK(way_down(w) == ur.from[0]);
+}
+
 }  // namespace dr::keepalive::test
