@@ -102,8 +102,6 @@ void Keepalives::add(Time now, const Tunnel& tunnel) {
         throw std::runtime_error("line " + tunnel.line + ": no room for its keepalives (number " +
                                  std::to_string(tunnel.number) + ")");
     }
-    // Until its line says otherwise.
-    engine_->line_state(now, session.ref, false);
 }
 
 void Keepalives::update(Time now, Session& session, const Tunnel& tunnel) {
@@ -145,14 +143,13 @@ void Keepalives::line(Time now, unsigned slot, bool up, const IpAddress& local) 
     const auto at = sessions_.find(slot);
     if (at == sessions_.end()) return;
     Session& session = at->second;
+    const bool changed = session.up != up;
+    session.up = up;
     if (local.family != 0 && local != session.local) {
         session.local = local;
         engine_->set_local(now, session.ref, local_end(session));
     }
-    if (up != session.up) {
-        session.up = up;
-        engine_->line_state(now, session.ref, up);
-    }
+    if (changed) engine_->line_state(now, session.ref, up);
     settle(now);
 }
 
@@ -186,7 +183,8 @@ Keepalives::Session* Keepalives::find(TunnelRef tunnel) {
 
 void Keepalives::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) {
     const Session* session = find(tunnel);
-    if (session == nullptr || !session->up || session->local.family != to.family) return;
+    if (session == nullptr || !session->up.value_or(false) || session->local.family != to.family)
+        return;
     sink_.send(session->tunnel.slot, to_endpoint(session->local, session->ends.local_port), to,
                session->tunnel.id, message);
 }
@@ -243,7 +241,7 @@ void Keepalives::settle(Time now) {
 // one for a new port.
 void Keepalives::move_port(Time now, Session& session, std::uint32_t unanswered_s) {
     const auto turn = std::min<std::size_t>(session.moves, kPatience.size() - 1);
-    if (!session.up || unanswered_s < kPatience[turn]) return;
+    if (!session.up.value_or(false) || unanswered_s < kPatience[turn]) return;
     ++session.moves;
     std::uint16_t port = session.ends.local_port;
     while (port == session.ends.local_port)

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -66,7 +67,7 @@ class Keepalives final : private liveness::Host {
     struct Session {
         Tunnel tunnel;
         liveness::TunnelRef ref;
-        bool up = false;
+        std::optional<bool> up;  // of the line; unset: not looked at yet
         IpAddress local;
         TunnelEnds ends{};
         unsigned moves = 0;  // of the port, since the tunnel was last Up

@@ -129,6 +129,8 @@ class Network:
         self["ispb"].addresses(f"ur{site.number}", f"{theirs6}/64")
         ur.addresses("wan-b", f"{ours6}/64")
         ur.route("default", site.wan4("a")[0])
+        # The second best, as every line brings one: so the site reaches the DR over b while a is gone.
+        ur.ip("route", "add", "default", "via", site.wan4("b")[0], "metric", 200)
         ur.route("default", theirs6)
         cable(ur, "lan0", lan, "eth0")
         ur.addresses("lan0", f"{site.ur4}/29", f"{site.ur6}/64")
