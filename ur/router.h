@@ -86,7 +86,8 @@ class Router final : private KeepaliveSink {
     bool look(const Tunnel& tunnel);
     void publish(const Tunnel& tunnel);
     void publish_buckets();
-    const Tunnel* find(unsigned slot) const;
+    [[nodiscard]] const Tunnel* find(unsigned slot) const;
+    [[nodiscard]] const Tunnel* find_line(const std::string& line) const;
 
     Netlink netlink_;
     NetlinkMonitor monitor_;
