@@ -8,7 +8,7 @@ namespace dr::liveness {
 namespace {
 
 template <typename T>
-std::vector<std::uint32_t> free_list(const std::vector<T>& rows) {
+std::vector<std::uint32_t> free_list(const Rows<T>& rows) {
     std::vector<std::uint32_t> list(rows.size());
     for (std::uint32_t i = 0; i < list.size(); ++i) {
         list[i] = static_cast<std::uint32_t>(list.size()) - 1 - i;  // the lowest is taken first
@@ -258,8 +258,10 @@ bool Core::probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t s
         return false;
     }
     TunnelExtra::Probing& p = extras_[tunnel.value].probing;
-    p = {to, 0, now, size, tries};
-    while (p.token == 0) p.token = host_.random();
+    p = {to, now, size, tries};
+    std::uint64_t& token = extras_[tunnel.value].probe_token;
+    token = 0;
+    while (token == 0) token = host_.random();
     schedule(now, tunnel.value);
     return true;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/liveness/rows.h"
 #include "dataplane/liveness/timer_wheel.h"
 #include "dataplane/liveness/tunnel.h"
 
@@ -31,6 +32,7 @@ class Core {
     bool probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
                std::uint8_t tries);
     void set_peer(Time now, TunnelRef tunnel, const Endpoint& peer);
+    void prefetch(TunnelRef tunnel) const;
     Time run(Time now, std::uint32_t budget);
     [[nodiscard]] Time next_deadline() const { return wheel_.next(); }
     [[nodiscard]] TunnelStatus status(Time now, TunnelRef tunnel) const;
@@ -97,6 +99,7 @@ class Core {
     void schedule(Time now, std::uint32_t i);
     void each_second(Time now, std::uint32_t i);
     void tunnel_due(Time now, std::uint32_t i);
+    void prefetch_groups(std::span<const std::uint32_t> tunnels) const;
 
     // core_transmit.cpp
     void send_keepalive(Time now, std::uint32_t i);
@@ -145,9 +148,9 @@ class Core {
     Time grace_until_ = 0;  // nobody goes down before
     std::uint64_t random_state_;
     Tokens tokens_;
-    std::vector<Tunnel> tunnels_;
-    std::vector<TunnelExtra> extras_;
-    std::vector<Group> groups_;
+    Rows<Tunnel> tunnels_;
+    Rows<TunnelExtra> extras_;
+    Rows<Group> groups_;
     std::vector<Policy> policies_;
     std::vector<bool> policy_set_;
     std::vector<Move> moves_;

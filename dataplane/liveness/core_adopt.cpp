@@ -123,13 +123,13 @@ void Core::adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source) {
 }
 
 void Core::probe_answered(Time now, std::uint32_t i, const Message& m) {
-    TunnelExtra::Probing& p = extras_[i].probing;
-    if (p.token == 0 || m.token != p.token || m.probe_size != p.size) return;
+    TunnelExtra& x = extras_[i];
+    if (x.probe_token == 0 || m.token != x.probe_token || m.probe_size != x.probing.size) return;
     Event event = event_of(EventKind::ProbeDone, now, i);
-    event.value = p.size;
-    if (p.to.known()) event.endpoint = p.to;
-    p.token = 0;
-    p.tries = 0;
+    event.value = x.probing.size;
+    if (x.probing.to.known()) event.endpoint = x.probing.to;
+    x.probe_token = 0;
+    x.probing.tries = 0;
     emit(event);
 }
 

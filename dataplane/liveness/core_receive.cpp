@@ -66,7 +66,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     each_second(now, i);
     count_received(t, x, m.counter);
     t.last_rx = now;
-    x.restart_unanswered(now);
+    if (t.state != State::Up) x.restart_unanswered(now);
     if (t.state == State::Up && previous != 0) {
         x.detection.arrived(profile_of(t), config_.tuning, x.intervals.rx(), now - previous);
     }

@@ -108,7 +108,7 @@ void Core::send_probe(Time now, std::uint32_t i) {
     if (p.tries == 0) {
         Event event = event_of(EventKind::ProbeDone, now, i);
         if (p.to.known()) event.endpoint = p.to;
-        p.token = 0;
+        extras_[i].probe_token = 0;
         emit(event);
         return;
     }
@@ -118,7 +118,7 @@ void Core::send_probe(Time now, std::uint32_t i) {
     if (!to.known()) return;
     Message m;
     m.type = wire::MessageType::Probe;
-    m.token = p.token;
+    m.token = extras_[i].probe_token;
     m.probe_size = p.size;
     send(i, m, to);
 }

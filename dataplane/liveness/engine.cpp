@@ -47,6 +47,9 @@ void Engine::receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> b
                      const Endpoint& source) {
     core_->receive(now, tunnel, bytes, source);
 }
+void Engine::prefetch(TunnelRef tunnel) const {
+    core_->prefetch(tunnel);
+}
 void Engine::line_state(Time now, TunnelRef tunnel, bool up) {
     core_->line_state(now, tunnel, up);
 }

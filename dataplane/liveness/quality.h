@@ -25,6 +25,9 @@ struct Sample {
 // History of one tunnel: the last 10 full seconds and the last 6 full tens of seconds.
 class History {
   public:
+    // So many bytes at the start are all that a message touches.
+    static constexpr std::size_t kCurrent = sizeof(Sample) + sizeof(Time);
+
     void rtt(std::uint32_t us);
     // Of the peer's messages: how many its counter says, and how many came.
     void received(std::uint32_t expected, std::uint32_t got);
@@ -44,9 +47,9 @@ class History {
     void close_second();
 
     Sample current_;
+    Time second_ = 0;  // number of the current one
     std::array<Sample, kSeconds> seconds_;
     std::array<Sample, kTens> tens_;
-    Time second_ = 0;  // number of the current one
 };
 
 // Smoothed figures (microseconds).

@@ -4,9 +4,9 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
 #include "dataplane/liveness/profile.h"
+#include "dataplane/liveness/rows.h"
 
 namespace dr::liveness {
 
@@ -31,6 +31,7 @@ class TimerWheel {
     // The next entry that is due at `now`, its timer cancelled; kNone: none. To be called until
     // then.
     std::uint32_t expire(Time now);
+    void prefetch(std::uint32_t entry) const { __builtin_prefetch(&entries_[entry], 1); }
     // No timer fires before this time; kNever: there is none. Exact within 256 ms, else early.
     [[nodiscard]] Time next() const;
 
@@ -54,7 +55,7 @@ class TimerWheel {
     [[nodiscard]] unsigned distance(unsigned level, unsigned from) const;
     void advance(std::uint64_t now_tick);
 
-    std::vector<Entry> entries_;
+    Rows<Entry> entries_;
     std::array<std::uint32_t, kLevels * kSlots> head_;
     std::array<std::uint64_t, kLevels * kSlots / 64> used_{};
     std::uint64_t tick_ = 0;  // all timers of earlier ticks have fired

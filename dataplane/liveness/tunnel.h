@@ -15,20 +15,8 @@ namespace dr::liveness {
 
 inline constexpr std::uint32_t kNone = 0xffffffff;
 
-// Touched by every message.
+// Touched by every message. The first line is all that a tunnel's siblings look at.
 struct alignas(64) Tunnel {
-    std::array<MacKey, 2> rx_key;
-    MacKey tx_key;
-    std::uint64_t tx_salt;
-    std::uint64_t tx_counter;
-    std::uint64_t rx_salt;  // 0: none believed yet
-    ReplayWindow window;
-    Time last_rx;    // of a believed message; 0: none
-    Time newest_rx;  // of the keepalive that is echoed
-    Time next_tx;
-    Time since;  // of `state`
-    Endpoint peer;
-
     std::uint32_t group;
     std::uint32_t id;        // GRE key
     std::uint32_t received;  // messages of rx_salt
@@ -37,6 +25,8 @@ struct alignas(64) Tunnel {
     std::uint32_t peer_highest;
     std::uint32_t data_sent;  // by the peer, as of data_since
     std::uint32_t data_received;
+    Time last_rx;  // of a believed message; 0: none
+    Time next_tx;
 
     std::array<std::uint8_t, 2> key_number;
     std::uint8_t key_count;
@@ -64,16 +54,49 @@ struct alignas(64) Tunnel {
     bool nat : 1;
     bool restarted : 1;  // the peer has a new salt, and has not been Up since
     bool baseline : 1;   // peer_received and data counts are set
-};
-static_assert(sizeof(Tunnel) <= 256);
 
-// Touched now and then.
-struct TunnelExtra {
-    History history;
+    MacKey tx_key;
+    std::uint64_t tx_salt;
+    std::uint64_t tx_counter;
+    std::uint64_t rx_salt;  // 0: none believed yet
+    ReplayWindow window;
+    Time newest_rx;  // of the keepalive that is echoed
+
+    std::array<MacKey, 2> rx_key;
+    Endpoint peer;
+    Time since;  // of `state`
+};
+static_assert(sizeof(Tunnel) == 192);
+
+// Touched by most messages, too.
+struct TunnelWarm {
+    Intervals intervals;
+    Detection detection;
     Smoothed smoothed;
     Restore restore;
-    Detection detection;
-    Intervals intervals;
+
+    Time
+        tx_since_advance;  // the first message sent after `received` last grew at the peer; 0: none
+    Time down_detected;    // 0: not down by silence
+    Time data_since;       // start of the current data window; 0: none yet
+    std::uint64_t data_counter;     // the peer's message that it started with
+    std::uint32_t data_messages;    // that came in it
+    std::uint32_t unanswered_told;  // seconds
+    Time data_note_until;
+    Time unanswered_since;
+    std::uint64_t probe_token;  // 0: no probe is under way
+    std::uint16_t peer_policy_generation;
+    std::uint16_t peer_path_mtu;
+    std::uint16_t path_mtu;
+    Diagnostic peer_diagnostic;
+    std::uint8_t peer_multiplier;
+    std::uint8_t observed_left;  // messages that still carry the observed endpoint
+    std::uint8_t violating;      // bit c: quality of class c
+};
+
+// The rest, touched now and then.
+struct alignas(64) TunnelExtra : TunnelWarm {
+    History history;  // the current second comes first
 
     std::array<TunnelKey, 2> keys;
     Endpoint configured_peer;
@@ -82,34 +105,19 @@ struct TunnelExtra {
 
     Time last_rx_before_down;  // for the outage, and to know a false down
     std::uint64_t counter_before_down;
-    Time tx_since_advance;     // the first message sent after that; 0: none
-    Time down_detected;        // 0: not down by silence
     Time next_challenge_salt;  // gates of what replayed messages could cause
     Time next_answer;
     Time next_challenge_endpoint;
-    Time data_since;              // start of the current data window; 0: none yet
-    Time data_silent_since;       // 0: not silent
-    std::uint64_t data_counter;   // the peer's message that it started with
-    std::uint32_t data_messages;  // that came in it
+    Time data_silent_since;  // 0: not silent
     std::uint32_t silent_sent;
     Time data_second;  // start of the second in which loss is summed
     std::uint32_t second_sent;
     std::uint32_t second_received;
     std::uint8_t bad_seconds;
-    Time data_note_until;
-    Time unanswered_since;
-    std::uint32_t unanswered_told;  // seconds
     std::uint32_t adoptions;
-    std::uint8_t observed_left;  // messages that still carry the observed endpoint
 
-    Diagnostic peer_diagnostic;
-    std::uint8_t peer_multiplier;
-    std::uint16_t peer_policy_generation;
-    std::uint16_t peer_path_mtu;
-    std::uint16_t path_mtu;
     std::array<std::uint8_t, kClasses> bad_history;   // bit 0: the latest second violated the class
     std::array<std::uint8_t, kClasses> good_seconds;  // in a row, with margin
-    std::uint8_t violating;                           // bit c: class c
 
     // Times that start with the tunnel.
     void start(Time now) {
@@ -123,20 +131,21 @@ struct TunnelExtra {
 
     struct Probing {
         Endpoint to;
-        std::uint64_t token;
         Time next;
         std::uint16_t size;
         std::uint8_t tries;
     } probing;
-};
-static_assert(sizeof(TunnelExtra) <= 1024);
 
-struct Group {
+    // So many bytes from the start are what most messages touch.
+    static constexpr std::size_t kWarm = sizeof(TunnelWarm) + History::kCurrent;
+};
+static_assert(sizeof(TunnelExtra) <= 1024 && TunnelExtra::kWarm <= 256);
+
+// Each keepalive that is sent reads the first two lines.
+struct alignas(64) Group {
     std::array<std::uint32_t, kLines> tunnel;  // kNone: no such line
     std::array<std::uint16_t, kClasses> eligible;
     std::array<std::uint16_t, kClasses> peer_eligible;  // at a UR: what the DR said
-    std::uint64_t user;
-    Time first_up;  // 0: not yet
     std::uint32_t policy;
     std::uint32_t restore_us;
     std::uint32_t move;  // kNone: not moving
@@ -149,6 +158,9 @@ struct Group {
     bool peer_planned : 1;
     bool published : 1;
     bool waits_for_move : 1;
+    std::uint64_t user;
+    Time first_up;  // 0: not yet
 };
+static_assert(sizeof(Group) == 192);
 
 }  // namespace dr::liveness

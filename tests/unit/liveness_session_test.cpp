@@ -264,6 +264,7 @@ TEST_CASE("rows are taken and given back, and limits hold") {
     w.dr.tunnels[0] = e.add_tunnel(w.now, w.tunnel_config(w.dr, 0));
     CHECK(w.dr.tunnels[0].valid());
     CHECK(w.run_until([&] { return w.state(w.dr, 0) == State::Up; }, 2 * kSecond));
+    for (const std::uint32_t any : {0U, 5U, 0xffffffffU}) e.prefetch({any});
     e.remove_group(w.now, w.dr.group);
     const auto sent = w.dr.sent;
     e.run(w.now + 100 * kSecond);
