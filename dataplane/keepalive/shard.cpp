@@ -166,13 +166,21 @@ void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
 }
 
 void Shard::bind(TunnelRef tunnel, const wire::Endpoint& peer) {
-    const TunnelId id{sessions_[tunnel.value].id};
+    sessions_[tunnel.value].bound = peer;
+    request_bind(tunnel);
+}
+
+void Shard::request_bind(TunnelRef tunnel) {
+    const Session& session = sessions_[tunnel.value];
+    const wire::Endpoint& peer = session.bound;
+    const TunnelId id{session.id};
+    const bool entropy = session.entropy;
     const auto same = [&](const southbound::BindRequest& bind) { return bind.tunnel == id; };
     const auto found = std::find_if(binds_.begin(), binds_.end(), same);
     if (found != binds_.end())
-        *found = {id, peer, false};
+        *found = {id, peer, entropy};
     else
-        binds_.push_back({id, peer, false});
+        binds_.push_back({id, peer, entropy});
 }
 
 // Only the last one of a round counts.

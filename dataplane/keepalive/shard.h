@@ -85,7 +85,9 @@ class Shard final : public liveness::Host {
         std::uint32_t group{};
         std::uint8_t line{};
         bool dirty{};
+        bool entropy{};  // there is no NAT: source ports may carry entropy
         wire::Endpoint local;
+        wire::Endpoint bound;  // not known(): as configured
     };
     // By GroupRef.
     struct Group {
@@ -115,6 +117,7 @@ class Shard final : public liveness::Host {
     void complain(const char* what);
 
     // shard_report.cpp: what it says to the memfd.
+    void take_nat(TunnelRef tunnel, bool none);
     void report(TunnelRef tunnel);
     void report_dirty();
     void sweep();
@@ -130,6 +133,7 @@ class Shard final : public liveness::Host {
     void bucket_ages(GroupRef group, std::span<std::uint32_t, liveness::kBuckets> ages) override;
     std::uint64_t random() override;
 
+    void request_bind(TunnelRef tunnel);
     bool take_instructions();
     unsigned receive(rte_ring* ring, unsigned most, std::uint64_t tsc);
     void receive_one(rte_mbuf* m, std::uint64_t tsc);

@@ -86,6 +86,15 @@ void Shard::event(const liveness::Event& event) {
         if (!std::exchange(session.dirty, true)) dirty_.push_back(event.tunnel);
     }
     around_.report->add_event(fields);
+    if (event.kind == liveness::EventKind::NatChanged) take_nat(event.tunnel, event.value == 0);
+}
+
+// A tunnel whose endpoint is configured has its ports configured, too.
+void Shard::take_nat(TunnelRef tunnel, bool none) {
+    Session& session = sessions_[tunnel.value];
+    if (std::exchange(session.entropy, none) != none && session.bound.known() &&
+        session.bound.port != 0)
+        request_bind(tunnel);
 }
 
 void Shard::report(TunnelRef tunnel) {

@@ -210,13 +210,16 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
         known = (m.notes & wire::kNoteNatKnown) != 0;
         nat = known && (m.notes & wire::kNoteNat) != 0;
     }
-    if (known != t.nat_known || nat != t.nat) {
-        t.nat_known = known;
-        t.nat = nat;
+    const bool none =
+        known && !nat && (m.notes & wire::kNoteNatKnown) != 0 && (m.notes & wire::kNoteNat) == 0;
+    if (none != t.no_nat || (nat && !t.nat)) {
         Event event = event_of(EventKind::NatChanged, now, i);
-        event.value = nat ? 1 : 0;
-        if (known) emit(event);
+        event.value = none ? 0 : nat ? 1 : 2;
+        emit(event);
     }
+    t.nat_known = known;
+    t.nat = nat;
+    t.no_nat = none;
     if ((m.notes & wire::kNoteDataLost) != 0 && t.state == State::Up) {
         if (t.degraded) {
             trouble(now, i);

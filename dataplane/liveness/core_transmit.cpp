@@ -58,11 +58,10 @@ void Core::fill_group(const Group& g, Message& m) const {
 }
 
 void Core::fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const {
-    if (config_.role == Role::UserRouter) {
-        if (t.nat_known) m.notes |= wire::kNoteNatKnown;
-        if (t.nat) m.notes |= wire::kNoteNat;
-        return;
-    }
+    // The UR says what it has found; the DR repeats it, so that the UR knows that it is taken.
+    if (t.nat_known) m.notes |= wire::kNoteNatKnown;
+    if (t.nat) m.notes |= wire::kNoteNat;
+    if (config_.role == Role::UserRouter) return;
     if (x.observed_left == 0 && t.tx_counter % kObservedEach != 0) return;
     if (x.observed_left != 0) --x.observed_left;
     m.flags |= wire::kFlagObserved;

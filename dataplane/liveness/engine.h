@@ -149,7 +149,8 @@ enum class EventKind : std::uint8_t {
     Degraded,         // cause DataLost, or QualityViolated with value: class mask
     Eligible,         // value: 1 the line joined class 0 (or any), 0 it left; cause
     EndpointAdopted,  // endpoint
-    NatChanged,       // value: 1 there is a NAT, 0 there is none
+    NatChanged,  // value: 1 there is a NAT; 0 there is none, and both ends know; 2 not known any
+                 // more
     PeerRestarted,
     KeySwitched,       // value: number of the key that is sent with now
     DetectionAdapted,  // value: the detection time, microseconds

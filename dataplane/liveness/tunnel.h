@@ -52,6 +52,7 @@ struct alignas(64) Tunnel {
     bool final_owed : 1;
     bool nat_known : 1;
     bool nat : 1;
+    bool no_nat : 1;     // both ends say that there is none
     bool restarted : 1;  // the peer has a new salt, and has not been Up since
     bool baseline : 1;   // peer_received and data counts are set
 

@@ -274,7 +274,7 @@ std::uint32_t TableWriter::Core::install_tunnel(std::uint32_t index, const Tunne
     const std::uint32_t old = published.load(std::memory_order_relaxed);
     TunnelRow wanted;
     forget_stale_endpoint(record);
-    const TunnelRecord effective = bound(record);
+    const BoundTunnel effective = bound(record);
     build_tunnel_row(effective, {index}, &wanted);
     if (old != kNoRow && same_tunnel(wanted, tables.tunnels[old])) return old;
 

@@ -117,18 +117,19 @@ void TableWriter::Core::tell_gone(std::uint32_t index, std::uint32_t id) {
     if (hooks.keyed_subscriber_changed) hooks.keyed_subscriber_changed(std::move(gone));
 }
 
-TunnelRecord TableWriter::Core::bound(const TunnelRecord& record) const {
-    if (record.key_number == 0 || learned.empty()) return record;
+BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
+    const BoundTunnel configured{record, record.remote_port == 0};
+    if (record.key_number == 0 || learned.empty()) return configured;
     const auto found = learned.find(TunnelId{record.id}.slot());
-    if (found == learned.end()) return record;
+    if (found == learned.end()) return configured;
     const Learned& known = found->second;
     if (known.bind.tunnel.value != record.id || known.remote != record.remote ||
         known.remote_port != record.remote_port || known.encapsulation != record.encapsulation)
-        return record;
-    TunnelRecord out = record;
-    out.remote = known.bind.peer.address;
-    out.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
-    out.remote_port = known.bind.entropy ? std::uint16_t{0} : known.bind.peer.port;
+        return configured;
+    BoundTunnel out{record, known.bind.entropy};
+    out.record.remote = known.bind.peer.address;
+    out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
+    out.record.remote_port = known.bind.peer.port;
     return out;
 }
 

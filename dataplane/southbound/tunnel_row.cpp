@@ -46,11 +46,11 @@ std::size_t put_ipv6(const TunnelRecord& t, std::uint8_t protocol, std::uint8_t*
     return sizeof ip;
 }
 
-std::size_t put_udp(const TunnelRecord& t, std::uint8_t* to) {
-    const bool entropy = t.remote_port == 0;
+std::size_t put_udp(const BoundTunnel& t, std::uint8_t* to) {
+    const std::uint16_t port = t.record.remote_port;
     wire::Udp udp{};
-    udp.source_port = Be16::from(entropy ? wire::kEntropyPortBase : wire::kGreUdpPort);
-    udp.destination_port = Be16::from(entropy ? wire::kGreUdpPort : t.remote_port);
+    udp.source_port = Be16::from(t.entropy ? wire::kEntropyPortBase : wire::kGreUdpPort);
+    udp.destination_port = Be16::from(port == 0 ? wire::kGreUdpPort : port);
     std::memcpy(to, &udp, sizeof udp);
     return sizeof udp;
 }
@@ -67,13 +67,18 @@ IpAddress address_at(const TunnelRow& row, std::size_t ipv4_offset, std::size_t 
 }  // namespace
 
 void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, TunnelRow* row) {
+    build_tunnel_row(BoundTunnel{record, record.remote_port == 0}, subscriber, row);
+}
+
+void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, TunnelRow* row) {
+    const TunnelRecord& record = tunnel.record;
     const bool udp = record.encapsulation == 2;
     const bool ipv6 = record.family == 6;
     const std::uint8_t protocol = udp ? wire::kProtoUdp : wire::kProtoGre;
     row->header.fill(0);
     std::uint8_t* at = row->header.data();
     at += ipv6 ? put_ipv6(record, protocol, at) : put_ipv4(record, protocol, at);
-    if (udp) at += put_udp(record, at);
+    if (udp) at += put_udp(tunnel, at);
     // The protocol type is the inner packet's, filled in for each.
     const wire::GreKey gre{Be16::from(wire::kGreKeyPresent), {}, Be32::from(record.id)};
     std::memcpy(at, &gre, sizeof gre);
@@ -81,7 +86,7 @@ void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, Tu
     row->subscriber = subscriber.value & 0xffffffU;
     row->flags =
         static_cast<std::uint8_t>((udp ? TunnelRow::kUdp : 0) | (ipv6 ? TunnelRow::kIpv6 : 0) |
-                                  (udp && record.remote_port == 0 ? TunnelRow::kEntropy : 0) |
+                                  (udp && tunnel.entropy ? TunnelRow::kEntropy : 0) |
                                   (is_learned(record) ? TunnelRow::kDisabled : 0));
     row->mtu = record.mtu;
 }

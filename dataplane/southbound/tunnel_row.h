@@ -7,8 +7,17 @@
 
 namespace dr::southbound {
 
+// A tunnel with its endpoint as it is known now.
+struct BoundTunnel {
+    TunnelRecord record;
+    // GRE-in-UDP: the source port carries entropy, and the peer's may be any.
+    bool entropy;
+};
+
 // Fills everything but next_hop. The record was accepted by decode(). Writer, on a row that no
 // worker can reach.
+void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, TunnelRow* row);
+// As configured: with entropy where no port of the peer is.
 void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, TunnelRow* row);
 
 // All that build_tunnel_row() fills is equal.

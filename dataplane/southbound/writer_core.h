@@ -19,6 +19,7 @@
 #include "dataplane/southbound/map_runs.h"
 #include "dataplane/southbound/prefix_index.h"
 #include "dataplane/southbound/table_writer.h"
+#include "dataplane/southbound/tunnel_row.h"
 #include "dataplane/tables/bucket_map.h"
 
 namespace dr::southbound {
@@ -285,7 +286,7 @@ struct TableWriter::Core {
     std::uint32_t mixed_maps(Policy* policy, const SubscriberView& view,
                              const liveness::Choice& choice);
     bool rebind(std::uint32_t index, const TunnelRecord& record);
-    [[nodiscard]] TunnelRecord bound(const TunnelRecord& record) const;
+    [[nodiscard]] BoundTunnel bound(const TunnelRecord& record) const;
     void forget_stale_endpoint(const TunnelRecord& record);
     [[nodiscard]] ClassMasks masks_of(const SubscriberView& view, const PolicyShape& shape,
                                       std::uint32_t index) const;

@@ -236,6 +236,20 @@ TEST_CASE("a UR that has lost its state carries the tunnel again within a second
     CHECK(w.status(w.dr, 0).flaps == 0);
 }
 
+static std::vector<std::uint32_t> nat_events(const End& end) {
+    std::vector<std::uint32_t> values;
+    for (const Event& event : end.events)
+        if (event.kind == EventKind::NatChanged) values.push_back(event.value);
+    return values;
+}
+
+// Of the first tunnel, the first time.
+static Time nat_told_at(const End& end) {
+    for (const Event& event : end.events)
+        if (event.kind == EventKind::NatChanged && event.tunnel == end.tunnels[0]) return event.at;
+    return 0;
+}
+
 TEST_CASE("a NAT between is found by the UR and told to the DR, and so is its absence") {
     World w;
     w.run(3 * kSecond);
@@ -243,8 +257,14 @@ TEST_CASE("a NAT between is found by the UR and told to the DR, and so is its ab
     CHECK_FALSE(w.status(w.ur, 0).nat);
     CHECK(w.status(w.dr, 0).nat_known);
     CHECK_FALSE(w.status(w.dr, 0).nat);
+    // Both know that the other knows it, the UR last.
+    CHECK(nat_events(w.dr) == std::vector<std::uint32_t>{0, 0});
+    CHECK(nat_events(w.ur) == std::vector<std::uint32_t>{0, 0});
+    CHECK(nat_told_at(w.dr) < nat_told_at(w.ur));
     w.ur_seen_as[0].port = 61000;
     w.run(5 * kSecond);
+    CHECK(nat_events(w.dr).back() == 1);
+    CHECK(nat_events(w.ur).back() == 1);
     CHECK(w.status(w.ur, 0).nat);
     CHECK(w.status(w.dr, 0).nat);
     CHECK_FALSE(w.status(w.dr, 1).nat);
