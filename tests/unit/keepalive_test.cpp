@@ -77,6 +77,35 @@ TEST_CASE("an endpoint that is learned from keepalives takes data, and data is t
     CHECK(w.exit(Exit::DropOuterSource) == 1);
 }
 
+TEST_CASE("source ports carry entropy once the UR has found no NAT, and not behind one") {
+    World w;
+    const Site site = two_lines("0.0.0.0", "0.0.0.0");
+    w.provision(site, {{{"a", 1}, {"b", 1}}});
+    Ur& ur = w.add_ur(site);
+    ur.from[1].port = 31007;
+    REQUIRE(w.run_until([&] { return up(w, ur, 0) && up(w, ur, 1); }, kSecond));
+    const auto entropy = [&](std::uint32_t id) {
+        return (w.row(id)->flags & TunnelRow::kEntropy) != 0;
+    };
+    REQUIRE(w.run_until([&] { return entropy(kA); }, kSecond));
+    w.run(2 * kSecond);
+    CHECK_FALSE(entropy(kB));
+    std::array<bool, 2> fixed{};
+    for (unsigned flow = 0; flow < 64; ++flow) {
+        for (const Bytes& packet : w.exchange(World::downlink(flow))) {
+            const auto source = static_cast<std::uint16_t>(packet[20] << 8 | packet[21]);
+            const auto to = static_cast<std::uint16_t>(packet[22] << 8 | packet[23]);
+            CHECK((to == 4754 ? source >= 49152 : source == 4754));
+            fixed[to == 4754 ? 0 : 1] = true;
+        }
+    }
+    CHECK((fixed[0] && fixed[1]));
+    const Endpoint dr = endpoint("192.0.2.1", 4754);
+    Endpoint any = ur.from[0];
+    any.port = 50'505;
+    CHECK(w.exchange(World::outer(any, dr, kA, wire::kEtherIpv4, World::uplink())).size() == 1);
+}
+
 TEST_CASE("traffic leaves a line whose keepalives stop, and a change of the site keeps it so") {
     World w;
     Site site = two_lines("0.0.0.0", "0.0.0.0");
