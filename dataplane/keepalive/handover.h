@@ -38,6 +38,9 @@ struct KeepaliveHandover {
     // believed yet. Written by the shard of the slot's tunnel, read by workers for keepalives only.
     static constexpr std::uint64_t kNoSalt = ~std::uint64_t{0};
     RowArray<std::atomic<std::uint64_t>> peer_salts;
+    // By worker, by tunnel slot: data packets from the tunnel's peer that were refused for what was
+    // in them. The path has not lost those. Written by the worker, never set back.
+    std::vector<RowArray<std::atomic<std::uint32_t>>> refused;
 };
 
 }  // namespace dr

@@ -74,6 +74,12 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, const Tabl
         *error = "no memory for the salts of tunnels; lower the capacity or add memory";
         return nullptr;
     }
+    self->handover_.refused.resize(config.workers);
+    for (auto& counts : self->handover_.refused) {
+        if (counts.allocate(tables.tunnel_keys.size())) continue;
+        *error = "no memory for counts of refused packets; lower the capacity or add memory";
+        return nullptr;
+    }
     if (!self->make_rings(config, error)) return nullptr;
     const Surroundings around{&tables, &counters,         &report,       &self->handover_,
                               pool,    self->wake_.get(), &self->binds_, &self->choices_};

@@ -200,7 +200,8 @@ liveness::DataCounters Shard::data_counters(TunnelRef tunnel) {
     for (unsigned w = 0; w < around_.counters->workers(); ++w) {
         const southbound::TunnelCounters& c = around_.counters->tunnel_counters(w)[slot];
         sum.sent += __atomic_load_n(&c.downlink_packets, __ATOMIC_RELAXED);
-        sum.received += __atomic_load_n(&c.uplink_packets, __ATOMIC_RELAXED);
+        sum.received += __atomic_load_n(&c.uplink_packets, __ATOMIC_RELAXED) +
+                        around_.handover->refused[w][slot].load(std::memory_order_relaxed);
     }
     return sum;
 }

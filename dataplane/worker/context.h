@@ -210,6 +210,9 @@ void stage_transmit(Context& c, Burst& b, Burst& replies);
 // A keepalive of tunnel p.from, `bound`: from its bound endpoint. The packet ends here. `p` is as
 // received, `gre` its GRE header.
 void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
+// A data packet that came out of a tunnel ends here for what is in it; liveness counts it as
+// received.
+void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit);
 // Sends what liveness threads have made, a burst of it; how many.
 unsigned send_injected(Context& c);
 

@@ -157,7 +157,7 @@ constexpr std::array<std::uint8_t, 16> kEcn{
 }
 
 // From here on p describes the inner packet. false: finished.
-bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre) {
+bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre, std::uint32_t slot) {
     const std::uint16_t type = load_be16(gre + 2);
     if (type == wire::kEtherKeepalive) [[unlikely]] {
         take_keepalive(c, p, gre, true);
@@ -176,12 +176,12 @@ bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre) {
                                          check_ipv4(inner, available, true) == IpFault::None
                                    : check_ipv6(inner, available) == IpFault::None;
     if (!sound) {
-        exit_with(c, p, Exit::DropInnerFormat);
+        refuse_inner(c, p, slot, Exit::DropInnerFormat);
         return false;
     }
     const unsigned ecn = family == 4 ? inner[1] : static_cast<unsigned>(inner[1]) >> 4;
     if (((ecn ^ outer_tos) & 3U) != 0 && !combine_ecn(inner, family, outer_tos)) [[unlikely]] {
-        exit_with(c, p, Exit::DropEcn);
+        refuse_inner(c, p, slot, Exit::DropEcn);
         return false;
     }
     p.ip = inner;
@@ -250,7 +250,7 @@ void check_inner(Context& c, Burst& b, const Table& table, const PacketList& lis
         const unsigned i = list.index[k];
         Packet& p = b.packets[i];
         if (targets[2UL * k] != Target(TargetKind::Subscriber, p.from->subscriber)) {
-            exit_with(c, p, Exit::DropInnerSource);
+            refuse_inner(c, p, slot[i], Exit::DropInnerSource);
             continue;
         }
         p.target = targets[2UL * k + 1];
@@ -300,7 +300,7 @@ void stage_decapsulate(Context& c, Burst& b) {
             continue;
         }
         p.from = &t.tunnels[row[i]];
-        if (!check_tunnel(c, p, gre[i]) || !enter_inner(c, p, gre[i])) continue;
+        if (!check_tunnel(c, p, gre[i]) || !enter_inner(c, p, gre[i], slot[i])) continue;
         if (p.family == 4) {
             t.lpm4->prefetch(p.ip + 12);
             t.lpm4->prefetch(p.ip + 16);

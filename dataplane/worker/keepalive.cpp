@@ -63,6 +63,15 @@ void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) 
     exit_with(c, p, hand_over(c, p, gre, bound));
 }
 
+void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit) {
+    const KeepaliveHandover* const handover = c.shared->keepalive;
+    if (handover != nullptr) {
+        std::atomic<std::uint32_t>& count = handover->refused[c.config.number][slot];
+        count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    exit_with(c, p, exit);
+}
+
 unsigned send_injected(Context& c) {
     Burst& b = c.received;
     b.clear();

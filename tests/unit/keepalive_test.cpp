@@ -106,6 +106,29 @@ TEST_CASE("source ports carry entropy once the UR has found no NAT, and not behi
     CHECK(w.exchange(World::outer(any, dr, kA, wire::kEtherIpv4, World::uplink())).size() == 1);
 }
 
+TEST_CASE("packets that are refused for what is in them do not count as lost on the path") {
+    World w;
+    const Site site = one_line("198.51.100.2");
+    w.provision(site, {{{"a", 1}}});
+    Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    const Endpoint dr = endpoint("192.0.2.1", 4754);
+    const Bytes wrong = dr::test::udp_packet(Bytes{10, 0, 0, 1}, Bytes{8, 8, 8, 8}, 50);
+    for (unsigned i = 0; i < 400; ++i) {
+        w.put(World::outer(ur.from[0], dr, kA, wire::kEtherIpv4, wrong));
+        ++ur.data.sent;
+        w.run(10 * kMillisecond);
+    }
+    CHECK(w.exit(Exit::DropInnerSource) == 400);
+    CHECK((w.live(kA).flags & southbound::LivenessState::kDegraded) == 0);
+    // The same count of packets that never come, on the other hand, is a loss.
+    for (unsigned i = 0; i < 400; ++i) {
+        ++ur.data.sent;
+        w.run(10 * kMillisecond);
+    }
+    CHECK((w.live(kA).flags & southbound::LivenessState::kDegraded) != 0);
+}
+
 TEST_CASE("traffic leaves a line whose keepalives stop, and a change of the site keeps it so") {
     World w;
     Site site = two_lines("0.0.0.0", "0.0.0.0");
