@@ -227,6 +227,7 @@ std::uint64_t Shard::random() {
 // To the writer and to the memfd, once a round.
 void Shard::hand_out() {
     report_dirty();
+    report_statistics();
     if (binds_.empty() && choices_.empty()) return;
     for (const southbound::ChoiceRequest& request : choices_) {
         const auto found = group_of_subscriber_.find(request.index.value);

@@ -162,7 +162,8 @@ class Shard final : public liveness::Host {
     liveness::Time round_ = 0;     // of this round
     liveness::Time swept_at_ = 0;  // when the sweep was here last
     std::uint32_t sweep_next_ = 0;
-    liveness::Statistics told_;  // that have gone into the memfd's sums
+    liveness::Time counted_at_ = 0;  // when the sums were reported last
+    liveness::Statistics told_;      // that have gone into the memfd's sums
     std::array<std::uint64_t, 64> random_{};
     std::size_t random_left_ = 0;
     bool complained_ = false;

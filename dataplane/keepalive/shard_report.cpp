@@ -15,6 +15,8 @@ using southbound::LivenessState;
 namespace {
 
 constexpr Time kSweep = liveness::kSecond;
+// How old the sums may be.
+constexpr Time kCount = 10 * liveness::kMillisecond;
 // Rows in a round: a shard that was away does not make up for it at once.
 constexpr std::uint32_t kRowsPerRound = 256;
 
@@ -125,22 +127,21 @@ void Shard::sweep() {
     const auto rows =
         static_cast<std::uint32_t>(std::min<Time>(due, std::min(kRowsPerRound, highest_session_)));
     for (std::uint32_t n = 0; n < rows; ++n) {
-        if (++sweep_next_ >= highest_session_) {
-            sweep_next_ = 0;
-            report_statistics();
-        }
+        if (++sweep_next_ >= highest_session_) sweep_next_ = 0;
         if (sessions_[sweep_next_].id != 0) report({sweep_next_});
     }
 }
 
 void Shard::report_statistics() {
+    if (now_ < counted_at_ + kCount) return;
+    counted_at_ = now_;
     const liveness::Statistics& now = engine_->statistics();
-    constexpr std::size_t kCount = sizeof now / sizeof(std::uint64_t);
-    std::array<std::uint64_t, kCount> current;
-    std::array<std::uint64_t, kCount> told;
+    constexpr std::size_t kSums = sizeof now / sizeof(std::uint64_t);
+    std::array<std::uint64_t, kSums> current;
+    std::array<std::uint64_t, kSums> told;
     std::memcpy(current.data(), &now, sizeof now);
     std::memcpy(told.data(), &told_, sizeof told_);
-    for (unsigned i = 0; i < kCount; ++i) around_.report->add_statistic(i, current[i] - told[i]);
+    for (unsigned i = 0; i < kSums; ++i) around_.report->add_statistic(i, current[i] - told[i]);
     told_ = now;
 }
 
