@@ -11,6 +11,7 @@
 #include "control/api/change_feed.h"
 #include "control/api/server.h"
 #include "control/ca/peer_verifier.h"
+#include "control/events/event_tail.h"
 #include "control/model/catalog.h"
 #include "control/options.h"
 #include "control/privileges.h"
@@ -42,6 +43,18 @@ std::unique_ptr<Store> open_store(const Options& options, const Privileges& priv
     return store;
 }
 
+std::unique_ptr<EventLog> open_event_log(const Options& options, const Privileges& privileges) {
+    const std::string path = options.event_log_path();
+    privileges.make_directory(std::filesystem::path(path).parent_path());
+    const Privileges::Acting acting(privileges);
+    const mode_t before = ::umask(0027);
+    auto log = std::make_unique<EventLog>(
+        path,
+        EventLog::Bounds{options.event_log_size, std::int64_t{options.event_log_days} * 86'400});
+    ::umask(before);
+    return log;
+}
+
 std::unique_ptr<SignallingServer> open_signalling(const Options& options,
                                                   const Privileges& privileges,
                                                   Credentials& credentials, SignallingHub& hub) {
@@ -61,15 +74,18 @@ int run(const Options& options) {
     Credentials credentials(options);
     SignallingHub hub(catalog, credentials.drs(), credentials.others());
     Link link(catalog, options.dataplane);
+    const auto event_log = open_event_log(options, privileges);
+    EventTail events([&] { return link.live(); }, catalog, *event_log);
     catalog.set_installer(link);
     catalog.set_listener([&](const auto& changes) {
         feed.publish(changes);
         hub.publish(changes);
     });
     const auto signalling = open_signalling(options, privileges, credentials, hub);
-    Server server(options, privileges, catalog, link, feed, credentials, hub);
+    Server server(options, privileges, {catalog, link, feed, credentials, hub, *event_log, events});
     privileges.drop();
     link.start();
+    events.start();
     std::puts("drd: ready");
     std::fflush(stdout);
     int signal = 0;
@@ -77,6 +93,7 @@ int run(const Options& options) {
     hub.stop();
     if (signalling) signalling->stop();
     server.stop();
+    events.stop();
     link.stop();
     return 0;
 }

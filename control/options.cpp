@@ -76,6 +76,16 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_code) {
         ->capture_default_str();
     app.add_option("--dataplane", options.dataplane, "the socket of dr-dataplane")
         ->capture_default_str();
+    app.add_option("--event-log", options.event_log,
+                   "the SQLite file of the event log (default: STORE.events)");
+    app.add_option("--event-log-size", options.event_log_size,
+                   "events that it keeps; beyond that the oldest go")
+        ->check(CLI::Range(1'000, 1'000'000'000))
+        ->capture_default_str();
+    app.add_option("--event-log-days", options.event_log_days,
+                   "days that it keeps them; 0: any number")
+        ->check(CLI::Range(0, 36'500))
+        ->capture_default_str();
     app.add_option("--tls-cert", options.tls_cert, "PEM: the server's certificate chain");
     app.add_option("--tls-key", options.tls_key, "PEM: its private key");
     app.add_option("--tls-ca", options.tls_ca, "PEM: the CA of the clients' certificates");

@@ -15,6 +15,9 @@ struct Options {
     std::string tls_key;
     std::string tls_ca;
     std::string user;
+    std::string event_log;  // empty: beside the store
+    std::uint64_t event_log_size = 1'000'000;
+    std::uint32_t event_log_days = 90;
     // For URs; empty: no signalling.
     std::string signalling;
     std::string signalling_cert;
@@ -26,6 +29,9 @@ struct Options {
     std::string ca_key;
 
     [[nodiscard]] bool on_unix_socket() const { return listen.starts_with("unix:"); }
+    [[nodiscard]] std::string event_log_path() const {
+        return event_log.empty() ? store + ".events" : event_log;
+    }
     // "unix:/run/dr/drd.sock" -> "/run/dr/drd.sock"
     [[nodiscard]] std::string socket_path() const { return listen.substr(5); }
 };

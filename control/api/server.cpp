@@ -14,6 +14,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "control/api/events.h"
 #include "control/api/policies.h"
 #include "control/api/pools.h"
 #include "control/api/resources.h"
@@ -71,14 +72,16 @@ struct Server::Services {
     ResourcesService resources;
     TunnelsService tunnels;
     SystemService system;
+    EventsService events;
 };
 
-Server::Server(const Options& options, const Privileges& privileges, Catalog& catalog, Link& link,
-               ChangeFeed& feed, Credentials& credentials, SignallingHub& hub)
-    : services_(new Services{PoolsService(catalog), PoliciesService(catalog),
-                             SubscribersService(catalog, feed, stopping_, credentials, hub),
-                             ResourcesService(catalog), TunnelsService(catalog, link, stopping_),
-                             SystemService(catalog, link, stopping_)}) {
+Server::Server(const Options& options, const Privileges& privileges, const Parts& p)
+    : services_(new Services{PoolsService(p.catalog), PoliciesService(p.catalog),
+                             SubscribersService(p.catalog, p.feed, stopping_, p.credentials, p.hub),
+                             ResourcesService(p.catalog),
+                             TunnelsService(p.catalog, p.link, stopping_),
+                             SystemService(p.catalog, p.link, p.log, p.events, stopping_),
+                             EventsService(p.log, stopping_)}) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     const std::string path = options.on_unix_socket() ? options.socket_path() : "";
@@ -104,6 +107,7 @@ Server::Server(const Options& options, const Privileges& privileges, Catalog& ca
     builder.RegisterService(&services_->resources);
     builder.RegisterService(&services_->tunnels);
     builder.RegisterService(&services_->system);
+    builder.RegisterService(&services_->events);
     const mode_t before = ::umask(0117);
     server_ = builder.BuildAndStart();
     ::umask(before);

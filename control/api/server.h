@@ -5,6 +5,7 @@
 
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
+#include "control/events/event_tail.h"
 #include "control/options.h"
 #include "control/privileges.h"
 #include "control/signalling/credentials.h"
@@ -14,10 +15,19 @@ namespace dr::control {
 
 class Server {
   public:
+    // What it serves; all outlive it.
+    struct Parts {
+        Catalog& catalog;
+        Link& link;
+        ChangeFeed& feed;
+        Credentials& credentials;
+        SignallingHub& hub;
+        EventLog& log;
+        EventTail& events;
+    };
     // Listens when it returns. The socket's directory is made, a socket that nobody listens on is
     // replaced. Throws StartError.
-    Server(const Options& options, const Privileges& privileges, Catalog& catalog, Link& link,
-           ChangeFeed& feed, Credentials& credentials, SignallingHub& hub);
+    Server(const Options& options, const Privileges& privileges, const Parts& parts);
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     ~Server();

@@ -4,9 +4,12 @@
 #include <cstring>
 
 #include "control/api/crud.h"
+#include "dataplane/liveness/engine.h"
 
 namespace dr::control {
 namespace {
+
+constexpr std::chrono::seconds kCountEvery{1};
 
 v1::SystemStatus::DataplaneState to_state(LinkState state) {
     switch (state) {
@@ -22,8 +25,11 @@ v1::SystemStatus::DataplaneState to_state(LinkState state) {
     return v1::SystemStatus::DATAPLANE_STATE_UNSPECIFIED;
 }
 
-void fill_snapshot(const CountersMap& map, v1::CountersSnapshot& out) {
+void fill_snapshot(const CountersMap& map, const LiveMap* live, v1::CountersSnapshot& out) {
     for (const auto& [name, value] : map.all()) (*out.mutable_counters())[name] = value;
+    if (live != nullptr)
+        for (const auto& [name, value] : live->statistics())
+            (*out.mutable_counters())["keepalive." + name] = value;
     out.set_incarnation(map.incarnation());
     out.set_sampled_at_ns(
         static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
@@ -70,6 +76,36 @@ void SystemService::fill(v1::SystemStatus& out) {
         row.set_capacity(state.capacity[t]);
     }
     if (link.known) fill_memory(state, out);
+    fill_keepalives(out);
+    auto& log = *out.mutable_event_log();
+    const EventTail::Status events = events_.status();
+    log.set_events(log_.count());
+    log.set_missed(events.missed);
+    log.set_detail(events.detail);
+}
+
+// Counting reads a row for each tunnel, so it is not done for each who asks.
+void SystemService::fill_keepalives(v1::SystemStatus& out) {
+    const auto live = link_.live();
+    if (!live) return;
+    auto& to = *out.mutable_keepalives();
+    for (const auto& [name, value] : live->statistics()) (*to.mutable_statistics())[name] = value;
+    const std::lock_guard lock(counts_mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (counted_of_ != live->incarnation() || now - counted_at_ >= kCountEvery) {
+        counts_ = live->count();
+        counted_at_ = now;
+        counted_of_ = live->incarnation();
+    }
+    const auto in = [&](liveness::State s) { return counts_.state[static_cast<std::size_t>(s)]; };
+    to.set_admin_down(in(liveness::State::AdminDown));
+    to.set_down(in(liveness::State::Down));
+    to.set_init(in(liveness::State::Init));
+    to.set_up(in(liveness::State::Up));
+    to.set_suspect(counts_.suspect);
+    to.set_degraded(counts_.degraded);
+    to.set_damped(counts_.damped);
+    to.set_active(counts_.active);
 }
 
 grpc::Status SystemService::GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
@@ -99,7 +135,7 @@ grpc::Status SystemService::GetCounters(grpc::ServerContext*, const google::prot
                                         v1::CountersSnapshot* response) {
     const auto map = link_.counters();
     if (!map) return away();
-    fill_snapshot(*map, *response);
+    fill_snapshot(*map, link_.live().get(), *response);
     return grpc::Status::OK;
 }
 
@@ -111,7 +147,7 @@ grpc::Status SystemService::WatchCounters(grpc::ServerContext* context,
         const auto map = link_.counters();
         if (!map) continue;
         v1::CountersSnapshot snapshot;
-        fill_snapshot(*map, snapshot);
+        fill_snapshot(*map, link_.live().get(), snapshot);
         if (!writer->Write(snapshot)) break;
     } while (!context->IsCancelled() && !stopping_.wait_for(interval));
     return grpc::Status::OK;

@@ -1,14 +1,20 @@
 // dr.v1.System.
 #pragma once
 
+#include <chrono>
+#include <mutex>
+#include <string>
+
 #include "control/api/status.h"
+#include "control/events/event_tail.h"
 
 namespace dr::control {
 
 class SystemService final : public v1::System::Service {
   public:
-    SystemService(Catalog& catalog, Link& link, Stopping& stopping)
-        : catalog_(catalog), link_(link), stopping_(stopping) {}
+    SystemService(Catalog& catalog, Link& link, EventLog& log, EventTail& events,
+                  Stopping& stopping)
+        : catalog_(catalog), link_(link), log_(log), events_(events), stopping_(stopping) {}
 
     grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
                            v1::SystemStatus*) override;
@@ -25,11 +31,18 @@ class SystemService final : public v1::System::Service {
 
   private:
     void fill(v1::SystemStatus& out);
+    void fill_keepalives(v1::SystemStatus& out);
     grpc::Status away();
 
     Catalog& catalog_;
     Link& link_;
+    EventLog& log_;
+    EventTail& events_;
     Stopping& stopping_;
+    std::mutex counts_mutex_;  // below
+    LiveCounts counts_;
+    std::chrono::steady_clock::time_point counted_at_;
+    std::string counted_of_;  // incarnation
 };
 
 }  // namespace dr::control

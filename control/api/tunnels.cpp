@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "control/api/crud.h"
+#include "control/liveness/live_proto.h"
 
 namespace dr::control {
 namespace {
@@ -57,6 +58,7 @@ class TunnelsService::Page {
         : request_(request),
           limit_(static_cast<int>(limit)),
           counters_(link.counters()),
+          live_(link.live()),
           status_(link.status(false)),
           now_(steady_ns()),
           response_(response) {}
@@ -69,28 +71,44 @@ class TunnelsService::Page {
     int add(const v1::Subscriber& s, int from = 0) {
         const bool installed = status_.known && status_.state != LinkState::Absent &&
                                s.revision() <= status_.installed_revision;
-        const auto state = installed ? v1::TunnelStatus::STATIC : v1::TunnelStatus::PENDING;
         int i = from;
         for (; i < s.tunnels_size() && !full(); ++i) {
             const auto& tunnel = s.tunnels(i);
-            if (!matches(tunnel, state)) continue;
+            if (!matches(tunnel)) continue;
+            const Live live = live_of(tunnel, installed);
+            if (!matches(live)) continue;
             auto& out = *response_.add_tunnels();
             out.set_subscriber(s.name());
             *out.mutable_tunnel() = tunnel;
-            out.set_state(state);
+            out.set_state(live.state);
             if (counters_) add_counters(tunnel.id(), *out.mutable_counters());
+            if (live.known) fill_liveness(*live.known, clock_, *out.mutable_liveness());
         }
         return i;
     }
 
   private:
-    [[nodiscard]] bool matches(const v1::Tunnel& tunnel, v1::TunnelStatus::State state) const {
+    struct Live {
+        v1::TunnelStatus::State state;
+        std::optional<southbound::LivenessState> known;
+    };
+    [[nodiscard]] Live live_of(const v1::Tunnel& tunnel, bool installed) const {
+        if (tunnel.key_number() == 0)
+            return {installed ? v1::TunnelStatus::STATIC : v1::TunnelStatus::PENDING, {}};
+        auto known = live_ ? live_->tunnel(tunnel.id()) : std::nullopt;
+        const auto state = known ? to_state(known->state) : v1::TunnelStatus::PENDING;
+        return {state, known};
+    }
+    [[nodiscard]] bool matches(const Live& live) const {
+        return (request_.state() == v1::TunnelStatus::STATE_UNSPECIFIED ||
+                live.state == request_.state()) &&
+               (!request_.troubled() || (live.known && troubled(*live.known)));
+    }
+    [[nodiscard]] bool matches(const v1::Tunnel& tunnel) const {
         return (request_.line().empty() || tunnel.line() == request_.line()) &&
                (request_.id() == 0 || tunnel.id() == request_.id()) &&
                (request_.encapsulation() == v1::ENCAPSULATION_UNSPECIFIED ||
-                tunnel.encapsulation() == request_.encapsulation()) &&
-               (request_.state() == v1::TunnelStatus::STATE_UNSPECIFIED ||
-                state == request_.state());
+                tunnel.encapsulation() == request_.encapsulation());
     }
     void add_counters(std::uint32_t id, v1::TunnelCounters& out) {
         const auto c = counters_->tunnel(id);
@@ -105,6 +123,8 @@ class TunnelsService::Page {
     const v1::ListTunnelsRequest& request_;
     int limit_;
     std::shared_ptr<const CountersMap> counters_;
+    std::shared_ptr<const LiveMap> live_;
+    WallClock clock_;
     LinkStatus status_;
     std::uint64_t now_;
     v1::ListTunnelsResponse& response_;

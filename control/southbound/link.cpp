@@ -126,6 +126,11 @@ std::shared_ptr<const CountersMap> Link::counters() {
     return counters_;
 }
 
+std::shared_ptr<const LiveMap> Link::live() {
+    const std::lock_guard lock(mutex_);
+    return live_;
+}
+
 void Link::run() {
     std::chrono::milliseconds pause = kFirstBackOff;
     while (!stopping()) {
@@ -150,6 +155,7 @@ void Link::fail(LinkState state, const std::string& detail) {
     pending_.clear();
     pending_bytes_ = 0;
     counters_.reset();
+    live_.reset();
     done_.notify_all();
 }
 
@@ -166,6 +172,7 @@ bool Link::session() {
         try {
             greet(channel);
             map_counters(channel);
+            map_liveness(channel);
             reconcile(channel);
             in_sync = true;
             serve(channel);
@@ -213,6 +220,19 @@ void Link::map_counters(Channel& channel) {
     auto map = std::make_shared<const CountersMap>(reply.fd, body.bytes, body.uuid);
     const std::lock_guard lock(mutex_);
     counters_ = std::move(map);
+}
+
+void Link::map_liveness(Channel& channel) {
+    channel.send(sb::Type::GetLiveness);
+    Message reply = channel.receive();
+    if (reply.type == sb::Type::Error)
+        throw RefusalError("the data plane: " + text_of(reply.as<sb::Result>()));
+    if (reply.type != sb::Type::LivenessReply)
+        throw ChannelError("data plane: no answer to GetLiveness");
+    const auto body = reply.as<sb::LivenessReply>();
+    auto map = std::make_shared<const LiveMap>(std::move(reply.fd), body.bytes, body.uuid);
+    const std::lock_guard lock(mutex_);
+    live_ = std::move(map);
 }
 
 void Link::reconcile(Channel& channel) {

@@ -1,7 +1,7 @@
 // drd's end of the southbound socket: one thread that keeps the data plane in step with the store.
 //
-// For ever: connect, HELLO, map the counters, compare digests, replay if they differ, then hand
-// over each change as it is made. A failed connection is tried again after at most 200 ms.
+// For ever: connect, HELLO, map counters and liveness, compare digests, replay if they differ, then
+// hand over each change as it is made. A failed connection is tried again after at most 200 ms.
 //
 //   ABSENT   no data plane behind the socket. Changes are committed to the store alone.
 //   SYNCING  comparing or replaying. Changes are committed to the store and follow the replay.
@@ -27,6 +27,7 @@
 #include <thread>
 #include <vector>
 
+#include "control/liveness/live_map.h"
 #include "control/model/catalog.h"
 #include "control/model/installer.h"
 #include "control/southbound/channel.h"
@@ -61,6 +62,8 @@ class Link final : public Installer {
     LinkStatus status(bool fresh);
     // Null while the data plane is away.
     std::shared_ptr<const CountersMap> counters();
+    // Likewise: states and events of keepalives.
+    std::shared_ptr<const LiveMap> live();
 
   private:
     struct Job {
@@ -75,6 +78,7 @@ class Link final : public Installer {
     bool session();
     void greet(Channel& channel);
     void map_counters(Channel& channel);
+    void map_liveness(Channel& channel);
     void reconcile(Channel& channel);
     void drain_pending(Channel& channel);
     void serve(Channel& channel);
@@ -108,6 +112,7 @@ class Link final : public Installer {
     std::size_t pending_bytes_ = 0;
     bool drain_ = false;
     std::shared_ptr<const CountersMap> counters_;
+    std::shared_ptr<const LiveMap> live_;
     std::uint64_t next_transaction_ = 1;  // link thread only
     std::string left_out_;                // likewise: what the last replay could not install
 };

@@ -12,6 +12,7 @@
 
 #include "control/store/sqlite.h"
 #include "control/test_support.h"
+#include "dataplane/southbound/liveness_memfd_writer.h"
 
 namespace dr::control::test {
 namespace {
@@ -28,6 +29,7 @@ class FakeDataplane {
         : path_(std::move(path)),
           version_(version),
           on_commit_(std::move(on_commit)),
+          liveness_(make_liveness()),
           listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
@@ -54,6 +56,16 @@ class FakeDataplane {
     std::uint32_t last_commit_flags() const { return last_commit_flags_; }
 
   private:
+    static std::unique_ptr<sb::LivenessMemfd> make_liveness() {
+        std::string error;
+        auto table = sb::LivenessMemfd::create(16, 1, {1}, &error);
+        INFO(error);
+        REQUIRE(table != nullptr);
+        sb::LivenessState state{};
+        state.tunnel = 0x01000007;
+        table->write_row(7, state);
+        return table;
+    }
     void run() {
         for (;;) {
             const Fd client(::accept(listener_.get(), nullptr, nullptr));
@@ -137,6 +149,10 @@ class FakeDataplane {
             case sb::Type::GetCounters:
                 send_counters(fd);
                 return true;
+            case sb::Type::GetLiveness:
+                reply(fd, sb::Type::LivenessReply,
+                      sb::LivenessReply{liveness_->bytes(), liveness_->uuid()}, liveness_->fd());
+                return true;
             case sb::Type::GetState:
                 reply(fd, sb::Type::State, state);
                 return true;
@@ -168,6 +184,7 @@ class FakeDataplane {
     std::string path_;
     std::uint32_t version_;
     OnCommit on_commit_;
+    std::unique_ptr<sb::LivenessMemfd> liveness_;
     Fd listener_;
     std::thread thread_;
     std::mutex mutex_;
@@ -212,6 +229,22 @@ TEST_CASE("a data plane of another version is refused with a detail that names b
     CHECK_THAT(f.link.status(false).detail,
                Catch::Contains("speaks version " + std::to_string(sb::kVersion + 1)));
     CHECK(dataplane.syncs() == 0);
+    f.link.stop();
+}
+
+TEST_CASE("the liveness table of a connected data plane is at hand until it goes away") {
+    Fixture f;
+    CHECK(f.link.live() == nullptr);
+    auto dataplane =
+        std::make_unique<FakeDataplane>(f.folder.file("dp.sock"), sb::kVersion, accept_all);
+    f.link.start();
+    REQUIRE(f.comes_to(LinkState::InSync));
+    const auto live = f.link.live();
+    REQUIRE(live != nullptr);
+    CHECK(live->tunnel(0x01000007));
+    dataplane.reset();
+    REQUIRE(eventually([&] { return f.link.live() == nullptr; }));
+    CHECK(live->tunnel(0x01000007));
     f.link.stop();
 }
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sqlite3.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -12,8 +11,14 @@
 #include <mutex>
 #include <utility>
 
+#include "control/store/sqlite_handle.h"
+
 namespace dr::control {
 namespace {
+
+using sqlite::Connection;
+using sqlite::ResetOnExit;
+using sqlite::Statement;
 
 constexpr int kSchemaVersion = 2;
 constexpr std::array<const char*, kKinds> kTable{"pools", "policies", "subscribers"};
@@ -35,102 +40,6 @@ PRAGMA user_version = 2;
 COMMIT;
 )sql";
 
-class Connection {
-  public:
-    Connection(const std::string& path, int flags) : path_(path) {
-        const int rc = sqlite3_open_v2(path.c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
-        if (rc != SQLITE_OK) {
-            const std::string why = db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(rc);
-            sqlite3_close(db_);
-            throw StoreError(fmt::format("store {}: cannot open: {}", path, why));
-        }
-        sqlite3_busy_timeout(db_, 2000);
-    }
-    Connection(const Connection&) = delete;
-    Connection& operator=(const Connection&) = delete;
-    ~Connection() { sqlite3_close_v2(db_); }
-
-    void run(const char* sql) {
-        if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail();
-    }
-    [[noreturn]] void fail() const {
-        throw StoreError(fmt::format("store {}: {}", path_, sqlite3_errmsg(db_)));
-    }
-    [[nodiscard]] sqlite3* get() const { return db_; }
-    [[nodiscard]] bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
-
-  private:
-    std::string path_;
-    sqlite3* db_ = nullptr;
-};
-
-class Statement {
-  public:
-    Statement(Connection& db, const std::string& sql) : db_(db) {
-        if (sqlite3_prepare_v3(db.get(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement_,
-                               nullptr) != SQLITE_OK)
-            db.fail();
-    }
-    Statement(const Statement&) = delete;
-    Statement& operator=(const Statement&) = delete;
-    ~Statement() { sqlite3_finalize(statement_); }
-
-    Statement& bind(int at, std::int64_t value) {
-        if (sqlite3_bind_int64(statement_, at, value) != SQLITE_OK) db_.fail();
-        return *this;
-    }
-    Statement& bind(int at, std::string_view text) {
-        if (sqlite3_bind_text(statement_, at, text.data(), static_cast<int>(text.size()),
-                              SQLITE_STATIC) != SQLITE_OK)
-            db_.fail();
-        return *this;
-    }
-    Statement& bind_blob(int at, std::string_view bytes) {
-        if (sqlite3_bind_blob(statement_, at, bytes.data(), static_cast<int>(bytes.size()),
-                              SQLITE_STATIC) != SQLITE_OK)
-            db_.fail();
-        return *this;
-    }
-    // True: a row is there.
-    bool step() {
-        const int rc = sqlite3_step(statement_);
-        if (rc == SQLITE_ROW) return true;
-        if (rc != SQLITE_DONE) {
-            sqlite3_reset(statement_);
-            db_.fail();
-        }
-        return false;
-    }
-    void run() {
-        step();
-        reset();
-    }
-    void reset() { sqlite3_reset(statement_); }
-    [[nodiscard]] std::int64_t integer(int column) const {
-        return sqlite3_column_int64(statement_, column);
-    }
-    [[nodiscard]] std::string_view bytes(int column) const {
-        const void* data = sqlite3_column_blob(statement_, column);
-        const int size = sqlite3_column_bytes(statement_, column);
-        return {static_cast<const char*>(data), static_cast<std::size_t>(size)};
-    }
-
-  private:
-    Connection& db_;
-    sqlite3_stmt* statement_ = nullptr;
-};
-
-class ResetOnExit {
-  public:
-    explicit ResetOnExit(Statement& s) : statement_(s) {}
-    ResetOnExit(const ResetOnExit&) = delete;
-    ResetOnExit& operator=(const ResetOnExit&) = delete;
-    ~ResetOnExit() { statement_.reset(); }
-
-  private:
-    Statement& statement_;
-};
-
 std::size_t number(Kind kind) {
     return static_cast<std::size_t>(kind);
 }
@@ -139,7 +48,7 @@ constexpr const char* kReadSecrets = "SELECT object FROM secrets WHERE id = ?1";
 
 class SqliteSnapshot final : public Snapshot {
   public:
-    explicit SqliteSnapshot(const std::string& path) : db_(path, SQLITE_OPEN_READONLY) {
+    explicit SqliteSnapshot(const std::string& path) : db_("store", path, SQLITE_OPEN_READONLY) {
         db_.run("BEGIN");
         // The view is that of the first read, not that of BEGIN.
         Statement(db_, "SELECT count(*) FROM meta").step();
@@ -186,9 +95,9 @@ class SqliteStore final : public Store {
     explicit SqliteStore(const std::string& path)
         : path_(path),
           lock_(path + ".lock"),
-          writer_(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) {
+          writer_("store", path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) {
         prepare_file();
-        reader_.emplace(path, SQLITE_OPEN_READONLY);
+        reader_.emplace("store", path, SQLITE_OPEN_READONLY);
         for (std::size_t k = 0; k < kKinds; ++k) {
             put_[k].emplace(writer_, fmt::format("INSERT INTO {}(id, object) VALUES(?1, ?2) ON "
                                                  "CONFLICT(id) DO UPDATE SET object = ?2",

@@ -1,0 +1,24 @@
+// dr.v1.Events.
+#pragma once
+
+#include "control/api/status.h"
+#include "control/events/event_log.h"
+#include "dr/v1/event.grpc.pb.h"
+
+namespace dr::control {
+
+class EventsService final : public v1::Events::Service {
+  public:
+    EventsService(EventLog& log, Stopping& stopping) : log_(log), stopping_(stopping) {}
+
+    grpc::Status List(grpc::ServerContext*, const v1::ListEventsRequest*,
+                      v1::ListEventsResponse*) override;
+    grpc::Status Watch(grpc::ServerContext*, const v1::WatchEventsRequest*,
+                       grpc::ServerWriter<v1::WatchEventsResponse>*) override;
+
+  private:
+    EventLog& log_;
+    Stopping& stopping_;
+};
+
+}  // namespace dr::control

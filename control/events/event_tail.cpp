@@ -1,0 +1,177 @@
+#include "control/events/event_tail.h"
+
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <unordered_map>
+
+#include "control/liveness/live_proto.h"
+#include "dataplane/liveness/engine.h"
+
+namespace dr::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kPoll = 100ms;
+constexpr auto kRetry = 2s;  // after the log could not be written
+constexpr std::size_t kBatch = 8192;
+
+LoggedEvent log_event(const WallClock& clock, const char* kind, std::uint64_t value) {
+    LoggedEvent event;
+    event.at_us = clock.now_us();
+    event.kind = kind;
+    event.value = value;
+    return event;
+}
+
+// Subscribers by id, each read once.
+class Names {
+  public:
+    explicit Names(Catalog& catalog) : catalog_(catalog) {}
+    void put(const LiveMap::Event& from, LoggedEvent& to) {
+        const auto [found, is_new] = known_.try_emplace(from.subscriber);
+        if (is_new) found->second = catalog_.subscriber_by_id(from.subscriber);
+        if (!found->second) return;
+        to.subscriber = found->second->name();
+        if (from.tunnel == 0) return;
+        for (const auto& tunnel : found->second->tunnels())
+            if (tunnel.id() == from.tunnel) to.line = tunnel.line();
+    }
+
+  private:
+    Catalog& catalog_;
+    std::unordered_map<std::uint32_t, std::optional<v1::Subscriber>> known_;
+};
+
+}  // namespace
+
+struct EventTail::Batch {
+    std::vector<LiveMap::Event> events;
+    std::uint64_t missed = 0;
+    std::uint64_t last = 0;  // number up to which all is read or missed
+    bool more = false;
+};
+
+EventTail::EventTail(Source source, Catalog& catalog, EventLog& log)
+    : source_(std::move(source)), catalog_(catalog), log_(log) {}
+
+EventTail::~EventTail() {
+    stop();
+}
+
+void EventTail::start() {
+    thread_ = std::thread([this] { run(); });
+}
+
+void EventTail::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        stop_ = true;
+    }
+    stopping_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+EventTail::Status EventTail::status() const {
+    const std::lock_guard lock(mutex_);
+    return status_;
+}
+
+void EventTail::run() {
+    std::unique_lock lock(mutex_);
+    while (!stop_) {
+        const auto pause = status_.detail.empty() ? kPoll : std::chrono::milliseconds(kRetry);
+        stopping_.wait_for(lock, pause, [this] { return stop_; });
+        lock.unlock();
+        poll();
+        lock.lock();
+    }
+}
+
+void EventTail::poll() {
+    std::string failure;
+    try {
+        auto now = source_();
+        if (now != nullptr && now != map_) adopt(std::move(now));
+        if (map_ != nullptr)
+            while (drain(false)) {
+            }
+    } catch (const StoreError& e) {
+        failure = e.what();
+    }
+    const std::lock_guard lock(mutex_);
+    if (!failure.empty() && failure != status_.detail)
+        std::fprintf(stderr, "drd: events cannot be logged: %s\n", failure.c_str());
+    status_.detail = failure;
+}
+
+// What the one before still holds comes first: the last words of a data plane that has ended.
+void EventTail::adopt(std::shared_ptr<const LiveMap> map) {
+    if (map_ != nullptr && map_->incarnation() != map->incarnation())
+        while (drain(true)) {
+        }
+    map_ = std::move(map);
+    if (log_.position().incarnation == map_->incarnation()) return;
+    const WallClock clock;
+    log_.append({log_event(clock, kDataPlaneStarted, 0)}, {map_->incarnation(), 0}, clock.now_us());
+}
+
+EventTail::Batch EventTail::collect(std::uint64_t next, bool final) const {
+    Batch batch;
+    const std::uint64_t latest = map_->latest();
+    const std::uint64_t slots = map_->event_slots();
+    if (latest >= next + slots) {
+        batch.missed = latest - slots + 1 - next;
+        next += batch.missed;
+    }
+    for (; next <= latest && batch.events.size() < kBatch; ++next) {
+        LiveMap::Event event;
+        const auto reading = map_->read_event(next, event);
+        if (reading == LiveMap::Reading::Pending && !final) break;
+        if (reading == LiveMap::Reading::Done)
+            batch.events.push_back(event);
+        else
+            ++batch.missed;
+    }
+    batch.last = next - 1;
+    batch.more = batch.events.size() == kBatch;
+    return batch;
+}
+
+std::vector<LoggedEvent> EventTail::name(const Batch& batch) {
+    const WallClock clock;
+    Names names(catalog_);
+    std::vector<LoggedEvent> out;
+    out.reserve(batch.events.size() + 1);
+    if (batch.missed != 0) out.push_back(log_event(clock, kMissedEvents, batch.missed));
+    for (const auto& from : batch.events) {
+        LoggedEvent& to = out.emplace_back();
+        to.at_us = clock.at_us(from.at_ns);
+        to.tunnel = from.tunnel;
+        to.kind = event_kind_text(from.kind);
+        to.cause = cause_text(from.cause);
+        to.outage_ns = from.outage_ns;
+        to.endpoint = endpoint_text(from.family, from.endpoint, from.port);
+        to.value = from.value;
+        if (from.kind == static_cast<std::uint8_t>(liveness::EventKind::StateChanged)) {
+            to.from = static_cast<std::uint8_t>(to_state(from.from));
+            to.to = static_cast<std::uint8_t>(to_state(from.to));
+        }
+        names.put(from, to);
+    }
+    return out;
+}
+
+// True: there may be more.
+bool EventTail::drain(bool final) {
+    const auto position = log_.position();
+    const Batch batch = collect(position.number + 1, final);
+    if (batch.events.empty() && batch.missed == 0) return false;
+    log_.append(name(batch), {map_->incarnation(), batch.last}, WallClock().now_us());
+    const std::lock_guard lock(mutex_);
+    status_.missed += batch.missed;
+    return batch.more && !stop_;
+}
+
+}  // namespace dr::control

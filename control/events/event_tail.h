@@ -1,0 +1,64 @@
+// Reads the data plane's events as they come and writes them to the event log, with names for
+// numbers and the wall clock's time for the steady clock's. A thread of its own: nothing waits for
+// it, and it waits for nobody but the log's file.
+//
+// Where it has come to is in the log itself, so each event is written once; those of while drd was
+// away follow as soon as it is back, as far as the data plane still has them. What was overwritten
+// before it could be read is an event of kind "missed".
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control/events/event_log.h"
+#include "control/liveness/live_map.h"
+#include "control/model/catalog.h"
+
+namespace dr::control {
+
+class EventTail {
+  public:
+    // Where the present table is; null: the data plane is away.
+    using Source = std::function<std::shared_ptr<const LiveMap>()>;
+    // All outlive the tail.
+    EventTail(Source source, Catalog& catalog, EventLog& log);
+    EventTail(const EventTail&) = delete;
+    EventTail& operator=(const EventTail&) = delete;
+    ~EventTail();
+
+    void start();
+    void stop();  // idempotent
+
+    // What there is to read now, to the end. By the thread, or without one.
+    void poll();
+
+    struct Status {
+        std::uint64_t missed = 0;
+        std::string detail;  // why the log cannot be written
+    };
+    [[nodiscard]] Status status() const;
+
+  private:
+    struct Batch;
+    void run();
+    void adopt(std::shared_ptr<const LiveMap> map);
+    bool drain(bool final);
+    Batch collect(std::uint64_t next, bool final) const;
+    std::vector<LoggedEvent> name(const Batch& batch);
+
+    Source source_;
+    Catalog& catalog_;
+    EventLog& log_;
+    std::shared_ptr<const LiveMap> map_;  // by the thread
+    std::thread thread_;
+    mutable std::mutex mutex_;  // below
+    std::condition_variable stopping_;
+    bool stop_ = false;
+    Status status_;
+};
+
+}  // namespace dr::control

@@ -1,0 +1,37 @@
+// The data plane's numbers in the API's words. The names are the liveness engine's own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "control/liveness/live_map.h"
+#include "dr/v1/api.pb.h"
+
+namespace dr::control {
+
+// liveness::State as of the memfd.
+v1::TunnelStatus::State to_state(std::uint8_t state);
+// liveness::Cause; an unknown one, of a newer data plane, by its number.
+std::string cause_text(std::uint8_t cause);
+// liveness::EventKind likewise.
+std::string event_kind_text(std::uint8_t kind);
+// All there are, those of the log itself included.
+std::vector<std::string> event_kinds();
+inline constexpr const char* kMissedEvents = "missed";
+inline constexpr const char* kDataPlaneStarted = "data-plane";
+// "198.51.100.7:4754", "[2001:db8::7]:4754", without port the address; empty: none.
+std::string endpoint_text(std::uint8_t family, const std::array<std::uint8_t, 16>& address,
+                          std::uint16_t port);
+
+void fill_liveness(const southbound::LivenessState& from, const WallClock& clock,
+                   v1::TunnelLiveness& out);
+// Whether an operator should look at it: no traffic may use it, or it is suspect or degraded.
+bool troubled(const southbound::LivenessState& state);
+
+void fill_time(std::int64_t us, google::protobuf::Timestamp& out);
+std::int64_t time_us(const google::protobuf::Timestamp& time);
+
+// What an event's value says; empty: nothing.
+std::string event_detail(const std::string& kind, std::uint64_t value);
+
+}  // namespace dr::control
