@@ -39,7 +39,7 @@ struct PortConfig {
     std::vector<std::string> rx;       // pcap: a receive queue for each file
     std::string tx;         // pcap; worker n > 0 writes to a file of this name with ".n" after it
     bool infinite = false;  // pcap: start again at the end of the files
-    bool gated = false;     // pcap: receive queue n waits for step n + 1
+    bool gated = false;     // pcap: receive queue n waits for step n + 1 (AdvanceGate)
     std::uint16_t packet_size = 0;    // null: bytes of each received frame; absent: receives none
     std::vector<IpPrefix> addresses;  // host bits kept
     std::vector<RouteConfig> routes;

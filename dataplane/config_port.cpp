@@ -114,8 +114,6 @@ void check_pcap(ObjectReader& reader, const PortConfig& port) {
                 fmt::format("\"{}\": a file name may be neither empty nor have a comma", name));
     if (port.tx.find(',') != std::string::npos)
         reader.fail("tx", "a file name may not have a comma");
-    if (port.infinite && port.gated)
-        reader.fail("gated", "cannot be together with \"infinite\": a step would never end");
 }
 
 void read_mac(ObjectReader& reader, PortConfig* port) {

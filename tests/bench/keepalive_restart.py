@@ -14,7 +14,6 @@ from lablib.shell import LabError, wait_until
 from swarm_lab import SwarmLab
 
 BACK_LIMIT = 30
-DEAD = 10  # seconds without drd before the cut
 SWITCH = 2  # seconds after which data must pass over the other line
 JUDGED = 3  # seconds that are counted then
 
@@ -60,10 +59,10 @@ def delivered(lab: SwarmLab, seconds: float) -> float:
             max(1, grown("uplink_sent", "downlink_sent")))
 
 
-def control(lab: SwarmLab) -> dict:
+def control(lab: SwarmLab, dead: float) -> dict:
     urs = Side(lab.status)
     lab.drd.kill()
-    share = delivered(lab, DEAD)
+    share = delivered(lab, dead)
     downs = urs.since("downs")
     lab.ask("cut 1")
     time.sleep(SWITCH)
@@ -74,7 +73,7 @@ def control(lab: SwarmLab) -> dict:
     lab.start_drd()
     lab.wait_in_sync()
     return {"name": "keepalive.restart", "who": "drd", "urs": lab.sites, "tunnels": len(lab.tunnels),
-            "seconds_dead": DEAD, "false_down": downs + urs.since("downs") - before,
+            "seconds_dead": dead, "false_down": downs + urs.since("downs") - before,
             "delivered": round(share, 4), "delivered_after_cut": round(switched, 4)}
 
 
@@ -86,7 +85,7 @@ def run(build: str, work: str, options, emit) -> int:
             lab.ask(f"traffic {options.data} {options.data}")
             first = dataplane(lab, options.rounds)
             emit(json.dumps(first))
-            second = control(lab)
+            second = control(lab, options.seconds)
             emit(json.dumps(second))
     except LabError as error:
         raise SystemExit(f"bench: {error}") from error

@@ -23,6 +23,18 @@ class Side:
         return self.read()[name] - self.first[name]
 
 
+class Fresh:
+    """The liveness threads add up about once a second: values of the moment they do, and when."""
+
+    def __init__(self, view):
+        self.view = view
+
+    def __call__(self) -> tuple[float, dict[str, int]]:
+        before = self.view.statistics()
+        wait_until(lambda: self.view.statistics() != before, "the DR's statistics", interval=0.001)
+        return time.monotonic(), self.view.statistics()
+
+
 class Cpu:
     """Seconds of CPU a second, of the busiest threads of some processes."""
 
@@ -40,6 +52,11 @@ class Cpu:
             used = [(t - self.first[name].get(task, 0)) / seconds for task, t in threads.items()]
             shares[name] = [round(u, 2) for u in sorted(used, reverse=True) if u >= 0.01]
         return shares
+
+
+def keepalives(exits: dict[str, int]) -> int:
+    """That workers have handed to the liveness threads."""
+    return exits["punt.keepalive"]
 
 
 def watch(lab: SwarmLab, seconds: float, urs: Side, dr: Side) -> None:
@@ -64,24 +81,29 @@ def soak(build: str, work: str, options) -> tuple[dict, bool]:
         lab.ask(f"traffic {options.data} {options.data}")
         reader = lab.reader()
         view = reader.liveness()
+        exits, fresh = reader.counters(), Fresh(view)
+        begin, first = fresh()
         urs, dr = Side(lab.status), Side(view.statistics)
+        taken = keepalives(exits.exits())
         cpu = Cpu({"dr-dataplane": lab.dataplane, "swarm": lab.swarm})
         watch(lab, options.seconds, urs, dr)
         per_tunnel = options.tunnels * options.seconds
+        sent, taken = urs.since("sent"), keepalives(exits.exits()) - taken
+        end, last = fresh()
+        heard = (last["received"] - first["received"]) / (end - begin) / options.tunnels
         result = {
             "name": "keepalive.soak", "tunnels": options.tunnels, "per_second": options.per_second,
             "seconds": options.seconds, "false_down": urs.since("downs") + dr.since("downs"),
             "false_down_urs": urs.since("downs"), "false_down_dr": dr.since("downs"),
             "up_urs": lab.status()["up"], "up_dr": view.up(),
             "received_per_second_urs": round(urs.since("received") / per_tunnel, 2),
-            "received_per_second_dr": round(dr.since("received") / per_tunnel, 2),
-            "sent_not_received": urs.since("sent") - dr.since("received") +
-                                 dr.since("sent") - urs.since("received"),
+            "received_per_second_dr": round(heard, 2),
+            "sent_urs": sent, "lost_uplink": sent - taken,
             "data_sent": urs.since("uplink_sent") + urs.since("downlink_sent"),
             "data_delivered": urs.since("uplink_delivered") + urs.since("downlink_delivered"),
             "cpu": cpu.shares()}
-        view.close()
-        reader.close()
+        for handle in (view, exits, reader):
+            handle.close()
     good = (result["false_down"] == 0 and result["up_urs"] == result["up_dr"] == options.tunnels and
             result["received_per_second_dr"] >= options.per_second)
     return result, good

@@ -113,8 +113,7 @@ TEST_CASE("a port says what its kind needs") {
     CHECK(parse_port(R"("kind": "pci", "device": "0000:03:00.0")").good);
     CHECK(parse_port(R"("kind": "pcap")").says("ports[0].rx: a pcap port needs files"));
     CHECK(parse_port(R"("kind": "null", "rx": ["a"])").says("does not apply to kind null"));
-    CHECK(parse_port(R"("kind": "pcap", "rx": ["a"], "infinite": true, "gated": true)")
-              .says("ports[0].gated"));
+    CHECK(parse_port(R"("kind": "pcap", "rx": ["a"], "infinite": true, "gated": true)").good);
     std::string files = "\"a\"";
     for (int i = 1; i < 16; ++i) files += ", \"a\"";
     CHECK(parse_port(R"("kind": "pcap", "rx": [)" + files + "]").good);

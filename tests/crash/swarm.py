@@ -65,6 +65,20 @@ def data_passes(lab, kept=0.98):
     wait_until(whole, f"data passes in both directions: {lab.status()}", seconds=UP_LIMIT)
 
 
+def restart_dataplane(lab):
+    """Milliseconds until everything is back, by itself."""
+    killed = lab.kill_dataplane()
+    lab.start_dataplane()
+
+    def back():
+        found = lab.ask("recovery")
+        return (found["up"]["count"] == TUNNELS and
+                found["uplink"]["count"] == found["downlink"]["count"] == SITES and found)
+    found = wait_until(back, "everything is back", seconds=UP_LIMIT)
+    settled(lab)
+    return max(found[k]["last"] for k in ("up", "uplink", "downlink")) - 1000 * killed
+
+
 @cases.case(f"all {TUNNELS} tunnels of {SITES} URs come up: learned and configured endpoints, "
             "native GRE and GRE-in-UDP, IPv4 and IPv6 outside")
 def _(lab):
@@ -96,17 +110,7 @@ def _(lab):
 @cases.case("kill -9 of dr-dataplane and start: each tunnel is up and each site's data passes again, "
             "without a hand")
 def _(lab):
-    killed = lab.kill_dataplane()
-    lab.start_dataplane()
-
-    def back():
-        found = lab.ask("recovery")
-        return (found["up"]["count"] == TUNNELS and
-                found["uplink"]["count"] == found["downlink"]["count"] == SITES and found)
-    found = wait_until(back, "everything is back", seconds=UP_LIMIT)
-    last = max(found[k]["last"] for k in ("up", "uplink", "downlink"))
-    settled(lab)
-    return f"all back {last - 1000 * killed:.0f} ms after the kill"
+    return f"all back {restart_dataplane(lab):.0f} ms after the kill"
 
 
 @cases.case("kill -9 of drd: nothing goes down, data goes on; a line that is cut at every site "
@@ -140,16 +144,16 @@ def _(lab):
     packets.write_pcap(f"{lab.work}/flood.pcap", flood)
     lab.extra_ports = [{"name": "flood", "kind": "pcap", "rx": [f"{lab.work}/flood.pcap"],
                         "gated": True, "mac": "02:00:00:00:00:01"}]
-    lab.kill_dataplane()
-    lab.start_dataplane()
-    lab.wait_in_sync()
-    wait_until(lab.all_up, "each tunnel Up", seconds=UP_LIMIT)
+    restart_dataplane(lab)
     reader = lab.reader()
     view, exits = reader.liveness(), reader.counters()
+    # The threads add up about once a second.
+    wait_until(lambda: view.statistics()["ups"] == TUNNELS, "the DR's count of tunnels")
     known, before = view.statistics(), sum(exits.exits().values())
     urs = lab.status()
     reader.advance_gate(1)
     wait_until(lambda: sum(exits.exits().values()) >= before + len(flood), "the flood has passed")
+    wait_until(lambda: view.statistics()["bad_tag"] > known["bad_tag"], "forgeries are counted")
     data_passes(lab)
     after = view.statistics()
     for handle in (view, exits, reader):
@@ -158,15 +162,9 @@ def _(lab):
            f"went down: {lab.status()}\n{known}\n{after}")
     for name in ("adopted_endpoints", "adopted_salts"):
         expect(after[name] == known[name], f"{name}: {known} {after}")
+    expect(lab.status()["bad_tag"] == 0, f"a UR's engine refused what the DR sent: {lab.status()}")
     refused = sum(after[n] - known[n] for n in ("malformed", "bad_tag", "replayed", "other_source"))
-    expect(refused > 0, f"none of the forgeries reached an engine: {known} {after}")
     return f"{len(flood)} frames; {refused} refused by the engine, the others before it"
-
-
-@cases.case("a stray frame of the DR never reached the URs")
-def _(lab):
-    status = lab.status()
-    expect(status["strays"] == 0 and status["bad_tag"] == 0, f"{status}")
 
 
 if __name__ == "__main__":
