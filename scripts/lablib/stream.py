@@ -117,19 +117,19 @@ class Recording:
         inside = range(bisect_left(self.sent, begin), bisect_left(self.sent, end))
         if not inside:
             raise ValueError("nothing was sent in this window")
-        highest, reordered, longest, at, before = -1, 0, 0, 0, None
+        highest, reordered, longest, at, before = -1, 0, 0, begin, begin
         for number in self.order:
             if number not in inside:
                 continue
             reordered += number < highest
             highest = max(highest, number)
             now = self.arrived[number]
-            if before is not None and now - before > longest:
+            if now - before > longest:
                 longest, at = now - before, before
             before = now
         lost = sum(self.arrived[n] == 0 for n in inside)
-        if before is None:
-            longest, at = end - begin, begin
+        if highest < 0:
+            longest = end - begin
         return {"packets": len(inside), "lost": lost, "reordered": reordered,
                 "interruption_ms": longest / 1e6, "at_ms": (at - begin) / 1e6}
 

@@ -1,6 +1,7 @@
 """What a lab with `signalled=` and `emulated=True` does with its two lines: which carries traffic, what
-the DR thinks of them, and how they fail."""
+the UR thinks of them, and how they fail."""
 
+import json
 import time
 
 from .shell import wait_until
@@ -27,13 +28,15 @@ def carrying(lab, rate=1000, seconds=0.1, site=1):
 
 
 def states(lab, site=1):
-    """What the DR says of a site's tunnels: {line: "UP", ...}."""
-    return {line: status.get("liveness", {}).get("state", "")
-            for (name, line), status in lab.tunnels().items() if name == f"site-{site}"}
+    """What the UR says of its tunnels: {line: "up", ...}. Nothing while it does not answer."""
+    answer = lab.net[f"ur{site}"].run([lab.programs.urd, "status", "--json"], check=False)
+    if answer.returncode != 0:
+        return {}
+    return {tunnel["line"]: tunnel["state"] for tunnel in json.loads(answer.stdout)["tunnels"]}
 
 
 def wait_up(lab, lines=LINES, seconds=30, site=1):
-    wait_until(lambda: all(states(lab, site).get(line) == "UP" for line in lines),
+    wait_until(lambda: all(states(lab, site).get(line) == "up" for line in lines),
                f"the tunnels of lines {', '.join(lines)} up", seconds=seconds, interval=0.05)
 
 
