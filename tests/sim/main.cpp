@@ -104,7 +104,9 @@ void print(const Scenario& s, const std::string& detector, Result& r, double sec
     line["detector"] = detector;
     if (detector == "ours") line["profile"] = dr::liveness::profile(s.profile).name;
     line["tunnels"] = s.subscribers() * s.lines.size();
+    line["subscribers"] = s.subscribers();
     line["hours"] = s.hours;
+    line["warmup_minutes"] = s.warmup / (60 * kSecond);
     line["seed"] = s.seed;
     line["false_down"] = r.false_downs;
     line["false_down_of_first_lines"] = r.false_downs_first;
