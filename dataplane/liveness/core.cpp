@@ -238,9 +238,22 @@ void Core::set_admin(Time now, TunnelRef tunnel, Admin admin) {
 
 void Core::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     if (!valid(tunnel)) return;
-    extras_[tunnel.value].local = local;
-    extras_[tunnel.value].restart_unanswered(now);
+    TunnelExtra& x = extras_[tunnel.value];
+    x.local = local;
+    x.restart_unanswered(now);
+    forget_nat(now, tunnel.value);
     restart_exchange(now, tunnel.value);
+}
+
+// What was found of a NAT was found with an endpoint of before.
+void Core::forget_nat(Time now, std::uint32_t i) {
+    Tunnel& t = tunnels_[i];
+    t.nat_known = t.nat = false;
+    if (!t.no_nat) return;
+    t.no_nat = false;
+    Event event = event_of(EventKind::NatChanged, now, i);
+    event.value = 2;
+    emit(event);
 }
 
 void Core::set_peer(Time now, TunnelRef tunnel, const Endpoint& peer) {

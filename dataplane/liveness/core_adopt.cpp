@@ -114,6 +114,7 @@ void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
 
 void Core::adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source) {
     Tunnel& t = tunnels_[i];
+    forget_nat(now, i);
     t.peer = source;
     ++extras_[i].adoptions;
     ++statistics_.adopted_endpoints;

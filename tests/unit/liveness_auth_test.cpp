@@ -270,6 +270,21 @@ TEST_CASE("a NAT between is found by the UR and told to the DR, and so is its ab
     CHECK_FALSE(w.status(w.dr, 1).nat);
 }
 
+TEST_CASE("after a change of the UR's port nobody relies on what was found of a NAT before") {
+    World w;
+    w.run(3 * kSecond);
+    REQUIRE(nat_events(w.ur) == std::vector<std::uint32_t>{0, 0});
+    Endpoint moved = World::ur_endpoint(0);
+    moved.port = 61000;
+    w.ur_seen_as[0] = moved;
+    w.ur.engine->set_local(w.now, w.ur.tunnels[0], moved);
+    CHECK(nat_events(w.ur).back() == 2);
+    CHECK_FALSE(w.status(w.ur, 0).nat_known);
+    w.run(3 * kSecond);
+    CHECK(nat_events(w.dr) == std::vector<std::uint32_t>{0, 0, 2, 0});
+    CHECK(nat_events(w.ur) == std::vector<std::uint32_t>{0, 0, 2, 0});
+}
+
 TEST_CASE("a probe shows what passes on another encapsulation and binds nothing") {
     World w;
     w.run(2 * kSecond);

@@ -104,7 +104,8 @@ static __noinline int ur_find_tunnel(const struct ur_outer* o) {
         bound = ur_same(&t->remote, &o->source);
         if (o->keyed && o->key == t->id) {
             if (bound && ur_is_message(o, t)) return i;
-            if (format && bound && (t->entropy || !t->udp || o->source_port == t->remote_port))
+            if (format && bound &&
+                (t->entropy || t->keepalive || !t->udp || o->source_port == t->remote_port))
                 return i;
             if (format)
                 verdict = -2 - UrDropOuterSource;
