@@ -206,7 +206,8 @@ void Keepalives::event(const liveness::Event& event) {
         event.to == liveness::State::Up)
         session->moves = 0;
     sink_.event(event, session == nullptr ? std::string() : session->tunnel.line);
-    if (event.kind == EventKind::NatChanged || event.kind == EventKind::Unanswered)
+    if (event.kind == EventKind::NatChanged || event.kind == EventKind::Unanswered ||
+        event.kind == EventKind::StateChanged)
         to_settle_.push_back(event);
 }
 
@@ -228,13 +229,19 @@ void Keepalives::settle(Time now) {
         Session* session = find(event.tunnel);
         if (session == nullptr || session->ends.peer.port == 0 || session->tunnel.local_port != 0)
             continue;
-        if (event.kind == EventKind::Unanswered) {
+        if (event.kind == EventKind::Unanswered)
             move_port(now, *session, event.value);
-        } else if (session->ends.entropy != (event.value == 0)) {
-            session->ends.entropy = event.value == 0;
-            sink_.ends(session->tunnel.slot, session->ends);
-        }
+        else
+            set_entropy(now, *session);
     }
+}
+
+void Keepalives::set_entropy(Time now, Session& session) {
+    const auto status = engine_->status(now, session.ref);
+    const bool entropy = status.state == liveness::State::Up && status.nat_known && !status.nat;
+    if (entropy == session.ends.entropy) return;
+    session.ends.entropy = entropy;
+    sink_.ends(session.tunnel.slot, session.ends);
 }
 
 // A NAT on the way that has lost the mapping of the old port, or keeps a broken one, makes a new

@@ -92,6 +92,8 @@ class Keepalives final : private liveness::Host {
     Session* find(liveness::TunnelRef tunnel);
     // What an event asks of the engine, which may not be called while it tells of it.
     void settle(Time now);
+    // Only while authenticated keepalives show that there is no NAT (TUNNEL.md §12).
+    void set_entropy(Time now, Session& session);
     void move_port(Time now, Session& session, std::uint32_t unanswered_s);
 
     KeepaliveSink& sink_;
