@@ -8,6 +8,7 @@ namespace v1 = dr::v1;
 using dr::ur::Config;
 using dr::ur::ConfigError;
 using dr::ur::Translator;
+using Devices = std::map<std::string, std::string>;
 
 namespace {
 
@@ -48,7 +49,7 @@ v1::Attachment good() {
 
 std::string errors_of(const v1::Attachment& attachment) {
     try {
-        Translator({{"a", "eth0"}}).translate(attachment);
+        Translator(Devices{{"a", "eth0"}}).translate(attachment);
     } catch (const ConfigError& e) {
         return e.what();
     }
@@ -58,7 +59,7 @@ std::string errors_of(const v1::Attachment& attachment) {
 }  // namespace
 
 TEST_CASE("an attachment is read field by field") {
-    const Config config = Translator({{"a", "eth0"}, {"b", "eth1"}}).translate(good());
+    const Config config = Translator(Devices{{"a", "eth0"}, {"b", "eth1"}}).translate(good());
     CHECK(config.subscriber == "site-42");
     CHECK(config.seed == 99);
     CHECK(config.policy_generation == 70'000 - 65'536);
@@ -82,13 +83,13 @@ TEST_CASE("an attachment is read field by field") {
 }
 
 TEST_CASE("a line without a device waits: its tunnel is there, and has none") {
-    const Config config = Translator({{"a", "eth0"}}).translate(good());
+    const Config config = Translator(Devices{{"a", "eth0"}}).translate(good());
     REQUIRE(config.tunnels.size() == 2);
     CHECK(config.tunnels[1].device.empty());
 }
 
 TEST_CASE("a tunnel keeps its slot when the policy numbers its line anew") {
-    Translator translator({{"a", "eth0"}, {"b", "eth1"}});
+    Translator translator(Devices{{"a", "eth0"}, {"b", "eth1"}});
     const Config before = translator.translate(good());
     v1::Attachment attachment = good();
     attachment.mutable_policy()->clear_classes();
@@ -100,7 +101,7 @@ TEST_CASE("a tunnel keeps its slot when the policy numbers its line anew") {
 }
 
 TEST_CASE("the slot of a tunnel that is gone is given to a new one, and no two share one") {
-    Translator translator({});
+    Translator translator(Devices{});
     translator.translate(good());
     v1::Attachment attachment = good();
     attachment.mutable_tunnels()->DeleteSubrange(0, 1);
@@ -111,7 +112,7 @@ TEST_CASE("the slot of a tunnel that is gone is given to a new one, and no two s
 }
 
 TEST_CASE("a refused attachment leaves the slots as they were") {
-    Translator translator({});
+    Translator translator(Devices{});
     const Config before = translator.translate(good());
     v1::Attachment bad = good();
     bad.mutable_tunnels()->DeleteSubrange(0, 1);
@@ -160,7 +161,7 @@ TEST_CASE("a mistake in an attachment is named with its place") {
 TEST_CASE("a tunnel with keys has fixed ports to begin with, one without may vary them") {
     v1::Attachment attachment = good();
     attachment.mutable_tunnels(1)->clear_keys();
-    const Config config = Translator({}).translate(attachment);
+    const Config config = Translator(Devices{}).translate(attachment);
     const ur_tunnel with = dr::ur::make_tunnel(config.tunnels[0]);
     CHECK(with.keepalive == 1);
     CHECK(with.entropy == UR_FIXED_PORTS);

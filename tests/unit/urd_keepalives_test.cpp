@@ -214,7 +214,7 @@ TEST_CASE("a port that the operator has fixed is never left, nor varied") {
     CHECK(w.sink.ends_of.at(3).local_port == 5000);
 }
 
-TEST_CASE("a port without an answer is given up for another, and the tunnel comes up there") {
+TEST_CASE("a port that carries nothing is given up for another, and the tunnel comes up there") {
     World w;
     start(w);
     w.lost_ports = {4754};
@@ -223,6 +223,18 @@ TEST_CASE("a port without an answer is given up for another, and the tunnel come
     CHECK(w.real.at(3).port == w.sink.ends_of.at(3).local_port);
     CHECK(w.state(3) == State::Up);
     CHECK(w.sink.ends_of.at(3).entropy);
+}
+
+TEST_CASE("a port of which only one direction is lost is given up too") {
+    World w;
+    w.keepalives->apply(w.now, make_config());
+    w.lost_ports = {4754};
+    w.up(3);
+    w.dr.engine->set_peer(w.now, w.dr.tunnels.at(3),
+                          dr::ur::to_endpoint(address("192.0.2.1"), 4754));
+    w.run(5 * kSecond);
+    CHECK(w.state(3) == State::Up);
+    CHECK(w.sink.ends_of.at(3).local_port != 4754);
 }
 
 TEST_CASE("while a line is dead the port is changed ever more seldom") {
