@@ -1,7 +1,8 @@
 // How keepalives pass between workers and liveness threads.
 //
 //   worker -> thread   Of each shard two rings. *Trusted*: from the tunnel's bound endpoint, under
-//                      the salt that the thread believes; nobody off the path can make those.
+//                      the salt that the thread believes, with a counter above all that it has
+//                      believed; nobody off the path can make those, and none can be replayed.
 //                      *Other*: all else, limited by the worker, and read with what time is left.
 //   thread -> worker   Of each worker one ring, of whole outer IP packets to be sent as its own.
 //
@@ -32,12 +33,18 @@ struct KeepaliveRings {
     rte_ring* other{};
 };
 
+// What is believed of a tunnel's peer, host order. Written by the shard of the tunnel, read by
+// workers for keepalives only.
+struct KeepalivePeer {
+    static constexpr std::uint64_t kNoSalt = ~std::uint64_t{0};
+    std::atomic<std::uint64_t> salt;     // 0: no keepalives on that slot; kNoSalt: none yet
+    std::atomic<std::uint64_t> counter;  // the highest one believed under it
+};
+static_assert(sizeof(KeepalivePeer) == 16);
+
 struct KeepaliveHandover {
     std::vector<KeepaliveRings> shards;  // by SubscriberIndex modulo their number
-    // Salt of the peer by tunnel slot, host order. 0: no keepalives on that slot; kNoSalt: none is
-    // believed yet. Written by the shard of the slot's tunnel, read by workers for keepalives only.
-    static constexpr std::uint64_t kNoSalt = ~std::uint64_t{0};
-    RowArray<std::atomic<std::uint64_t>> peer_salts;
+    RowArray<KeepalivePeer> peers;       // by tunnel slot
     // By worker, by tunnel slot: data packets from the tunnel's peer that were refused for what was
     // in them. The path has not lost those. Written by the worker, never set back.
     std::vector<RowArray<std::atomic<std::uint32_t>>> refused;

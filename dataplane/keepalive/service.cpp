@@ -60,7 +60,7 @@ bool Service::make_rings(const ServiceConfig& config, std::string* error) {
     return true;
 }
 
-std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& tables,
+std::unique_ptr<Service> Service::create(const ServiceConfig& config, const Tables& tables,
                                          const southbound::CountersMemfd& counters,
                                          southbound::LivenessMemfd& report, rte_mempool* pool,
                                          std::string* error) {
@@ -70,7 +70,7 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& ta
         *error = "no eventfd for liveness";
         return nullptr;
     }
-    if (!self->handover_.peer_salts.allocate(tables.tunnel_keys.size())) {
+    if (!self->handover_.peers.allocate(tables.tunnel_keys.size())) {
         *error = "no memory for the salts of tunnels; lower the capacity or add memory";
         return nullptr;
     }
@@ -86,7 +86,6 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& ta
     for (unsigned i = 0; i < config.threads; ++i) {
         ShardConfig shard;
         shard.number = i;
-        shard.workers = config.workers;
         shard.tunnels = share_of(config.tunnels, config.threads);
         shard.subscribers = share_of(config.subscribers, config.threads);
         shard.policies = kPolicies;

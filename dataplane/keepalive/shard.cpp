@@ -87,7 +87,6 @@ void Shard::run(const std::atomic<bool>& stop) {
 
 bool Shard::poll(Time now, std::uint64_t tsc) {
     round_ = std::max(now, now_);
-    around_.tables->moves.turn(static_cast<std::uint32_t>(round_ / liveness::kMillisecond));
     bool busy = take_instructions();
     const KeepaliveRings& rings = around_.handover->shards[config_.number];
     unsigned messages = receive(rings.trusted, kTrustedPerRound, tsc);
@@ -138,16 +137,17 @@ void Shard::receive_one(rte_mbuf* m, std::uint64_t tsc) {
     now_ = std::clamp(age < round_ ? round_ - age : 0, now_, round_);
     const TunnelRef tunnel{session - 1};
     engine_->receive(now_, tunnel, {data, m->data_len}, arrival.source);
-    publish_salt(tunnel);
+    publish_peer(tunnel);
 }
 
-void Shard::publish_salt(TunnelRef tunnel) {
-    std::atomic<std::uint64_t>& salt =
-        around_.handover->peer_salts[TunnelId{sessions_[tunnel.value].id}.slot()];
-    const std::uint64_t peer = engine_->peer_salt(tunnel);
-    const std::uint64_t believed = peer != 0 ? peer : KeepaliveHandover::kNoSalt;
-    if (salt.load(std::memory_order_relaxed) != believed)
-        salt.store(believed, std::memory_order_relaxed);
+void Shard::publish_peer(TunnelRef tunnel) {
+    KeepalivePeer& peer = around_.handover->peers[TunnelId{sessions_[tunnel.value].id}.slot()];
+    const auto publish = [](std::atomic<std::uint64_t>& at, std::uint64_t value) {
+        if (at.load(std::memory_order_relaxed) != value) at.store(value, std::memory_order_relaxed);
+    };
+    const std::uint64_t salt = engine_->peer_salt(tunnel);
+    publish(peer.counter, engine_->peer_counter(tunnel));
+    publish(peer.salt, salt != 0 ? salt : KeepalivePeer::kNoSalt);
 }
 
 void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
@@ -187,7 +187,6 @@ void Shard::request_bind(TunnelRef tunnel) {
 // Only the last one of a round counts.
 void Shard::choice(GroupRef group, const liveness::Choice& choice) {
     Group& g = groups_[group.value];
-    if (!choice.moving) g.stamped_since = 0;
     if (g.pending != 0) {
         choices_[g.pending - 1].choice = choice;
         return;
@@ -208,31 +207,9 @@ liveness::DataCounters Shard::data_counters(TunnelRef tunnel) {
     return sum;
 }
 
-// From the workers' stamps, once the writer has published that there are any; until then all
-// buckets are taken for busy.
-void Shard::bucket_ages(GroupRef group, std::span<std::uint32_t, liveness::kBuckets> ages) {
+// Workers do not note when a bucket was used: all are taken for busy, and moved when they must be.
+void Shard::bucket_ages(GroupRef, std::span<std::uint32_t, liveness::kBuckets> ages) {
     std::fill(ages.begin(), ages.end(), 0);
-    Group& g = groups_[group.value];
-    const Tables& tables = *around_.tables;
-    const std::uint32_t map = tables.subscribers[g.index.value].map.load(std::memory_order_acquire);
-    if ((map & SubscriberRow::kMoving) == 0) {
-        g.stamped_since = 0;
-        return;
-    }
-    const std::uint32_t now = tables.moves.clock.load(std::memory_order_relaxed);
-    if (g.stamped_since == 0) g.stamped_since = now;
-    const unsigned place = SubscriberRow::place_of(map);
-    for (unsigned b = 0; b < liveness::kBuckets; ++b) {
-        ages[b] = now - g.stamped_since;
-        for (unsigned w = 0; w < config_.workers; ++w) {
-            const std::uint32_t at =
-                tables.move_stamps[w * kMoves + place].at[b].load(std::memory_order_relaxed);
-            if (at != 0) ages[b] = std::min(ages[b], now - at);
-        }
-        const std::uint64_t word =
-            tables.moves.places[place].settled[b / 64].load(std::memory_order_relaxed);
-        if ((word >> (b % 64) & 1U) != 0) ages[b] = liveness::kAgeSettled;
-    }
 }
 
 std::uint64_t Shard::random() {

@@ -31,7 +31,7 @@ namespace dr::keepalive {
 
 // What all shards share; outlives them.
 struct Surroundings {
-    Tables* tables{};
+    const Tables* tables{};
     const southbound::CountersMemfd* counters{};
     southbound::LivenessMemfd* report{};
     KeepaliveHandover* handover{};
@@ -43,7 +43,6 @@ struct Surroundings {
 
 struct ShardConfig {
     unsigned number = 0;
-    unsigned workers = 1;
     std::uint32_t tunnels = 0;  // with keys, at most
     std::uint32_t subscribers = 0;
     std::uint32_t policies = 0;
@@ -98,7 +97,6 @@ class Shard final : public liveness::Host {
         std::uint32_t policy{};   // drd's id
         std::uint32_t pending{};  // its place in choices_, plus 1
         std::array<TunnelRef, liveness::kLines> line;
-        std::uint32_t stamped_since{};  // of a move, by MoveBoard::clock; 0: no stamps yet
     };
     struct PolicyNumber {
         std::uint32_t number;
@@ -139,7 +137,7 @@ class Shard final : public liveness::Host {
     bool take_instructions();
     unsigned receive(rte_ring* ring, unsigned most, std::uint64_t tsc);
     void receive_one(rte_mbuf* m, std::uint64_t tsc);
-    void publish_salt(TunnelRef tunnel);
+    void publish_peer(TunnelRef tunnel);
     void hand_out();
     void wake_writer() const;
 

@@ -105,7 +105,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     session_of_slot_[slot] = ref.value + 1;
     highest_session_ = std::max(highest_session_, ref.value + 1);
     ++session_count_;
-    publish_salt(ref);
+    publish_peer(ref);
     report(ref);
 }
 
@@ -116,7 +116,7 @@ void Shard::remove_session(TunnelRef tunnel) {
     // Another subscriber's tunnel may have taken the slot in the same transaction.
     if (session_of_slot_[slot] == tunnel.value + 1) {
         session_of_slot_[slot] = 0;
-        around_.handover->peer_salts[slot].store(0, std::memory_order_relaxed);
+        around_.handover->peers[slot].salt.store(0, std::memory_order_relaxed);
         around_.report->clear_row(slot);
     }
     engine_->remove_tunnel(now_, tunnel);

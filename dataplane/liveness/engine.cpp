@@ -81,6 +81,9 @@ Choice Engine::current_choice(GroupRef group) const {
 std::uint64_t Engine::peer_salt(TunnelRef tunnel) const {
     return core_->valid(tunnel) ? core_->tunnel(tunnel).rx_salt : 0;
 }
+std::uint64_t Engine::peer_counter(TunnelRef tunnel) const {
+    return core_->valid(tunnel) ? core_->tunnel(tunnel).window.highest : 0;
+}
 std::uint64_t Engine::user(TunnelRef tunnel) const {
     return core_->valid(tunnel) ? core_->extra(tunnel).user : 0;
 }

@@ -305,6 +305,8 @@ class Engine {
     [[nodiscard]] Choice current_choice(GroupRef group) const;
     // Of the peer's start that is believed, as its messages carry it; 0: none is.
     [[nodiscard]] std::uint64_t peer_salt(TunnelRef tunnel) const;
+    // The highest counter that was believed under it.
+    [[nodiscard]] std::uint64_t peer_counter(TunnelRef tunnel) const;
     [[nodiscard]] std::uint64_t user(TunnelRef tunnel) const;
     [[nodiscard]] std::uint64_t user(GroupRef group) const;
     [[nodiscard]] GroupRef group_of(TunnelRef tunnel) const;

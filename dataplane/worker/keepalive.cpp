@@ -10,14 +10,23 @@ namespace dr {
 
 namespace {
 
-// Where a message's salt lies, and what is needed of a message to look at it.
+// Where a message's salt and counter lie, and what is needed of a message to look at them.
 constexpr unsigned kSalt = 8;
+constexpr unsigned kCounter = 16;
 constexpr unsigned kSmallest = wire::kTokenSize;
 
-std::uint64_t salt_of(const std::uint8_t* message) {
-    std::uint64_t salt;
-    std::memcpy(&salt, message + kSalt, sizeof salt);
-    return __builtin_bswap64(salt);
+std::uint64_t load64(const std::uint8_t* at) {
+    std::uint64_t value;
+    std::memcpy(&value, at, sizeof value);
+    return __builtin_bswap64(value);
+}
+
+// The bound peer's next message, as far as it can be told without its key. An older one, late or
+// replayed, takes the limited way.
+bool looks_genuine(const KeepalivePeer& peer, std::uint64_t salt, const std::uint8_t* message,
+                   unsigned size) {
+    return size >= kSmallest && salt != KeepalivePeer::kNoSalt && salt == load64(message + kSalt) &&
+           load64(message + kCounter) > peer.counter.load(std::memory_order_relaxed);
 }
 
 wire::Endpoint source_of(const Packet& p) {
@@ -35,10 +44,10 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const auto size = static_cast<unsigned>(p.ip + p.length - message);
     KeepaliveArrival arrival{rte_rdtsc(), source_of(p), wire::detail::load32(gre + 4)};
     const std::uint32_t slot = arrival.key & 0xffffffU;
-    const std::uint64_t salt = handover->peer_salts[slot].load(std::memory_order_relaxed);
+    const KeepalivePeer& peer = handover->peers[slot];
+    const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
     if (salt == 0) return Exit::DropKeepalive;
-    const bool trusted = bound && size >= kSmallest && salt != KeepaliveHandover::kNoSalt &&
-                         salt == salt_of(message);
+    const bool trusted = bound && looks_genuine(peer, salt, message, size);
     if (!trusted && !c.keepalives.take(slot, arrival.tsc, c.tsc_hz)) return Exit::DropKeepaliveRate;
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
     rte_mbuf* const m = p.mbuf;

@@ -2,7 +2,8 @@
 
 Two in-memory ports feed one polling worker as fast as it takes packets, in turn: one with data for
 sites without keepalives, which is forwarded to a third port, one with the flood. At a fourth the
-simulated URs are alive. The reference is a flood of frames of the same sizes that name no tunnel.
+simulated URs are alive. The reference is a flood of data of
+the same sizes for the same tunnels, dropped because it comes from elsewhere.
 Each round runs both, with a data plane started anew; the flood begins when the URs are up.
 """
 
@@ -63,6 +64,7 @@ def sample(lab: SwarmLab, seconds: float) -> dict:
     first, started = exits.exits(), time.monotonic()
     time.sleep(seconds)
     last, took = exits.exits(), time.monotonic() - started
+    received = urs.since("received") / took
     time.sleep(AFTERMATH)
     _, end = fresh()
     rates = {k: (last[k] - first[k]) / took / 1e6 for k in last}
@@ -70,7 +72,7 @@ def sample(lab: SwarmLab, seconds: float) -> dict:
              "dropped": sum(v for k, v in rates.items() if k.startswith("drop.")),
              "down": urs.since("downs") + end["downs"] - begin["downs"],
              "keepalive": {k: round(v, 3) for k, v in rates.items() if "keepalive" in k and v},
-             "received": urs.since("received") / took}
+             "received": received}
     for view_ in (view, exits, reader):
         view_.close()
     return found

@@ -11,7 +11,7 @@ import struct
 import packets
 
 ETHERNET, GRE, TAG = 14, 8, 16
-SALT_AT = 8  # in the message (proto/TUNNEL.md §6)
+SALT_AT, COUNTER_AT = 8, 16  # in the message (proto/TUNNEL.md §6)
 FRAME_HEADER = 16  # of a pcap record
 
 
@@ -52,6 +52,14 @@ def new_tag(k: Keepalive) -> None:
     k.message = k.message[:-TAG] + random.randbytes(TAG)
 
 
+def ahead(k: Keepalive) -> None:
+    """As from somebody who watches the tunnel: what the worker can see is as it will be."""
+    counter, = struct.unpack_from("!Q", k.message, COUNTER_AT)
+    counter += random.randrange(1 << 20)
+    k.message = k.message[:COUNTER_AT] + struct.pack("!Q", counter) + k.message[COUNTER_AT + 8:]
+    new_tag(k)
+
+
 def other_salt(k: Keepalive) -> None:
     k.message = k.message[:SALT_AT] + random.randbytes(8) + k.message[SALT_AT + 8:]
     new_tag(k)
@@ -80,15 +88,20 @@ def reflect(k: Keepalive) -> None:
         k.ports = k.ports[::-1]
 
 
-def no_tunnel(k: Keepalive) -> None:
-    """Not a forgery: a packet of the same size that is dropped because there is no such tunnel."""
-    k.key |= 0xFF_0000
+def misplaced(k: Keepalive) -> None:
+    """Not a forgery: data of the same size that is dropped because of where it comes from."""
+    k.type = 0x0800
+    k.source = k.source[:-3] + random.randbytes(3)
 
 
 CHANGES = {"source": other_source, "salt": other_salt, "tag": new_tag, "stolen": stolen,
            "truncated": truncate, "replayed": lambda k: None}
-REFERENCE = "no-tunnel"
+REFERENCE = "misplaced"
 KINDS = [*CHANGES, "reflected", "mixed"]
+WATCHER = "ahead"  # no part of the mixture: only who sees each tunnel's packets can do it
+
+
+OTHERS = {REFERENCE: misplaced, WATCHER: ahead, "reflected": reflect}
 
 
 def forge(kind: str, sent: list[bytes], received: list[bytes], count: int) -> list[bytes]:
@@ -99,7 +112,7 @@ def forge(kind: str, sent: list[bytes], received: list[bytes], count: int) -> li
         random.shuffle(mixed)
         return mixed
     pool = received if kind == "reflected" else sent
-    change = {REFERENCE: no_tunnel, "reflected": reflect}.get(kind) or CHANGES[kind]
+    change = OTHERS.get(kind) or CHANGES[kind]
     frames = []
     for n in range(count):
         keepalive = Keepalive(pool[n % len(pool)])

@@ -59,10 +59,20 @@ class Forge(unittest.TestCase):
             self.assertEqual((a.source, a.destination), (b.destination, b.source))
             self.assertEqual(a.message, b.message)
 
-    def test_the_reference_is_of_the_same_size_and_names_no_tunnel(self):
+    def test_the_reference_is_data_of_the_same_size_from_elsewhere(self):
         for before, frame in zip(SENT, forge.forge(forge.REFERENCE, SENT, RECEIVED, 3)):
             self.assertEqual(len(before), len(frame))
-            self.assertGreaterEqual(forge.Keepalive(frame).key & 0xFFFFFF, 0xFF0000)
+            a, b = forge.Keepalive(before), forge.Keepalive(frame)
+            self.assertEqual((b.type, b.key, b.destination), (0x0800, a.key, a.destination))
+            self.assertNotEqual(a.source, b.source)
+
+    def test_one_that_is_ahead_differs_in_counter_and_tag(self):
+        for before, frame in zip(SENT, forge.forge(forge.WATCHER, SENT, RECEIVED, 3)):
+            a, b = forge.Keepalive(before), forge.Keepalive(frame)
+            self.assertGreater(b.message[16:24], a.message[16:24])
+            self.assertEqual((a.source, a.message[:16], a.message[24:-16]),
+                             (b.source, b.message[:16], b.message[24:-16]))
+            self.assertNotEqual(a.message[-16:], b.message[-16:])
 
     def test_the_mixture_has_all_kinds(self):
         frames = forge.forge("mixed", SENT, RECEIVED, 700)
