@@ -16,7 +16,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr unsigned kMaxWorkers = 32;
+constexpr unsigned kMaxWorkers = Tables::kMaxWorkers;
 constexpr unsigned kMaxLivenessThreads = 8;
 // What an mbuf takes besides its data: the structure, mempool header and alignment.
 constexpr std::uint64_t kMbufOverhead = 320;

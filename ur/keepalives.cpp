@@ -17,8 +17,10 @@ using liveness::TunnelRef;
 // Where a new port is taken from: the range that the flows' entropy uses too (TUNNEL.md §3).
 constexpr std::uint16_t kFirstPort = 49152;
 constexpr std::uint16_t kPorts = 16384;
-// Seconds without an answer before the port is changed, first, second, third time and then on.
-constexpr std::array<std::uint32_t, 4> kPatience{3, 10, 30, 90};
+// How long a tunnel is not Up before its port is changed, the first, second, third time and then
+// on.
+constexpr std::array<liveness::Time, 4> kPatience{3 * liveness::kSecond, 10 * liveness::kSecond,
+                                                  30 * liveness::kSecond, 90 * liveness::kSecond};
 
 Endpoint configured_peer(const Tunnel& tunnel) {
     return to_endpoint(tunnel.remote, tunnel.udp ? tunnel.remote_port : std::uint16_t{0});
@@ -145,6 +147,7 @@ void Keepalives::line(Time now, unsigned slot, bool up, const IpAddress& local) 
     Session& session = at->second;
     const bool changed = session.up != up;
     session.up = up;
+    if (changed) session.not_up_since = now;
     if (local.family != 0 && local != session.local) {
         session.local = local;
         engine_->set_local(now, session.ref, local_end(session));
@@ -164,7 +167,12 @@ void Keepalives::receive(Time now, unsigned slot, std::span<const std::uint8_t> 
 Keepalives::Time Keepalives::run(Time now) {
     engine_->run(now);
     settle(now);
-    return engine_->next_deadline();
+    Time next = liveness::kNever;
+    for (auto& [slot, session] : sessions_) {
+        if (now >= move_due(now, session)) move_port(now, session);
+        next = std::min(next, move_due(now, session));
+    }
+    return std::min(next, engine_->next_deadline());
 }
 
 TunnelEnds Keepalives::ends(unsigned slot) const {
@@ -202,11 +210,12 @@ void Keepalives::choice(liveness::GroupRef, const liveness::Choice& choice) {
 
 void Keepalives::event(const liveness::Event& event) {
     Session* session = find(event.tunnel);
-    if (session != nullptr && event.kind == EventKind::StateChanged &&
-        event.to == liveness::State::Up)
-        session->moves = 0;
+    if (session != nullptr && event.kind == EventKind::StateChanged) {
+        if (event.to == liveness::State::Up) session->moves = 0;
+        if (event.from == liveness::State::Up) session->not_up_since = event.at;
+    }
     sink_.event(event, session == nullptr ? std::string() : session->tunnel.line);
-    if (event.kind == EventKind::NatChanged || event.kind == EventKind::Unanswered)
+    if (event.kind == EventKind::NatChanged || event.kind == EventKind::StateChanged)
         to_settle_.push_back(event);
 }
 
@@ -228,21 +237,32 @@ void Keepalives::settle(Time now) {
         Session* session = find(event.tunnel);
         if (session == nullptr || session->ends.peer.port == 0 || session->tunnel.local_port != 0)
             continue;
-        if (event.kind == EventKind::Unanswered) {
-            move_port(now, *session, event.value);
-        } else if (session->ends.entropy != (event.value == 0)) {
-            session->ends.entropy = event.value == 0;
-            sink_.ends(session->tunnel.slot, session->ends);
-        }
+        set_entropy(now, *session);
     }
+}
+
+void Keepalives::set_entropy(Time now, Session& session) {
+    const auto status = engine_->status(now, session.ref);
+    const bool entropy = status.state == liveness::State::Up && status.nat_known && !status.nat;
+    if (entropy == session.ends.entropy) return;
+    session.ends.entropy = entropy;
+    sink_.ends(session.tunnel.slot, session.ends);
+}
+
+Keepalives::Time Keepalives::move_due(Time now, const Session& session) const {
+    if (!session.up.value_or(false) || session.ends.peer.port == 0 ||
+        session.tunnel.local_port != 0 ||
+        engine_->status(now, session.ref).state == liveness::State::Up)
+        return liveness::kNever;
+    const auto turn = std::min<std::size_t>(session.moves, kPatience.size() - 1);
+    return session.not_up_since + kPatience[turn];
 }
 
 // A NAT on the way that has lost the mapping of the old port, or keeps a broken one, makes a new
 // one for a new port.
-void Keepalives::move_port(Time now, Session& session, std::uint32_t unanswered_s) {
-    const auto turn = std::min<std::size_t>(session.moves, kPatience.size() - 1);
-    if (!session.up.value_or(false) || unanswered_s < kPatience[turn]) return;
+void Keepalives::move_port(Time now, Session& session) {
     ++session.moves;
+    session.not_up_since = now;
     std::uint16_t port = session.ends.local_port;
     while (port == session.ends.local_port)
         port = static_cast<std::uint16_t>(kFirstPort + sink_.random() % kPorts);

@@ -70,7 +70,8 @@ class Keepalives final : private liveness::Host {
         std::optional<bool> up;  // of the line; unset: not looked at yet
         IpAddress local;
         TunnelEnds ends{};
-        unsigned moves = 0;  // of the port, since the tunnel was last Up
+        Time not_up_since = 0;  // or when the port was last moved since; while the line is up
+        unsigned moves = 0;     // of the port, since the tunnel was last Up
     };
 
     void send(liveness::TunnelRef tunnel, const liveness::Endpoint& to,
@@ -92,7 +93,11 @@ class Keepalives final : private liveness::Host {
     Session* find(liveness::TunnelRef tunnel);
     // What an event asks of the engine, which may not be called while it tells of it.
     void settle(Time now);
-    void move_port(Time now, Session& session, std::uint32_t unanswered_s);
+    // Only while authenticated keepalives show that there is no NAT (TUNNEL.md §12).
+    void set_entropy(Time now, Session& session);
+    // When a tunnel that is not Up tries another port; never: it has to stay where it is.
+    [[nodiscard]] Time move_due(Time now, const Session& session) const;
+    void move_port(Time now, Session& session);
 
     KeepaliveSink& sink_;
     std::unique_ptr<liveness::Engine> engine_;

@@ -60,7 +60,7 @@ bool Service::make_rings(const ServiceConfig& config, std::string* error) {
     return true;
 }
 
-std::unique_ptr<Service> Service::create(const ServiceConfig& config, const Tables& tables,
+std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& tables,
                                          const southbound::CountersMemfd& counters,
                                          southbound::LivenessMemfd& report, rte_mempool* pool,
                                          std::string* error) {
@@ -86,6 +86,7 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, const Tabl
     for (unsigned i = 0; i < config.threads; ++i) {
         ShardConfig shard;
         shard.number = i;
+        shard.workers = config.workers;
         shard.tunnels = share_of(config.tunnels, config.threads);
         shard.subscribers = share_of(config.subscribers, config.threads);
         shard.policies = kPolicies;

@@ -29,7 +29,7 @@ struct ServiceConfig {
 class Service final {
   public:
     // The rest outlives it. Null and a reason.
-    static std::unique_ptr<Service> create(const ServiceConfig& config, const Tables& tables,
+    static std::unique_ptr<Service> create(const ServiceConfig& config, Tables& tables,
                                            const southbound::CountersMemfd& counters,
                                            southbound::LivenessMemfd& report, rte_mempool* pool,
                                            std::string* error);

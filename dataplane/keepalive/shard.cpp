@@ -87,6 +87,7 @@ void Shard::run(const std::atomic<bool>& stop) {
 
 bool Shard::poll(Time now, std::uint64_t tsc) {
     round_ = std::max(now, now_);
+    around_.tables->moves.turn(static_cast<std::uint32_t>(round_ / liveness::kMillisecond));
     bool busy = take_instructions();
     const KeepaliveRings& rings = around_.handover->shards[config_.number];
     unsigned messages = receive(rings.trusted, kTrustedPerRound, tsc);
@@ -187,6 +188,7 @@ void Shard::request_bind(TunnelRef tunnel) {
 // Only the last one of a round counts.
 void Shard::choice(GroupRef group, const liveness::Choice& choice) {
     Group& g = groups_[group.value];
+    if (!choice.moving) g.stamped_since = 0;
     if (g.pending != 0) {
         choices_[g.pending - 1].choice = choice;
         return;
@@ -207,9 +209,31 @@ liveness::DataCounters Shard::data_counters(TunnelRef tunnel) {
     return sum;
 }
 
-// Workers do not note when a bucket was used: all are taken for busy, and moved when they must be.
-void Shard::bucket_ages(GroupRef, std::span<std::uint32_t, liveness::kBuckets> ages) {
+// From the workers' stamps, once the writer has published that there are any; until then all
+// buckets are taken for busy.
+void Shard::bucket_ages(GroupRef group, std::span<std::uint32_t, liveness::kBuckets> ages) {
     std::fill(ages.begin(), ages.end(), 0);
+    Group& g = groups_[group.value];
+    const Tables& tables = *around_.tables;
+    const std::uint32_t map = tables.subscribers[g.index.value].map.load(std::memory_order_acquire);
+    if ((map & SubscriberRow::kMoving) == 0) {
+        g.stamped_since = 0;
+        return;
+    }
+    const std::uint32_t now = tables.moves.clock.load(std::memory_order_relaxed);
+    if (g.stamped_since == 0) g.stamped_since = now;
+    const unsigned place = SubscriberRow::place_of(map);
+    for (unsigned b = 0; b < liveness::kBuckets; ++b) {
+        ages[b] = now - g.stamped_since;
+        for (unsigned w = 0; w < config_.workers; ++w) {
+            const std::uint32_t at =
+                tables.move_stamps[w * kMoves + place].at[b].load(std::memory_order_relaxed);
+            if (at != 0) ages[b] = std::min(ages[b], now - at);
+        }
+        const std::uint64_t word =
+            tables.moves.places[place].settled[b / 64].load(std::memory_order_relaxed);
+        if ((word >> (b % 64) & 1U) != 0) ages[b] = liveness::kAgeSettled;
+    }
 }
 
 std::uint64_t Shard::random() {

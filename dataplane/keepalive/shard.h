@@ -31,7 +31,7 @@ namespace dr::keepalive {
 
 // What all shards share; outlives them.
 struct Surroundings {
-    const Tables* tables{};
+    Tables* tables{};
     const southbound::CountersMemfd* counters{};
     southbound::LivenessMemfd* report{};
     KeepaliveHandover* handover{};
@@ -43,6 +43,7 @@ struct Surroundings {
 
 struct ShardConfig {
     unsigned number = 0;
+    unsigned workers = 1;
     std::uint32_t tunnels = 0;  // with keys, at most
     std::uint32_t subscribers = 0;
     std::uint32_t policies = 0;
@@ -97,6 +98,7 @@ class Shard final : public liveness::Host {
         std::uint32_t policy{};   // drd's id
         std::uint32_t pending{};  // its place in choices_, plus 1
         std::array<TunnelRef, liveness::kLines> line;
+        std::uint32_t stamped_since{};  // of a move, by MoveBoard::clock; 0: no stamps yet
     };
     struct PolicyNumber {
         std::uint32_t number;

@@ -369,12 +369,14 @@ bool TableWriter::Core::apply_prefixes(const Plan& plan, std::uint32_t index,
     return complete;
 }
 
-void TableWriter::Core::replace_map(std::uint32_t index, std::uint32_t map) {
+void TableWriter::Core::replace_map(std::uint32_t index, std::uint32_t map, std::uint32_t place) {
     Subscriber& subscriber = subscribers[index];
     const std::uint32_t old = subscriber.map;
+    const std::uint32_t stored =
+        place < kMoves && map != kNoRow ? map | place << 24 | SubscriberRow::kMoving : map;
+    store_if_new(tables.subscribers[index].map, stored);
     if (map == old) return;
     if (map != kNoRow) ++map_groups[map].subscribers;
-    tables.subscribers[index].map.store(map, std::memory_order_release);
     subscriber.map = map;
     if (old != kNoRow) release_map(old);
 }

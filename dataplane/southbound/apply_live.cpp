@@ -2,6 +2,7 @@
 // it takes up what keepalives have shown. Configuration never overwrites the latter: an endpoint
 // holds until the operator configures another one, a choice until the next.
 #include <algorithm>
+#include <bit>
 
 #include "dataplane/southbound/tunnel_row.h"
 #include "dataplane/southbound/writer_core.h"
@@ -112,6 +113,7 @@ void TableWriter::Core::tell_gone(std::uint32_t index, std::uint32_t id) {
     const auto found = lives.find(index);
     if (found == lives.end()) return;
     LiveSubscriber gone{{index}, id, found->second.incarnation, 0, {}};
+    leave_place(&found->second);
     lives.erase(found);
     starved_choices.erase(index);
     if (hooks.keyed_subscriber_changed) hooks.keyed_subscriber_changed(std::move(gone));
@@ -207,20 +209,57 @@ bool TableWriter::Core::publish_choice(std::uint32_t index) {
     if (found == lives.end() || !found->second.chosen) return true;
     Subscriber& subscriber = subscribers[index];
     const SubscriberView view = subscriber.view();
-    const liveness::Choice& choice = found->second.choice;
-    const ClassMasks masks = combine(view, subscriber.policy->shape, choice.eligible);
+    Live& state = found->second;
+    const ClassMasks masks = combine(view, subscriber.policy->shape, state.choice.eligible);
     std::uint32_t map = kNoRow;
-    if (choice.moving) {
-        map = mixed_maps(subscriber.policy, view, choice);
+    if (state.choice.moving) {
+        map = mixed_maps(subscriber.policy, view, state);
     } else if (masks != ClassMasks{}) {
         map = maps_for(subscriber.policy, masks);
     }
-    if (map == kNoRow && (choice.moving || masks != ClassMasks{})) {
+    if (map == kNoRow && (state.choice.moving || masks != ClassMasks{})) {
         starved_choices.insert(index);
         return false;
     }
-    replace_map(index, map);
+    if (state.choice.moving)
+        take_place(&state, *subscriber.policy, view);
+    else
+        leave_place(&state);
+    replace_map(index, map, state.place);
     return true;
+}
+
+// A place for the stamps of a move that begins. Without one all its buckets count as busy.
+void TableWriter::Core::take_place(Live* state, const Policy& policy, const SubscriberView& view) {
+    if (state->place < kMoves || ~places_taken == 0) return;
+    state->place = static_cast<std::uint32_t>(std::countr_one(places_taken));
+    places_taken |= std::uint64_t{1} << state->place;
+    std::array<std::uint64_t, 4> settled{};
+    settled.fill(~std::uint64_t{0});
+    const ClassMasks before = combine(view, policy.shape, state->choice.previous);
+    const ClassMasks after = combine(view, policy.shape, state->choice.eligible);
+    for (std::size_t c = 0; c < policy.shape.classes.size(); ++c) {
+        const BucketMap from = make_bucket_map(policy.shape.classes[c], before[c]);
+        const BucketMap to = make_bucket_map(policy.shape.classes[c], after[c]);
+        for (unsigned b = 0; b < liveness::kBuckets; ++b) {
+            if (from.line[b] != to.line[b]) settled[b / 64] &= ~(std::uint64_t{1} << (b % 64));
+        }
+    }
+    MoveBoard::Place& place = tables.moves.places[state->place];
+    for (std::size_t i = 0; i < settled.size(); ++i)
+        place.settled[i].store(settled[i], std::memory_order_relaxed);
+    // What an earlier move has left is no use of this one's buckets.
+    for (unsigned worker = 0; worker < Tables::kMaxWorkers; ++worker) {
+        for (auto& at : tables.move_stamps[worker * kMoves + state->place].at) {
+            if (at.load(std::memory_order_relaxed) != 0) at.store(0, std::memory_order_relaxed);
+        }
+    }
+}
+
+void TableWriter::Core::leave_place(Live* state) {
+    if (state->place >= kMoves) return;
+    places_taken &= ~(std::uint64_t{1} << state->place);
+    state->place = kMoves;
 }
 
 // The policy's maps for these sets of lines; kNoRow: there is no room for another one.
@@ -243,7 +282,8 @@ std::uint32_t TableWriter::Core::maps_for(Policy* policy, const ClassMasks& mask
 // Maps of the subscriber's own, while it moves bucket by bucket: those of before, with the buckets
 // that have moved as they will be.
 std::uint32_t TableWriter::Core::mixed_maps(Policy* policy, const SubscriberView& view,
-                                            const liveness::Choice& choice) {
+                                            const Live& state) {
+    const liveness::Choice& choice = state.choice;
     const auto classes = static_cast<unsigned>(policy->shape.classes.size());
     const std::uint32_t map = map_runs.take(classes);
     if (map == kNoRow) return kNoRow;

@@ -79,7 +79,7 @@ struct MapGroup {
 struct Subscriber {
     std::unique_ptr<std::uint8_t[]> body;  // its record as received; null: not in use
     Policy* policy{};
-    std::uint32_t map{};  // as stored in its row
+    std::uint32_t map{};  // of class 0, as its row names it
     std::uint32_t mark{};
     std::uint32_t touched{};  // number of the latest plan that changes it
     std::uint32_t cleanup{};  // number of the latest batch that is to clear its unused slots
@@ -94,6 +94,7 @@ struct Subscriber {
 struct Live {
     std::uint32_t incarnation{};
     bool chosen{};
+    std::uint32_t place = kMoves;  // on the MoveBoard; kMoves: none
     liveness::Choice choice{};
 };
 
@@ -270,7 +271,7 @@ struct TableWriter::Core {
     std::uint16_t next_hop_of(const TunnelRow& row) const;
     void remove_tunnel(std::uint32_t index, TunnelId id);
     void set_map(std::uint32_t index, Policy* policy, std::uint16_t mask, const ClassMasks& masks);
-    void replace_map(std::uint32_t index, std::uint32_t map);
+    void replace_map(std::uint32_t index, std::uint32_t map, std::uint32_t place = kMoves);
     void release_map(std::uint32_t map);
     void store_slot(std::uint32_t index, unsigned line, std::uint32_t row);
     void count_local(const TunnelRow& row, int by);
@@ -283,8 +284,9 @@ struct TableWriter::Core {
     void serve_starved();
     bool publish_choice(std::uint32_t index);
     std::uint32_t maps_for(Policy* policy, const ClassMasks& masks);
-    std::uint32_t mixed_maps(Policy* policy, const SubscriberView& view,
-                             const liveness::Choice& choice);
+    std::uint32_t mixed_maps(Policy* policy, const SubscriberView& view, const Live& state);
+    void take_place(Live* state, const Policy& policy, const SubscriberView& view);
+    void leave_place(Live* state);
     bool rebind(std::uint32_t index, const TunnelRecord& record);
     [[nodiscard]] BoundTunnel bound(const TunnelRecord& record) const;
     void forget_stale_endpoint(const TunnelRecord& record);
@@ -329,6 +331,7 @@ struct TableWriter::Core {
     std::unordered_set<std::uint32_t> starved_choices;
     std::unordered_set<std::uint32_t> starved_binds;
     std::uint32_t incarnation{};
+    std::uint64_t places_taken{};  // of the MoveBoard
 
     IndexPool subscriber_indices;
     IndexPool tunnel_rows;

@@ -2,7 +2,7 @@
 //
 // Concurrency: every field a worker reads is either immutable from the moment the row's index is
 // published (release) until its grace period is over (qsbr.h), or a single atomic with one writer,
-// named beside it. "writer" is the main lcore; a liveness lcore takes over `map` when it comes.
+// named beside it. "writer" is the main lcore, which serves what liveness lcores ask for, too.
 #pragma once
 
 #include <array>
@@ -21,10 +21,14 @@ inline constexpr std::uint32_t kNoRow = 0;  // row 0 of every table is reserved 
 // (0: no such tunnel); lines 12-15 are in SubscriberTable::extra, which few sites need.
 struct alignas(kCacheLine) SubscriberRow {
     std::atomic<std::uint32_t> seed;  // of the flow hash; writer
-    std::atomic<std::uint32_t>
-        map;                        // MapIndex of class 0; class c is map + c; 0: no tunnel; writer
-    std::atomic<std::uint32_t> id;  // drd's stable id; writer
+    // MapIndex of class 0 in the low 24 bits, class c is that + c; 0: no tunnel. While the
+    // subscriber is moved, kMoving and its place on the MoveBoard in the bits above. Writer.
+    std::atomic<std::uint32_t> map;
+    std::atomic<std::uint32_t> id;      // drd's stable id; writer
     std::atomic<std::uint32_t> policy;  // drd's policy id; writer
+    static constexpr std::uint32_t kMoving = 1U << 31;
+    static constexpr std::uint32_t kMapMask = (1U << 24) - 1;
+    [[nodiscard]] static constexpr unsigned place_of(std::uint32_t map) { return map >> 24 & 63; }
     static constexpr unsigned kInline = 12;
     std::array<std::atomic<std::uint32_t>, kInline> slot;  // writer
 };

@@ -57,6 +57,7 @@ std::unique_ptr<Tables> Tables::create(const Capacity& capacity, std::string* er
         take(t->tunnel_of_slot, capacity.tunnels, "tunnel slots", error) &&
         take(t->tunnel_keys, capacity.tunnels, "tunnel keys", error) &&
         take(t->tunnels, spare(capacity.tunnels), "tunnels", error) &&
+        take(t->move_stamps, kMaxWorkers * kMoves, "stamps of moving subscribers", error) &&
         take(t->maps, spare(capacity.maps), "bucket maps", error) &&
         take(t->next_hops, capacity.next_hops, "next hops", error) &&
         take(t->next_hop_rows, 2 * spare(capacity.next_hops), "next hop rows", error);

@@ -12,6 +12,7 @@
 
 #include "dataplane/tables/key_row.h"
 #include "dataplane/tables/lpm.h"
+#include "dataplane/tables/move_board.h"
 #include "dataplane/tables/placement.h"
 #include "dataplane/tables/qsbr.h"
 #include "dataplane/tables/region.h"
@@ -73,6 +74,10 @@ struct Tables final {
     // NextHopIndex -> row of next_hop_rows; 0: no such next hop.
     RowArray<std::atomic<std::uint32_t>> next_hops;
     RowArray<NextHopRow> next_hop_rows;
+    MoveBoard moves;
+    // By worker number times kMoves plus place; the worker writes.
+    RowArray<MoveStamps> move_stamps;
+    static constexpr unsigned kMaxWorkers = 32;
     Capacity capacity;
 
     // The tunnel row for a line of a subscriber; 0: none.

@@ -47,6 +47,14 @@ void hash_packet(Packet& p, std::uint32_t seed) {
     }
 }
 
+// Notes for liveness that the bucket is in use.
+[[gnu::noinline]] void stamp_bucket(Context& c, std::uint32_t map, std::uint32_t bucket) {
+    const unsigned place = SubscriberRow::place_of(map);
+    MoveStamps& stamps = c.tables->move_stamps[c.config.number * kMoves + place];
+    stamps.at[bucket].store(c.tables->moves.clock.load(std::memory_order_relaxed),
+                            std::memory_order_relaxed);
+}
+
 }  // namespace
 
 void stage_steer(Context& c, Burst& b) {
@@ -57,10 +65,15 @@ void stage_steer(Context& c, Burst& b) {
         Packet& p = b.packets[i];
         const SubscriberRow& row = t.subscribers[p.target.index()];
         hash_packet(p, row.seed.load(std::memory_order_relaxed));
-        const std::uint32_t map = row.map.load(std::memory_order_acquire);
-        if (map == kNoRow) {
-            exit_with(c, p, Exit::DropNoTunnel);
-            continue;
+        std::uint32_t map = row.map.load(std::memory_order_acquire);
+        // Both rare cases in one test.
+        if (map - 1U >= SubscriberRow::kMoving - 1U) [[unlikely]] {
+            if (map == kNoRow) {
+                exit_with(c, p, Exit::DropNoTunnel);
+                continue;
+            }
+            stamp_bucket(c, map, dr_flow_bucket(p.hash));
+            map &= SubscriberRow::kMapMask;
         }
         bucket[i] = &t.maps[map].line[dr_flow_bucket(p.hash)];
         __builtin_prefetch(bucket[i]);

@@ -1,4 +1,5 @@
 // Keepalives through the real worker, liveness shard and table writer, to a UR's engine and back.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -116,14 +117,14 @@ TEST_CASE("packets that are refused for what is in them do not count as lost on 
     const Bytes wrong = dr::test::udp_packet(Bytes{10, 0, 0, 1}, Bytes{8, 8, 8, 8}, 50);
     for (unsigned i = 0; i < 400; ++i) {
         w.put(World::outer(ur.from[0], dr, kA, wire::kEtherIpv4, wrong));
-        ++ur.data.sent;
+        ++ur.data[0].sent;
         w.run(10 * kMillisecond);
     }
     CHECK(w.exit(Exit::DropInnerSource) == 400);
     CHECK((w.live(kA).flags & southbound::LivenessState::kDegraded) == 0);
     // The same count of packets that never come, on the other hand, is a loss.
     for (unsigned i = 0; i < 400; ++i) {
-        ++ur.data.sent;
+        ++ur.data[0].sent;
         w.run(10 * kMillisecond);
     }
     CHECK((w.live(kA).flags & southbound::LivenessState::kDegraded) != 0);
@@ -173,6 +174,95 @@ TEST_CASE("keepalives that anybody could have sent are limited, and cost a live 
     w.put(World::outer(ur.from[0], dr, kA, wire::kEtherKeepalive, forged));
     w.step();
     CHECK(w.exit(Exit::DropKeepalive) > before);
+    CHECK(way_down(w) == ur.from[0]);
+}
+
+TEST_CASE(
+    "traffic returns to a line bucket by bucket, idle ones first, busy ones not before they must") {
+    World w;
+    const Site site = two_lines("0.0.0.0", "0.0.0.0");
+    w.provision(site, kFirstAThenB);
+    Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0) && up(w, ur, 1); }, kSecond));
+    w.run(11 * kSecond);
+    ur.cut[0] = true;
+    REQUIRE(w.run_until([&] { return way_down(w) == ur.from[1]; }, 2 * kSecond));
+    ur.cut[0] = false;
+    const auto moving = [&] {
+        const std::uint32_t index = w.writer->find_subscriber(1).value;
+        return (w.tables->subscribers[index].map.load() & SubscriberRow::kMoving) != 0;
+    };
+    REQUIRE(w.run_until(moving, 180 * kSecond));
+    // Flow 1 has a packet every 10 ms, and flow 2, in another bucket, is silent.
+    const auto way = [&](unsigned flow) {
+        const std::vector<Bytes> out = w.exchange(World::downlink(flow));
+        Endpoint to{4, 4754, {}};
+        if (out.size() == 1) std::memcpy(to.address.data(), out[0].data() + 16, 4);
+        return to;
+    };
+    for (unsigned i = 0; i < 100; ++i) {
+        CHECK(way(1) == ur.from[1]);
+        w.run(10 * kMillisecond);
+    }
+    CHECK(moving());
+    CHECK(way(2) == ur.from[0]);
+    // Once it rests, it moves too.
+    REQUIRE(w.run_until([&] { return !moving(); }, kSecond));
+    CHECK(way(1) == ur.from[0]);
+    CHECK(w.exit(Exit::DropNoTunnel) == 0);
+}
+
+TEST_CASE("several shards share the subscribers, and each keeps its own") {
+    World w(2);
+    std::vector<Site> sites;
+    for (std::uint32_t n = 1; n <= 4; ++n) {
+        Site site;
+        site.id = n;
+        site.prefix = "203.0.113." + std::to_string(8 * n) + "/29";
+        site.lines = {
+            {.name = "a", .id = kA + 16 * n, .remote = "198.51.100." + std::to_string(n)}};
+        sites.push_back(site);
+        w.provision(site, {{{"a", 1}}});
+        w.add_ur(site);
+    }
+    const auto all_up = [&] {
+        return std::all_of(w.urs.begin(), w.urs.end(),
+                           [&](const auto& ur) { return up(w, *ur, 0); });
+    };
+    REQUIRE(w.run_until(all_up, kSecond));
+    CHECK(w.service->shard(0).sessions() == 2);
+    CHECK(w.service->shard(1).sessions() == 2);
+    // One goes, and a tunnel of the same slot comes.
+    southbound::test::Txn txn;
+    txn.drop_subscriber(2);
+    REQUIRE(w.commit(txn).ok());
+    w.run(5 * kMillisecond);
+    CHECK(w.live(kA + 32).tunnel == 0);
+    CHECK(w.service->shard(0).sessions() + w.service->shard(1).sessions() == 3);
+    w.urs.erase(w.urs.begin() + 1);
+    sites[1].id = 9;
+    w.provision(sites[1], {{{"a", 1}}});
+    w.add_ur(sites[1]);
+    REQUIRE(w.run_until(all_up, kSecond));
+    CHECK(w.live(kA + 32).subscriber == 9);
+}
+
+TEST_CASE("another key, profile or policy reaches a session without its going down") {
+    World w;
+    Site site = one_line("198.51.100.2");
+    w.provision(site, {{{"a", 1}}});
+    const Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    site.prefix = "203.0.113.8/30";
+    w.provision(site, {{{"a", 2}}});
+    w.run(2 * kSecond);
+    CHECK(up(w, ur, 0));
+    CHECK(w.service->shard(0).statistics().downs == 0);
+    // Without its key it carries traffic as configured, and has no session.
+    site.lines[0].keyed = false;
+    w.provision(site, {{{"a", 2}}});
+    w.run(5 * kMillisecond);
+    CHECK(w.service->shard(0).sessions() == 0);
     CHECK(way_down(w) == ur.from[0]);
 }
 

@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -95,6 +96,7 @@ Ur::Ur(World& w, const Site& site, unsigned salt_seed)
         const std::uint16_t port = line.encapsulation == 1 ? std::uint16_t{0} : wire::kGreUdpPort;
         from.push_back(endpoint(own, port));
         cut.push_back(false);
+        data.emplace_back();
         liveness::TunnelConfig tunnel;
         tunnel.group = group;
         tunnel.line = static_cast<std::uint8_t>(n);
@@ -115,6 +117,12 @@ void Ur::send(liveness::TunnelRef tunnel, const Endpoint& to,
         if (to.port == 0) source.port = 0;
         world.put(World::outer(source, to, ids[n], wire::kEtherKeepalive, message));
     }
+}
+
+liveness::DataCounters Ur::data_counters(liveness::TunnelRef tunnel) {
+    const auto at = std::find(tunnels.begin(), tunnels.end(), tunnel);
+    return at == tunnels.end() ? liveness::DataCounters{}
+                               : data[static_cast<std::size_t>(at - tunnels.begin())];
 }
 
 void Ur::bucket_ages(liveness::GroupRef, std::span<std::uint32_t, liveness::kBuckets> ages) {
@@ -252,18 +260,20 @@ void World::deliver(const Bytes& packet) {
         to.port = wire::detail::load16(packet.data() + gre + 2);
         gre += 8;
     }
-    const bool tunnel = protocol == wire::kProtoGre || source.port == wire::kGreUdpPort;
-    if (!tunnel || wire::detail::load16(packet.data() + gre + 2) != wire::kEtherKeepalive) {
-        other.push_back(packet);
-        return;
-    }
-    if (tap && tap(packet)) return;
+    const bool tunnel = protocol == wire::kProtoGre || source.port == wire::kGreUdpPort ||
+                        to.port == wire::kGreUdpPort;
+    const bool keepalive =
+        tunnel && wire::detail::load16(packet.data() + gre + 2) == wire::kEtherKeepalive;
+    if (!keepalive) other.push_back(packet);
+    if (!tunnel) return;
     const std::uint32_t id = wire::detail::load32(packet.data() + gre + 4);
     for (const auto& ur : urs) {
         for (unsigned n = 0; n < ur->ids.size(); ++n) {
             if (ur->ids[n] != id || ur->cut[n] || ur->from[n] != to) continue;
-            ur->engine->receive(now, ur->tunnels[n],
-                                {packet.data() + gre + 8, packet.size() - gre - 8}, source);
+            if (!keepalive) ++ur->data[n].received;
+            if (keepalive)
+                ur->engine->receive(now, ur->tunnels[n],
+                                    {packet.data() + gre + 8, packet.size() - gre - 8}, source);
         }
     }
 }

@@ -56,7 +56,7 @@ struct Ur final : liveness::Host {
     void bind(liveness::TunnelRef, const Endpoint&) override {}
     void choice(liveness::GroupRef, const liveness::Choice& c) override { last = c; }
     void event(const liveness::Event& e) override { events.push_back(e); }
-    liveness::DataCounters data_counters(liveness::TunnelRef) override { return data; }
+    liveness::DataCounters data_counters(liveness::TunnelRef tunnel) override;
     void bucket_ages(liveness::GroupRef,
                      std::span<std::uint32_t, liveness::kBuckets> ages) override;
     std::uint64_t random() override;
@@ -69,7 +69,7 @@ struct Ur final : liveness::Host {
     std::vector<Endpoint> from;  // by line: what its packets come from, as the DR sees it
     std::vector<bool> cut;       // by line, both directions
     liveness::Choice last{};
-    liveness::DataCounters data;
+    std::vector<liveness::DataCounters> data;  // by line; what arrives is counted
     std::vector<liveness::Event> events;
     std::uint64_t random_state;
 };
@@ -118,7 +118,6 @@ struct World {
     std::unique_ptr<Worker> worker;
     std::vector<std::unique_ptr<Ur>> urs;
     std::vector<Bytes> other;  // frames that left and are no keepalives, without Ethernet
-    std::function<bool(const Bytes& packet)> tap;  // sees keepalives of the DR; true: taken away
     Time now = 1'000 * liveness::kSecond;
 
   private:

@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""A UR that attached: its configuration changes, its DR's drd and its devices go and come, NATs."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import json  # noqa: E402
+
+from lablib import topology as t  # noqa: E402
+from lablib import ur  # noqa: E402
+from lablib.cases import Cases, expect  # noqa: E402
+from lablib.lab import Lab, temporary_lab  # noqa: E402
+from lablib.probe import Probe, four_probes, lost_nothing  # noqa: E402
+from lablib.programs import signalled_resources  # noqa: E402
+from lablib.shell import wait_until  # noqa: E402
+
+cases = Cases()
+# Ports of its own for whatever comes from the UR; its address is the ISP's business.
+NAT = {"inside": "198.18.1.2", "outside": "198.18.1.2", "first_port": 20000}
+
+
+@contextmanager
+def attached_lab():
+    with temporary_lab(signalled={"wait_to_restore": 5}, emulated=True) as lab:
+        ur.wait_up(lab)
+        ur.wait_carries(lab, "a")
+        yield lab
+
+
+def apply(lab, *objects):
+    path = lab.directory / "change.ndjson"
+    path.write_text("".join(json.dumps(o) + "\n" for o in objects))
+    lab.router.drcli("apply", "-f", path)
+
+
+def generation(lab):
+    return ur.status(lab)["signalling"]["generation"]
+
+
+def changed(lab, change):
+    """Makes a change, and waits until the UR has it in force."""
+    before = generation(lab)
+    change()
+    wait_until(lambda: generation(lab) != before, "a new attachment at the UR")
+
+
+def sessions(lab):
+    """What tells that a tunnel has not been disturbed: when it came up cannot be seen, how often it
+    went down and how long it is up can."""
+    return {x["line"]: (x["state"], x["flaps"], x["sinceMs"]) for x in ur.status(lab)["tunnels"]}
+
+
+def undisturbed(before, after):
+    return all(after[k][:2] == before[k][:2] and after[k][2] > before[k][2] for k in before)
+
+
+@cases.case("keys are rotated without a state change and without losing a packet")
+def _(lab):
+    before = sessions(lab)
+    probes = four_probes(lab, seconds=4)
+    for number in (2, 3):
+        changed(lab, lambda: lab.router.drcli("subscriber", "rotate-keys", "site-1"))
+        for line in ("a", "b"):
+            ur.wait_for(lab, line, {"keyNumber": number, "state": "up"})
+    note = lost_nothing(probes)
+    expect(undisturbed(before, sessions(lab)), f"{before} -> {sessions(lab)}")
+    return note
+
+
+@cases.case("a prefix more is carried, one less is not, and the tunnels go on")
+def _(lab):
+    before = sessions(lab)
+    more, address = "203.0.113.128/29", "203.0.113.130"
+    site = signalled_resources(lab.sites, wait_to_restore=5)[-1]["subscriber"]
+    probes = [Probe(lab, "inet", "lan1", lab.sites[0].lan4, rate=500, seconds=5)]
+    lab.net["lan1"].ip("address", "add", f"{address}/29", "dev", "eth0")
+    lab.net["ur1"].ip("address", "add", "203.0.113.129/29", "dev", "lan0")
+    changed(lab, lambda: apply(lab, {"subscriber": {**site, "prefixes": [*site["prefixes"], more]}}))
+    lab.wait_in_sync()
+    wait_until(lambda: lab.ping("inet", address, check=False).returncode == 0, "the new prefix")
+    expect("203.0.113.128/29" in lab.net["ur1"].ip("rule").stdout, "no rule for the new prefix")
+    changed(lab, lambda: apply(lab, {"subscriber": site}))
+    expect("203.0.113.128/29" not in lab.net["ur1"].ip("rule").stdout, "the old rules are there")
+    expect("203.0.113.128/29" not in lab.net["ur1"].ip("route", "show", "table", "4754").stdout,
+           "the old route is there")
+    lab.net["lan1"].ip("address", "del", f"{address}/29", "dev", "eth0")
+    lab.net["ur1"].ip("address", "del", "203.0.113.129/29", "dev", "lan0")
+    note = lost_nothing(probes)
+    expect(undisturbed(before, sessions(lab)), f"{before} -> {sessions(lab)}")
+    return note
+
+
+def policy(*tiers):
+    return {"policy": {"name": "a-then-b", "waitToRestoreS": 5, "classes": [{"name": "all", "tiers": [
+        {"lines": [{"line": name, "weight": 1} for name in tier]} for tier in tiers]}]}}
+
+
+@cases.case("a policy that puts b first moves the traffic there, and back with the first policy")
+def _(lab):
+    changed(lab, lambda: apply(lab, policy("b", "a")))
+    ur.wait_carries(lab, "b", seconds=15)
+    lost_nothing(four_probes(lab, seconds=1))
+    changed(lab, lambda: apply(lab, policy("a", "b")))
+    ur.wait_carries(lab, "a", seconds=15)
+    return lost_nothing(four_probes(lab, seconds=1))
+
+
+@cases.case("a device that vanishes is a line that is down, and is taken up when it is back")
+def _(lab):
+    net = lab.net["ur1"]
+    net.ip("link", "set", "wan-b", "down")
+    net.ip("link", "set", "wan-b", "name", "gone")
+    ur.wait_for(lab, "b", {"usable": False, "state": "down"})
+    net.ip("link", "set", "gone", "name", "wan-b")
+    ur.link(lab, "b", True)
+    ur.wait_up(lab, "b")
+    ur.pings(lab)
+
+
+@cases.case("with drd killed traffic goes on and changes lines")
+def _(lab):
+    lab.router.drd.kill()
+    wait_until(lambda: not ur.status(lab)["signalling"]["connected"], "a UR without signalling",
+               seconds=30)
+    lab.line("a").set(cut=True)
+    ur.wait_carries(lab, "b")
+    note = lost_nothing(four_probes(lab, seconds=1))
+    lab.line("a").clear()
+    ur.wait_up(lab, "a")
+    return note
+
+
+@cases.case("a urd that starts while drd is away carries on with the attachment on its disk, "
+            "with a device that comes later")
+def _(lab):
+    net = lab.net["ur1"]
+    expect(lab.urds["site-1"].stop(), "urd did not end")
+    net.ip("link", "set", "wan-a", "down")
+    net.ip("link", "set", "wan-a", "name", "gone")
+    lab.start_urd(lab.sites[0])
+    ur.wait_up(lab, "b")
+    expect(ur.status(lab)["signalling"]["cached"], f"{ur.status(lab)['signalling']}")
+    ur.pings(lab)
+    net.ip("link", "set", "gone", "name", "wan-a")
+    ur.link(lab, "a", True)
+    ur.wait_up(lab)
+    lab.router.start_drd()
+    wait_until(lambda: ur.status(lab)["signalling"]["connected"], "a UR that attached again",
+               seconds=40)
+    expect(not ur.status(lab)["signalling"]["cached"], "it still has the attachment from disk")
+    ur.pings(lab)
+
+
+@cases.case("behind a NAT on a line it keeps one pair of ports, and follows new ones of the NAT")
+def _(lab):
+    lab.line("a").nat(NAT)
+    ur.wait_for(lab, "a", {"state": "up", "nat": True, "entropy": False}, seconds=20)
+    lab.line("a").rebind()
+    lab.line("b").set(cut=True)
+    ur.wait_carries(lab, "a", seconds=20)
+    note = lost_nothing(four_probes(lab, seconds=1))
+    lab.line("b").clear()
+    return note
+
+
+@cases.case("a port through which nothing comes any more is given up for a new one")
+def _(lab):
+    lab.line("a").nat()
+    ur.wait_for(lab, "a", {"state": "up", "nat": False}, seconds=20)
+    port = ur.tunnel(lab, "a")["local"].rpartition(":")[2]
+    lab.net["ispa"].run(["nft", "-f", "-"], stdin=f"""
+        table netdev broken {{ chain in {{ type filter hook ingress device "ur1" priority 0;
+            udp sport {port} udp dport {ur.TUNNEL_PORT} drop; }}; }}
+        """)
+    try:
+        ur.wait_for(lab, "a", {"state": "down"})
+        ur.wait_up(lab, "a", seconds=30)
+        now = ur.tunnel(lab, "a")["local"].rpartition(":")[2]
+        expect(now != port, f"it still sends from port {now}")
+    finally:
+        lab.net["ispa"].run(["nft", "delete", "table", "netdev", "broken"])
+
+
+if __name__ == "__main__":
+    sys.exit(cases.run(attached_lab, describe=Lab.describe))

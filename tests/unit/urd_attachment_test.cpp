@@ -1,0 +1,172 @@
+// From an attachment to the site's configuration: what is read, and that each mistake is named.
+#include <catch2/catch.hpp>
+
+#include "ur/attachment.h"
+#include "ur/site.h"
+
+namespace v1 = dr::v1;
+using dr::ur::Config;
+using dr::ur::ConfigError;
+using dr::ur::Translator;
+using Devices = std::map<std::string, std::string>;
+
+namespace {
+
+v1::AttachedTunnel tunnel(const std::string& line, std::uint32_t id) {
+    v1::AttachedTunnel t;
+    t.set_id(id);
+    t.set_line(line);
+    t.set_encapsulation(v1::GRE_UDP);
+    t.set_dr_address("198.51.100.1");
+    t.set_dr_port(4754);
+    t.set_mtu(1464);
+    t.set_profile(v1::MOBILE);
+    auto& key = *t.add_keys();
+    key.set_number(7);
+    key.set_key(std::string(32, 'k'));
+    return t;
+}
+
+void add_class(v1::Attachment& a, const std::vector<std::string>& tiers) {
+    auto& added = *a.mutable_policy()->add_classes();
+    for (const auto& line : tiers) added.add_tiers()->add_lines()->set_line(line);
+}
+
+v1::Attachment good() {
+    v1::Attachment a;
+    a.set_generation(9);
+    a.set_subscriber("site-42");
+    a.set_hash_seed(99);
+    a.set_policy_generation(70'000);  // only the low 16 bits travel
+    a.set_wait_to_restore_s(5);
+    a.add_prefixes("203.0.113.8/29");
+    a.add_prefixes("2001:db8:5000::/48");
+    add_class(a, {"b", "a"});
+    *a.add_tunnels() = tunnel("a", 101);
+    *a.add_tunnels() = tunnel("b", 102);
+    return a;
+}
+
+std::string errors_of(const v1::Attachment& attachment) {
+    try {
+        Translator(Devices{{"a", "eth0"}}).translate(attachment);
+    } catch (const ConfigError& e) {
+        return e.what();
+    }
+    return {};
+}
+
+}  // namespace
+
+TEST_CASE("an attachment is read field by field") {
+    const Config config = Translator(Devices{{"a", "eth0"}, {"b", "eth1"}}).translate(good());
+    CHECK(config.subscriber == "site-42");
+    CHECK(config.seed == 99);
+    CHECK(config.policy_generation == 70'000 - 65'536);
+    CHECK(config.restore_ms == 5'000);
+    CHECK(config.prefixes.size() == 2);
+    CHECK(config.lines == std::vector<std::string>{"b", "a"});
+    const auto& t = config.tunnels[0];
+    CHECK(t.id == 101);
+    CHECK(t.udp);
+    CHECK(t.device == "eth0");
+    CHECK(t.number == 1);
+    CHECK(dr::to_string(t.remote) == "198.51.100.1");
+    CHECK(t.remote_port == 4754);
+    CHECK(t.local_port == 0);
+    CHECK(t.local.family == 0);
+    CHECK(t.mtu == 1464);
+    CHECK(t.profile == dr::liveness::ProfileId::Mobile);
+    REQUIRE(t.keys.size() == 1);
+    CHECK(t.keys[0].number == 7);
+    CHECK(t.keys[0].bytes[31] == 'k');
+}
+
+TEST_CASE("a line without a device waits: its tunnel is there, and has none") {
+    const Config config = Translator(Devices{{"a", "eth0"}}).translate(good());
+    REQUIRE(config.tunnels.size() == 2);
+    CHECK(config.tunnels[1].device.empty());
+}
+
+TEST_CASE("a tunnel keeps its slot when the policy numbers its line anew") {
+    Translator translator(Devices{{"a", "eth0"}, {"b", "eth1"}});
+    const Config before = translator.translate(good());
+    v1::Attachment attachment = good();
+    attachment.mutable_policy()->clear_classes();
+    add_class(attachment, {"a", "b"});
+    const Config after = translator.translate(attachment);
+    CHECK(before.tunnels[0].number != after.tunnels[0].number);
+    CHECK(before.tunnels[0].slot == after.tunnels[0].slot);
+    CHECK(before.tunnels[1].slot == after.tunnels[1].slot);
+}
+
+TEST_CASE("the slot of a tunnel that is gone is given to a new one, and no two share one") {
+    Translator translator(Devices{});
+    translator.translate(good());
+    v1::Attachment attachment = good();
+    attachment.mutable_tunnels()->DeleteSubrange(0, 1);
+    *attachment.add_tunnels() = tunnel("c", 103);
+    const Config config = translator.translate(attachment);
+    CHECK(config.tunnels[0].slot == 1);
+    CHECK(config.tunnels[1].slot == 0);
+}
+
+TEST_CASE("a refused attachment leaves the slots as they were") {
+    Translator translator(Devices{});
+    const Config before = translator.translate(good());
+    v1::Attachment bad = good();
+    bad.mutable_tunnels()->DeleteSubrange(0, 1);
+    bad.mutable_tunnels(0)->set_dr_address("nowhere");
+    CHECK_THROWS_AS(translator.translate(bad), ConfigError);
+    CHECK(translator.translate(good()).tunnels[1].slot == before.tunnels[1].slot);
+}
+
+TEST_CASE("a mistake in an attachment is named with its place") {
+    struct Mistake {
+        void (*make)(v1::Attachment&);
+        const char* message;
+    };
+    const std::vector<Mistake> mistakes{
+        {[](v1::Attachment& a) { a.set_prefixes(0, "203.0.113.9/29"); }, "prefixes[0]: "},
+        {[](v1::Attachment& a) { a.clear_prefixes(); }, "prefixes: 0 of them"},
+        {[](v1::Attachment& a) { a.clear_policy(); }, "policy.classes: 0 of them"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(1)->set_dr_address("here"); },
+         "tunnels[1].dr_address: \"here\" is not an address"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(1)->clear_dr_address(); },
+         "tunnels[1].dr_address: is missing"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_mtu(1000); }, "tunnels[0].mtu: is 1000"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_ur_port(70'000); },
+         "tunnels[0].ur_port: 70000 is no port"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->mutable_keys(0)->set_key("short"); },
+         "tunnels[0].keys: number 7 with 5 bytes"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->mutable_keys(0)->set_number(0); },
+         "tunnels[0].keys: number 0"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(1)->set_line("a"); },
+         "tunnels[1].line: \"a\" has a tunnel already"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_dr_address("203.0.113.9"); },
+         "tunnels[0].remote: 203.0.113.9 is inside the site's prefix"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_id(0); }, "tunnels[0].id: is missing"},
+        {[](v1::Attachment& a) { a.mutable_tunnels(0)->clear_encapsulation(); },
+         "tunnels[0].encapsulation: must be"},
+    };
+    CHECK(errors_of(good()).empty());
+    for (const auto& mistake : mistakes) {
+        v1::Attachment attachment = good();
+        mistake.make(attachment);
+        INFO(mistake.message);
+        CHECK_THAT(errors_of(attachment), Catch::Contains(mistake.message));
+    }
+}
+
+TEST_CASE("a tunnel with keys has fixed ports to begin with, one without may vary them") {
+    v1::Attachment attachment = good();
+    attachment.mutable_tunnels(1)->clear_keys();
+    const Config config = Translator(Devices{}).translate(attachment);
+    const ur_tunnel with = dr::ur::make_tunnel(config.tunnels[0]);
+    CHECK(with.keepalive == 1);
+    CHECK(with.entropy == UR_FIXED_PORTS);
+    CHECK(with.local_port == 4754);
+    const ur_tunnel without = dr::ur::make_tunnel(config.tunnels[1]);
+    CHECK(without.keepalive == 0);
+    CHECK(without.entropy == UR_ENTROPY);
+}

@@ -1,0 +1,161 @@
+// Outer packets of tunnel protocol messages, and the buckets that the engine's choice makes.
+#include <catch2/catch.hpp>
+
+#include "ur/event_log.h"
+#include "ur/outer.h"
+#include "ur/site.h"
+
+using dr::ur::read_outer;
+using dr::wire::Endpoint;
+
+namespace {
+
+Endpoint end(const char* address, std::uint16_t port) {
+    dr::IpAddress out;
+    REQUIRE(dr::parse_address(address, &out));
+    return dr::ur::to_endpoint(out, port);
+}
+
+const std::vector<std::uint8_t> kMessage(88, 0x5a);
+
+struct Ends {
+    Endpoint from, to;
+};
+std::vector<Ends> all_outers() {
+    return {{end("192.0.2.1", 4754), end("198.51.100.1", 4754)},
+            {end("192.0.2.1", 4754), end("198.51.100.1", 0)},
+            {end("2001:db8::1", 50000), end("2001:db8::2", 4754)},
+            {end("2001:db8::1", 50000), end("2001:db8::2", 0)}};
+}
+
+// One tier of each line: a (0) first, then b (1). b's tunnel has slot 0.
+dr::ur::Config two_lines() {
+    dr::ur::Config config;
+    config.lines = {"a", "b"};
+    config.classes = {{{{0, 1}}, {{1, 1}}}};
+    config.tunnels.resize(2);
+    config.tunnels[0].number = 0;
+    config.tunnels[0].slot = 5;
+    config.tunnels[1].number = 1;
+    config.tunnels[1].slot = 0;
+    return config;
+}
+
+}  // namespace
+
+TEST_CASE("an outer packet reads back, over both families and in both encapsulations") {
+    for (const auto& ends : all_outers()) {
+        const auto packet = dr::ur::make_outer(ends.from, ends.to, 0x01000002, kMessage);
+        const auto read = read_outer(packet);
+        REQUIRE(read);
+        CHECK(read->key == 0x01000002);
+        CHECK(read->source.address == ends.from.address);
+        CHECK(read->source.port == (ends.to.port == 0 ? 0 : ends.from.port));
+        CHECK(std::equal(read->message.begin(), read->message.end(), kMessage.begin(),
+                         kMessage.end()));
+    }
+}
+
+TEST_CASE("padding of the link behind an outer packet is no part of the message") {
+    for (const auto& ends : all_outers()) {
+        auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage);
+        packet.resize(packet.size() + 7, 0xff);
+        const auto read = read_outer(packet);
+        REQUIRE(read);
+        CHECK(read->message.size() == kMessage.size());
+    }
+}
+
+TEST_CASE("an outer packet that is cut anywhere before its message ends is refused") {
+    for (const auto& ends : all_outers()) {
+        const auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage);
+        for (std::size_t size = 0; size < packet.size(); ++size)
+            CHECK_FALSE(read_outer(std::span(packet).first(size)));
+    }
+}
+
+TEST_CASE("fragments, other protocols, other GRE types and bad checksums are refused") {
+    const Ends ends = all_outers()[0];
+    const auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage);
+    struct Change {
+        const char* what;
+        std::size_t at;
+        std::uint8_t value;
+    };
+    for (const Change change : {Change{"IPv4 options", 0, 0x46},
+                                {"version 5", 0, 0x55},
+                                {"TTL without its checksum", 8, 63},
+                                {"UDP port 0", 21, 0},
+                                {"UDP length", 24, 0xff},
+                                {"UDP checksum", 26, 0x12},
+                                {"GRE flags", 28, 0x30},
+                                {"GRE type", 31, 0x00}}) {
+        auto wrong = packet;
+        wrong[change.at] = change.value;
+        if (change.at == 21) wrong[20] = 0;
+        INFO(change.what);
+        CHECK_FALSE(read_outer(wrong));
+    }
+}
+
+TEST_CASE("a UDP checksum that is right is accepted") {
+    const Ends ends = all_outers()[0];
+    auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage);
+    // Sum of pseudo header and datagram, by hand.
+    std::uint32_t sum = 17 + static_cast<std::uint32_t>(packet.size() - 20);
+    for (std::size_t i = 12; i < packet.size(); i += 2)
+        sum += static_cast<std::uint32_t>(packet[i] << 8 | packet[i + 1]);
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    packet[26] = static_cast<std::uint8_t>(~sum >> 8);
+    packet[27] = static_cast<std::uint8_t>(~sum);
+    CHECK(read_outer(packet));
+    packet[40] ^= 1;
+    CHECK_FALSE(read_outer(packet));
+}
+
+TEST_CASE("buckets follow the engine's sets by slot, not by line number") {
+    dr::liveness::Choice choice{};
+    choice.eligible[0] = 0b11;
+    auto plan = dr::ur::plan_buckets(two_lines(), choice, 0);
+    CHECK(plan[0][0] == 5);
+    choice.eligible[0] = 0b10;
+    plan = dr::ur::plan_buckets(two_lines(), choice, 0);
+    CHECK(plan[0][0] == 0);
+    choice.eligible[0] = 0;
+    plan = dr::ur::plan_buckets(two_lines(), choice, 0);
+    CHECK(plan[0][0] == UR_NO_SLOT);
+    CHECK(plan[7][0] == UR_NO_SLOT);
+}
+
+TEST_CASE("while traffic moves only the buckets that have moved go where it moves to") {
+    dr::liveness::Choice choice{};
+    choice.moving = true;
+    choice.previous[0] = 0b10;
+    choice.eligible[0] = 0b11;
+    choice.moved[1] = 0b1000;  // bucket 67
+    const auto plan = dr::ur::plan_buckets(two_lines(), choice, 0);
+    CHECK(plan[0][67] == 5);
+    CHECK(plan[0][66] == 0);
+    const auto moving = dr::ur::moving_buckets(two_lines(), choice);
+    CHECK(std::count(moving.begin(), moving.end(), true) == 256);
+}
+
+TEST_CASE("a line without keepalives counts on while it is up") {
+    const auto plan = dr::ur::plan_buckets(two_lines(), dr::liveness::Choice{}, 0b10);
+    CHECK(plan[0][0] == 0);
+}
+
+TEST_CASE("an event is one line that names what it says and nothing else") {
+    dr::liveness::Event event{};
+    event.kind = dr::liveness::EventKind::StateChanged;
+    event.from = dr::liveness::State::Up;
+    event.cause = dr::liveness::Cause::LineDown;
+    event.to = dr::liveness::State::Down;
+    CHECK(dr::ur::event_line(event, "a") ==
+          "event=state line=a from=up to=down cause=\"this end's link is down\"");
+    event = {};
+    event.kind = dr::liveness::EventKind::NatChanged;
+    event.value = 1;
+    event.endpoint = end("2001:db8::1", 4754);
+    CHECK(dr::ur::event_line(event, "b") == "event=nat line=b nat=1 endpoint=[2001:db8::1]:4754");
+}
