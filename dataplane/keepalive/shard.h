@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -139,6 +140,7 @@ class Shard final : public liveness::Host {
     bool take_instructions();
     unsigned receive(rte_ring* ring, unsigned most, std::uint64_t tsc);
     void receive_one(rte_mbuf* m, std::uint64_t tsc);
+    void prefetch(std::span<void* const> burst) const;
     void publish_peer(TunnelRef tunnel);
     void hand_out();
     void wake_writer() const;
