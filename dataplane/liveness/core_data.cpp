@@ -82,7 +82,14 @@ void Core::degrade(Time now, std::uint32_t i, bool tell_peer) {
         send_soon(now, i);
     }
     trouble(now, i);
-    if (t.degraded) return;
+    Group& g = groups_[t.group];
+    const bool other = g.losing != t.line + 1;
+    g.losing = static_cast<std::uint8_t>(t.line + 1);
+    if (t.degraded) {
+        // In use all the same: one of the others, found out longer ago, may pass data again.
+        if (other) choose(now, t.group);
+        return;
+    }
     t.degraded = true;
     x.restore.flap(config_.tuning, groups_[t.group].restore_us, now);
     if (t.active) override_waits(now, t.group, static_cast<std::uint16_t>(1U << t.line));

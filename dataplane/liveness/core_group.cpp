@@ -43,6 +43,7 @@ Lines Core::lines_of(Time now, const Group& g) const {
         set_bit(lines.up, line, t.state == State::Up && t.link_up);
         set_bit(lines.suspect, line, t.suspect_rx || t.suspect_tx);
         set_bit(lines.degraded, line, t.degraded);
+        set_bit(lines.losing, line, g.losing == t.line + 1);
         set_bit(lines.waiting, line, x.restore.pending);
         set_bit(lines.draining, line, t.admin == Admin::Drain);
         Restore damping = x.restore;
@@ -233,7 +234,9 @@ void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
     for (unsigned line = 0; line < kLines; ++line) {
         if (g.tunnel[line] == kNone) continue;
         Tunnel& t = tunnels_[g.tunnel[line]];
-        t.active = (carrying >> line & 1U) != 0;
+        const bool active = (carrying >> line & 1U) != 0;
+        if (active && !t.active) extras_[g.tunnel[line]].active_since = now;
+        t.active = active;
         t.awake = alarm;
         want_interval(now, g.tunnel[line]);
     }

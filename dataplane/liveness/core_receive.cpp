@@ -221,10 +221,13 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
     t.nat = nat;
     t.no_nat = none;
     if ((m.notes & wire::kNoteDataLost) != 0 && t.state == State::Up) {
-        if (t.degraded) {
-            trouble(now, i);
-        } else {
+        // A note is repeated for a while: on a line in use it is news when it comes later than
+        // that.
+        const Time repeated = Time{config_.tuning.data_note_us} * kMicrosecond;
+        if (!t.degraded || (t.active && now >= x.active_since + repeated)) {
             degrade(now, i, false);
+        } else {
+            trouble(now, i);
         }
     }
 }

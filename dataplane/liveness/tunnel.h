@@ -84,6 +84,7 @@ struct TunnelWarm {
     std::uint32_t data_messages;    // that came in it
     std::uint32_t unanswered_told;  // seconds
     Time data_note_until;
+    Time active_since;  // of Tunnel::active
     Time unanswered_since;
     std::uint64_t probe_token;  // 0: no probe is under way
     std::uint16_t peer_policy_generation;
@@ -153,6 +154,7 @@ struct alignas(64) Group {
     std::uint16_t epoch;
     std::uint16_t suspect;
     std::uint16_t peer_epoch;
+    std::uint8_t losing;  // the line on which data was found to be lost last, plus 1; 0: none yet
     bool used : 1;
     bool peer_epoch_known : 1;
     bool peer_epoch_any : 1;  // the next one is taken as newer

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .report import ROOT, Report, captured
@@ -20,8 +21,9 @@ def run(report, seconds=SECONDS, only=()):
     if not targets:
         report.case("skip", "fuzzing", why="no fuzzer was built"
                     + (f" with a name of: {' '.join(only)}" if only else ""))
-    for target in targets:
-        _fuzz(report, target, seconds)
+    # Each has one thread.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda target: _fuzz(report, target, seconds), targets))
 
 
 def _targets():

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from lablib.cases import summary
@@ -43,25 +44,24 @@ class Report:
 
     def program(self, args, *, timeout=1800, env=None):
         """A program that prints its own cases; its last `N passed, N failed` line is counted."""
-        print(f"  {_text(args)}", flush=True)
+        self.programs([args], timeout=timeout, env=env)
+
+    def programs(self, commands, *, at_once=1, timeout=1800, env=None):
+        """Several of them; what each prints comes in one piece, when it has ended."""
+        with ThreadPoolExecutor(at_once) as pool:
+            running = {pool.submit(captured, args, timeout, env): args for args in commands}
+            for done in as_completed(running):
+                self._program(running[done], *done.result())
+
+    def _program(self, args, status, output):
+        print(f"  {_text(args)}")
         last = None
-        try:
-            with subprocess.Popen([str(a) for a in args], stdin=subprocess.DEVNULL, text=True,
-                                  errors="replace", stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, cwd=ROOT, env=env) as process:
-                deadline = time.monotonic() + timeout
-                for line in process.stdout:
-                    counts = parse_summary(line)
-                    if counts:
-                        last = counts
-                    else:
-                        print(line, end="", flush=True)
-                    if time.monotonic() > deadline:
-                        process.kill()
-                status = process.wait()
-        except OSError as error:
-            self.case("FAIL", f"{args[0]} starts", why=str(error))
-            return
+        for line in output.splitlines():
+            counts = parse_summary(line)
+            if counts:
+                last = counts
+            else:
+                print(line)
         passed, failed, skipped = last or (0, 0, 0)
         self.passed += passed
         self.failed += failed
@@ -69,6 +69,7 @@ class Report:
         if last is None or (status != 0 and failed == 0):
             self.case("FAIL", f"{_text(args)} runs to its end",
                       why=f"{_ending(status)}" + ("" if last else ", no `N passed, N failed` line"))
+        sys.stdout.flush()
 
 
 def parse_summary(line):

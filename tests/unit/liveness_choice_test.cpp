@@ -188,6 +188,38 @@ TEST_CASE(
     CHECK(until_eligible(w, 3, 100 * kSecond) > 35);
 }
 
+TEST_CASE("when all lines have lost data, the one that was found out longer ago is tried again") {
+    const bool downlink = GENERATE(true, false);
+    Setup s = quick();
+    s.tier = {0, 1, 2, 3};
+    s.restore_ms = 600'000;
+    World w(s);
+    unsigned lossy = 9;
+    w.lose_data = [&](unsigned line, bool to_dr) { return line == lossy && to_dr != downlink; };
+    const auto carry = [&](unsigned line) {
+        w.set_traffic(line, 200);
+        w.set_traffic(1 - line, 0);
+        w.run(8 * kSecond);
+    };
+    const auto leaves = [&](unsigned line) {
+        lossy = line;
+        return w.run_until(
+            [&] { return w.status(w.dr, 1 - line).active && !w.status(w.dr, line).active; },
+            2 * kSecond);
+    };
+    carry(0);
+    REQUIRE(w.status(w.dr, 0).active);
+    CHECK(leaves(0));
+    carry(1);
+    CHECK(leaves(1));
+    carry(0);
+    CHECK(leaves(0));
+    carry(1);
+    CHECK(leaves(1));
+    CHECK(w.status(w.dr, 0).degraded);
+    CHECK(w.status(w.dr, 1).degraded);
+}
+
 TEST_CASE("half of the data lost for two seconds is enough to leave, a tenth is not") {
     Setup s = quick();
     World w(s);
