@@ -23,6 +23,7 @@ constexpr const char* kRootExamples =
     "drcli apply -f sites.json\n"
     "drcli subscriber list --within 203.0.113.0/24\n"
     "drcli tunnel watch --subscriber site-42\n"
+    "drcli event list --subscriber site-42 --since 1h\n"
     "drcli stats drops\n"
     "drcli --server 192.0.2.1:7443 --tls-cert me.pem --tls-key me.key --tls-ca ca.pem "
     "system status";
@@ -177,7 +178,7 @@ CLI::Option* add_duration(CLI::App& app, const std::string& name, std::chrono::m
                 const auto duration = parse_duration(text);
                 if (!duration) {
                     throw CLI::ValidationError(
-                        name, fmt::format("\"{}\" is no time: write 500ms, 10s or 2m", text));
+                        name, fmt::format("\"{}\" is no time: write 500ms, 10s, 2m or 1h", text));
                 }
                 if (*duration < shortest) {
                     throw CLI::ValidationError(
@@ -223,6 +224,7 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     add_policy(*app, context);
     add_subscriber(*app, context);
     add_tunnel(*app, context);
+    add_event(*app, context);
     add_stats(*app, context);
     add_system(*app, context);
     add_completion(*app, context);

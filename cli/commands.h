@@ -42,6 +42,7 @@ void add_subscriber(CLI::App& root, Context& context);
 // Of the group "subscriber": its router's credentials and keys.
 void add_enrollment(CLI::App& group, Context& context);
 void add_tunnel(CLI::App& root, Context& context);
+void add_event(CLI::App& root, Context& context);
 void add_stats(CLI::App& root, Context& context);
 void add_system(CLI::App& root, Context& context);
 void add_completion(CLI::App& root, Context& context);

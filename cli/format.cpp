@@ -45,6 +45,8 @@ std::optional<std::chrono::milliseconds> parse_duration(const std::string& text)
     const double scale = unit == "ms"                  ? 1.0
                          : unit == "s" || unit.empty() ? 1e3
                          : unit == "m"                 ? 6e4
+                         : unit == "h"                 ? 3.6e6
+                         : unit == "d"                 ? 8.64e7
                                                        : 0.0;
     if (error != std::errc{} || scale == 0.0 || !std::isfinite(number) || number < 0 ||
         number * scale > 1e12) {

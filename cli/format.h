@@ -16,7 +16,7 @@ namespace dr::cli {
 // Bytes with KiB, MiB, GiB: "512 B", "1.5 MiB".
 [[nodiscard]] std::string bytes_text(std::uint64_t bytes);
 
-// "500ms", "10s", "2m", "1.5" (seconds). Nothing when it is none of these, or negative.
+// "500ms", "10s", "2m", "1h", "3d", "1.5" (seconds). Nothing when it is none of these, or negative.
 [[nodiscard]] std::optional<std::chrono::milliseconds> parse_duration(const std::string& text);
 
 // A GRE key: decimal or 0x hexadecimal, 32 bit.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
+#include <google/protobuf/timestamp.pb.h>
+#include <google/protobuf/util/time_util.h>
 
 namespace dr::cli {
 namespace {
@@ -90,6 +92,9 @@ Json map_of(const Message& message, const Reflection& reflection, const FieldDes
 }  // namespace
 
 Json to_json(const Message& message) {
+    if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&message)) {
+        return google::protobuf::util::TimeUtil::ToString(*time);
+    }
     Json object = Json::object();
     const Reflection& reflection = *message.GetReflection();
     const auto* type = message.GetDescriptor();

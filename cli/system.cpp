@@ -4,6 +4,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
+#include <map>
 #include <memory>
 #include <thread>
 
@@ -47,6 +48,36 @@ std::string memory_table(const SystemStatus& status) {
     return table.flush();
 }
 
+std::string keepalives_text(const SystemStatus& status) {
+    if (!status.has_keepalives()) {
+        return "-";
+    }
+    const auto& k = status.keepalives();
+    return fmt::format(
+        "{} UP ({} carry traffic, {} suspect, {} degraded, {} damped), {} DOWN, {} INIT, "
+        "{} ADMIN_DOWN",
+        k.up(), k.active(), k.suspect(), k.degraded(), k.damped(), k.down(), k.init(),
+        k.admin_down());
+}
+
+std::string event_log_text(const dr::v1::EventLogStatus& log) {
+    std::string text = fmt::format("{} events", log.events());
+    if (log.missed() != 0) {
+        text += fmt::format(", {} were missed", log.missed());
+    }
+    return log.detail().empty() ? text : text + "; cannot be written: " + log.detail();
+}
+
+std::string statistics_table(const dr::v1::KeepaliveSummary& keepalives) {
+    Table table({{"KEEPALIVES"}, {"COUNT", Align::Right}});
+    const std::map<std::string, std::uint64_t> sorted(keepalives.statistics().begin(),
+                                                      keepalives.statistics().end());
+    for (const auto& [name, value] : sorted) {
+        table.add({name, std::to_string(value)});
+    }
+    return table.flush();
+}
+
 std::string show(const SystemStatus& status) {
     std::string text =
         key_values({{"drd version", status.version()},
@@ -56,7 +87,9 @@ std::string show(const SystemStatus& status) {
                     {"Data plane epoch", std::to_string(status.dataplane_epoch())},
                     {"Drain", status.drain() ? "on" : "off"},
                     {"Revision", fmt::format("{} stored, {} installed", status.store_revision(),
-                                             status.installed_revision())}});
+                                             status.installed_revision())},
+                    {"Tunnels with keepalives", keepalives_text(status)},
+                    {"Event log", event_log_text(status.event_log())}});
     if (!status.rows().empty()) {
         Table table({{"TABLE"},
                      {"DESIRED", Align::Right},
@@ -70,6 +103,9 @@ std::string show(const SystemStatus& status) {
     }
     if (!status.memory().empty()) {
         text += '\n' + memory_table(status);
+    }
+    if (!status.keepalives().statistics().empty()) {
+        text += '\n' + statistics_table(status.keepalives());
     }
     return text;
 }

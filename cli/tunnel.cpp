@@ -8,8 +8,10 @@
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/live_view.h"
+#include "cli/liveness_text.h"
 #include "cli/paging.h"
 #include "cli/rates.h"
+#include "cli/tunnel_rows.h"
 #include "dr/v1/api.grpc.pb.h"
 
 namespace dr::cli {
@@ -27,6 +29,7 @@ struct TunnelFilter {
     std::string within;
     dr::v1::Encapsulation encapsulation = dr::v1::ENCAPSULATION_UNSPECIFIED;
     TunnelStatus::State state = TunnelStatus::STATE_UNSPECIFIED;
+    bool troubled = false;
     ListLimit limit;
 
     [[nodiscard]] ListTunnelsRequest request() const {
@@ -38,33 +41,18 @@ struct TunnelFilter {
         request.set_within(within);
         request.set_encapsulation(encapsulation);
         request.set_state(state);
+        request.set_troubled(troubled);
         return request;
     }
 };
+struct ListOptions : TunnelFilter {
+    bool counters = false;
+};
 struct WatchOptions : TunnelFilter {
+    bool changes = false;
     std::chrono::milliseconds interval{1000};
     std::uint64_t count = 0;
 };
-
-std::string counter_text(const TunnelStatus& tunnel, std::uint64_t value) {
-    return tunnel.has_counters() ? std::to_string(value) : "-";
-}
-
-std::vector<std::string> row(const TunnelStatus& status) {
-    const auto& tunnel = status.tunnel();
-    const auto& counters = status.counters();
-    return {std::to_string(tunnel.id()),
-            status.subscriber(),
-            tunnel.line(),
-            encapsulation_text(tunnel.encapsulation()),
-            tunnel.local(),
-            remote_text(tunnel),
-            TunnelStatus::State_Name(status.state()),
-            counter_text(status, counters.downlink_packets()),
-            counter_text(status, counters.downlink_bytes()),
-            counter_text(status, counters.uplink_packets()),
-            counter_text(status, counters.uplink_bytes())};
-}
 
 template <class Page>
 void for_each_tunnel_page(Context& context, const TunnelFilter& filter, Page&& page) {
@@ -77,19 +65,11 @@ void for_each_tunnel_page(Context& context, const TunnelFilter& filter, Page&& p
         [](auto& response) { return response.mutable_tunnels(); }, page);
 }
 
-int list(Context& context, const TunnelFilter& filter) {
-    ListWriter writer(context, {{"ID", Align::Right},
-                                {"SUBSCRIBER"},
-                                {"LINE"},
-                                {"ENCAPSULATION"},
-                                {"LOCAL"},
-                                {"REMOTE"},
-                                {"STATE"},
-                                {"DOWN PKTS", Align::Right},
-                                {"DOWN BYTES", Align::Right},
-                                {"UP PKTS", Align::Right},
-                                {"UP BYTES", Align::Right}});
-    for_each_tunnel_page(context, filter, [&](const auto& tunnels) { writer.add(tunnels, row); });
+int list(Context& context, const ListOptions& options) {
+    ListWriter writer(context, options.counters ? counter_columns() : liveness_columns());
+    for_each_tunnel_page(context, options, [&](const auto& tunnels) {
+        writer.add(tunnels, options.counters ? counter_row : liveness_row);
+    });
     writer.end();
     return kExitOk;
 }
@@ -100,18 +80,23 @@ std::string show(const TunnelStatus& status) {
     const auto traffic = [&](std::uint64_t packets, std::uint64_t bytes) {
         return status.has_counters() ? fmt::format("{} packets, {} bytes", packets, bytes) : "-";
     };
-    return key_values(
-        {{"Id", fmt::format("{} (index {}, generation {})", tunnel.id(), tunnel.id() & 0xffffff,
-                            tunnel.id() >> 24)},
-         {"Subscriber", status.subscriber()},
-         {"Line", tunnel.line()},
-         {"State", TunnelStatus::State_Name(status.state())},
-         {"Encapsulation", encapsulation_text(tunnel.encapsulation())},
-         {"Local", tunnel.local()},
-         {"Remote", remote_text(tunnel)},
-         {"MTU", tunnel.has_mtu() ? std::to_string(tunnel.mtu()) : ""},
-         {"Downlink", traffic(counters.downlink_packets(), counters.downlink_bytes())},
-         {"Uplink", traffic(counters.uplink_packets(), counters.uplink_bytes())}});
+    std::vector<std::pair<std::string, std::string>> entries{
+        {"Id", fmt::format("{} (index {}, generation {})", tunnel.id(), tunnel.id() & 0xffffff,
+                           tunnel.id() >> 24)},
+        {"Subscriber", status.subscriber()},
+        {"Line", tunnel.line()},
+        {"State", TunnelStatus::State_Name(status.state())},
+        {"Encapsulation", encapsulation_text(tunnel.encapsulation())},
+        {"Local", tunnel.local()},
+        {"Remote", remote_text(tunnel)},
+        {"MTU", tunnel.has_mtu() ? std::to_string(tunnel.mtu()) : ""},
+        {"Downlink", traffic(counters.downlink_packets(), counters.downlink_bytes())},
+        {"Uplink", traffic(counters.uplink_packets(), counters.uplink_bytes())}};
+    if (status.has_liveness()) {
+        const auto more = liveness_entries(status.liveness());
+        entries.insert(entries.end(), more.begin(), more.end());
+    }
+    return key_values(entries);
 }
 
 int get(Context& context, std::uint32_t id) {
@@ -150,6 +135,7 @@ Json rates_json(const TunnelStatus& status, const std::optional<TunnelRates>& ra
     json["uplinkPacketsPerSecond"] = rate(&TunnelRates::uplink_packets_per_s);
     json["uplinkBitsPerSecond"] = rate(&TunnelRates::uplink_bits_per_s);
     json["counters"] = status.has_counters() ? to_json(status.counters()) : Json(nullptr);
+    json["liveness"] = status.has_liveness() ? to_json(status.liveness()) : Json(nullptr);
     return json;
 }
 
@@ -164,10 +150,14 @@ class RateTable {
                      {"SUBSCRIBER"},
                      {"LINE"},
                      {"STATE"},
+                     {"RTT", Align::Right},
+                     {"LOSS UP", Align::Right},
+                     {"LOSS DOWN", Align::Right},
                      {"DOWN PKT/S", Align::Right},
                      {"DOWN BIT/S", Align::Right},
                      {"UP PKT/S", Align::Right},
-                     {"UP BIT/S", Align::Right}});
+                     {"UP BIT/S", Align::Right},
+                     {"WHY"}});
         const bool shown = !first_;
         first_ = false;
         for (const auto& status : response.tunnels()) {
@@ -195,14 +185,19 @@ class RateTable {
         const auto rate = [&](double TunnelRates::*member) {
             return rates ? with_unit(*rates.*member) : std::string("-");
         };
+        const auto& window = recent(status.liveness());
         return {std::to_string(status.tunnel().id()),
                 status.subscriber(),
                 status.tunnel().line(),
                 TunnelStatus::State_Name(status.state()),
+                rtt_text(status.liveness().srtt_us()),
+                loss_text(window.has_loss_uplink_permille(), window.loss_uplink_permille()),
+                loss_text(window.has_loss_downlink_permille(), window.loss_downlink_permille()),
                 rate(&TunnelRates::downlink_packets_per_s),
                 rate(&TunnelRates::downlink_bits_per_s),
                 rate(&TunnelRates::uplink_packets_per_s),
-                rate(&TunnelRates::uplink_bits_per_s)};
+                rate(&TunnelRates::uplink_bits_per_s),
+                why_text(status)};
     }
 
     Context& context_;
@@ -211,6 +206,49 @@ class RateTable {
     bool first_ = true;
 };
 
+// Shows a tunnel when something about it has changed that is no measurement.
+class ChangeTable {
+  public:
+    explicit ChangeTable(Context& context) : context_(context), table_(liveness_columns()) {}
+
+    // Returns whether something was shown.
+    bool snapshot(const ListTunnelsResponse& response) {
+        bool shown = false;
+        for (const auto& status : response.tunnels()) {
+            std::string now = essence(status);
+            std::string& before = known_[status.tunnel().id()];
+            if (before == now) {
+                continue;
+            }
+            before = std::move(now);
+            shown = true;
+            if (context_.json()) {
+                write_line(context_.out, to_json(status));
+            } else {
+                table_.add(liveness_row(status));
+            }
+        }
+        if (!context_.json()) {
+            std::fputs(table_.flush().c_str(), context_.out);
+        }
+        check_written(context_.out);
+        return shown;
+    }
+
+  private:
+    static std::string essence(const TunnelStatus& status) {
+        const auto& l = status.liveness();
+        return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(status.state()),
+                           l.cause(), l.ineligible(), l.active(), l.suspect_uplink(),
+                           l.suspect_downlink(), l.degraded(), l.damped(), l.endpoint());
+    }
+
+    Context& context_;
+    Table table_;
+    std::map<std::uint32_t, std::string> known_;
+};
+
+template <class View>
 int watch(Context& context, const WatchOptions& options) {
     auto stub = dr::v1::Tunnels::NewStub(context.channel());
     grpc::ClientContext client;
@@ -219,7 +257,7 @@ int watch(Context& context, const WatchOptions& options) {
     request.mutable_filter()->set_page_size(static_cast<std::uint32_t>(options.limit.objects()));
     request.set_interval_ms(static_cast<std::uint32_t>(options.interval.count()));
     auto stream = stub->Watch(&client, request);
-    RateTable table(context);
+    View table(context);
     ListTunnelsResponse response;
     std::uint64_t shown = 0;
     while (stream->Read(&response)) {
@@ -260,21 +298,26 @@ void add_filter(CLI::App& command, TunnelFilter& filter) {
         ->type_name("PREFIX");
     add_enum(command, "--encapsulation", filter.encapsulation, dr::v1::Encapsulation_descriptor());
     add_enum(command, "--state", filter.state, TunnelStatus::State_descriptor());
+    command.add_flag("--troubled", filter.troubled,
+                     "Only with keepalives, and down, out of use, suspect or degraded");
 }
 
 }  // namespace
 
 void add_tunnel(CLI::App& root, Context& context) {
-    auto* group = add_group(root, context, "tunnel", "Tunnels: state, counters, rates");
+    auto* group = add_group(root, context, "tunnel", "Tunnels: state, quality, counters, rates");
     group->footer(kTunnelsBelong);
 
-    auto filter = std::make_shared<TunnelFilter>();
-    auto* listing = add_command(*group, context, "list", "List the tunnels with their counters",
-                                [filter](Context& c) { return list(c, *filter); });
+    auto filter = std::make_shared<ListOptions>();
+    auto* listing =
+        add_command(*group, context, "list", "List the tunnels with what keepalives show",
+                    [filter](Context& c) { return list(c, *filter); });
     add_filter(*listing, *filter);
+    listing->add_flag("--counters", filter->counters, "Show addresses and counters instead");
     add_limit_options(*listing, filter->limit);
     add_examples(*listing,
                  "drcli tunnel list --within 203.0.113.9\n"
+                 "drcli tunnel list --troubled\n"
                  "drcli tunnel list --state PENDING --all -o json | jq -r '.[].subscriber'");
 
     auto id = std::make_shared<std::uint32_t>(0);
@@ -283,17 +326,25 @@ void add_tunnel(CLI::App& root, Context& context) {
     add_tunnel_id(*getting, "ID", *id, "Its GRE key, decimal or 0x hexadecimal")->required();
 
     auto options = std::make_shared<WatchOptions>();
-    auto* watching = add_command(*group, context, "watch", "Show packets and bits per second, live",
-                                 [options](Context& c) { return watch(c, *options); });
+    auto* watching =
+        add_command(*group, context, "watch", "Show state and rates live, or what changes",
+                    [options](Context& c) {
+                        return options->changes ? watch<ChangeTable>(c, *options)
+                                                : watch<RateTable>(c, *options);
+                    });
     add_filter(*watching, *options);
     watching->add_option("--limit", options->limit.count, "At most so many (default: 1000)")
         ->type_name("N")
         ->check([](const std::string& text) {
             return CLI::Range(1, 10000)(text).empty() ? "" : "must be 1 to 10000, not " + text;
         });
+    watching->add_flag(
+        "--changes", options->changes,
+        "Show each tunnel once, and again when its state, cause or endpoint changes");
     add_watch_options(*watching, options->interval, options->count);
     add_examples(*watching,
                  "drcli tunnel watch --subscriber site-42\n"
+                 "drcli tunnel watch --changes -o json\n"
                  "drcli tunnel watch --count 1 -o json");
 }
 

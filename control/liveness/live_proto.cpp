@@ -86,7 +86,7 @@ void fill_liveness(const sb::LivenessState& from, const WallClock& clock, v1::Tu
     const auto ago_ms = [&](std::uint64_t ns) {
         return ns < clock.monotonic_ns() ? (clock.monotonic_ns() - ns) / 1'000'000 : 0;
     };
-    out.set_peer_state(to_state(from.peer_state));
+    if (from.last_received_ns != 0) out.set_peer_state(to_state(from.peer_state));
     fill_time(clock.at_us(from.since_ns), *out.mutable_since());
     out.set_in_state_ms(ago_ms(from.since_ns));
     out.set_cause(cause_text(from.cause));

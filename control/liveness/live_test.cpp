@@ -159,7 +159,7 @@ TEST_CASE("a state is told in the API's words") {
     s.windows[0].loss_downlink_permille = 0xffff;
     v1::TunnelLiveness out;
     fill_liveness(s, now, out);
-    CHECK(out.peer_state() == v1::TunnelStatus::INIT);
+    CHECK(out.peer_state() == v1::TunnelStatus::STATE_UNSPECIFIED);
     CHECK(out.cause() == liveness::text(Cause::HandshakeComplete));
     CHECK(out.ineligible() == liveness::text(Cause::WaitToRestore));
     CHECK(out.restore_left_ms() == 1500);
@@ -177,7 +177,10 @@ TEST_CASE("a state is told in the API's words") {
     CHECK_FALSE(out.has_last_received_ms());
     CHECK(troubled(s));
     s.restore_ms_left = 0xffffffff;
+    s.last_received_ns = now.monotonic_ns() - 40'000'000;
     fill_liveness(s, now, out);
+    CHECK(out.peer_state() == v1::TunnelStatus::INIT);
+    CHECK(out.last_received_ms() == 40);
     CHECK(out.restore_on_trouble());
     CHECK_FALSE(troubled(state_of(1, State::Up)));
     CHECK(troubled(state_of(1, State::Down)));

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 DRCLI, DRD, DATAPLANE, EXITS_DEF = sys.argv[1:5]
@@ -29,6 +30,11 @@ SITE = """\
 {"subscriber": {"name": "site-42", "prefixes": ["203.0.113.8/29", "2001:db8:5000:100::/56"], "policy": "default",
   "tunnels": [{"line": "a", "encapsulation": "GRE_UDP", "local": "192.0.2.1", "remote": "198.51.100.7", "remotePort": 4754, "id": 16777257},
               {"line": "b", "encapsulation": "GRE", "local": "2001:db8:ff::1", "remote": "2001:db8:b::7", "id": 16777258}]}}
+"""
+SITE_WITH_KEEPALIVES = """\
+{"subscriber": {"name": "site-7", "prefixes": ["203.0.113.32/29"], "policy": "default",
+  "tunnels": [{"line": "a", "encapsulation": "GRE", "local": "192.0.2.1", "remote": "198.51.100.99", "keepalive": true},
+              {"line": "b", "encapsulation": "GRE", "local": "192.0.2.1", "remote": "198.51.100.98"}]}}
 """
 DATAPLANE_CONFIG = {
     "workers": 1,
@@ -116,6 +122,12 @@ class DrcliTest(unittest.TestCase):
     def json(self, *arguments):
         return json.loads(self.output(*arguments, "-o", "json"))
 
+    def until(self, condition):
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, "it did not come to that")
+            time.sleep(0.02)
+
     def provision(self):
         self.output("apply", "-f", "-", text=SITE + POLICY + POOLS)
 
@@ -143,6 +155,13 @@ class DrcliTest(unittest.TestCase):
             "NAME     PREFIXES                               POLICY   LINES  REVISION\n"
             f"site-42  203.0.113.8/29,2001:db8:5000:100::/56  default  a,b    {site['revision']:>8}\n"))
         self.assertEqual(self.output("tunnel", "list"), (
+            "      ID  SUBSCRIBER  LINE  STATE    SINCE  RTT  JITTER  LOSS UP  LOSS DOWN  FLAPS"
+            "  ENDPOINT           WHY\n"
+            "16777257  site-42     a     PENDING      -    -       -        -          -      -"
+            "  198.51.100.7:4754  not installed yet\n"
+            "16777258  site-42     b     PENDING      -    -       -        -          -      -"
+            "  2001:db8:b::7      not installed yet\n"))
+        self.assertEqual(self.output("tunnel", "list", "--counters"), (
             "      ID  SUBSCRIBER  LINE  ENCAPSULATION  LOCAL           REMOTE             STATE"
             "    DOWN PKTS  DOWN BYTES  UP PKTS  UP BYTES\n"
             "16777257  site-42     a     GRE_UDP        192.0.2.1       198.51.100.7:4754  PENDING"
@@ -311,12 +330,57 @@ class DrcliTest(unittest.TestCase):
         self.assertEqual([s["id"] for s in samples], [16777257, 16777258] * 2)
         self.assertEqual(samples[-1]["downlinkPacketsPerSecond"], 0)
         blocks = self.output("tunnel", "watch", "--interval", "100ms", "--count", "2", "--line", "a")
-        block = ("      ID  SUBSCRIBER  LINE  STATE   DOWN PKT/S  DOWN BIT/S  UP PKT/S  UP BIT/S\n"
-                 "16777257  site-42     a     STATIC           0           0         0         0\n")
+        block = ("      ID  SUBSCRIBER  LINE  STATE   RTT  LOSS UP  LOSS DOWN  DOWN PKT/S  DOWN BIT/S"
+                 "  UP PKT/S  UP BIT/S  WHY\n"
+                 "16777257  site-42     a     STATIC    -        -          -           0           0"
+                 "         0         0  no keepalives\n")
         self.assertEqual(blocks, block + "\n" + block)
         watched = self.output("stats", "watch", "port.up0", "--interval", "100ms", "--count", "1",
                               "-o", "json")
         self.assertIn("port.up0.rx_packets", json.loads(watched)["counters"])
+
+    def test_keepalives(self):
+        """tunnels with keepalives have a state, and what happens to them is logged for good"""
+        self.provision()
+        self.start_dataplane()
+        self.output("apply", "-f", "-", text=SITE_WITH_KEEPALIVES)
+        self.output("system", "wait", "--timeout", f"{DEADLINE_S}s")
+        state = lambda: [(t["tunnel"]["line"], t["state"], t.get("liveness", {}).get("cause"))
+                         for t in self.json("tunnel", "list", "--subscriber", "site-7")]
+        expected = [("a", "DOWN", "not up yet"), ("b", "STATIC", None)]
+        self.until(lambda: state() == expected)
+        ids = lambda *a: [(t["subscriber"], t["tunnel"]["line"])
+                          for t in self.json("tunnel", "list", *a)]
+        self.assertEqual(ids("--state", "down"), [("site-7", "a")])
+        self.assertEqual(ids("--troubled"), [("site-7", "a")])
+        self.assertEqual(ids("--state", "UP"), [])
+        shown = self.output("tunnel", "get", str(self.json("tunnel", "list", "--troubled")[0]["tunnel"]["id"]))
+        self.assertRegex(shown, r"(?m)^Why: +not up yet$")
+        self.assertRegex(shown, r"(?m)^Peer: +not heard yet$")
+        self.until(lambda: self.json("system", "status")["keepalives"]["down"] == 1)
+        self.assertRegex(self.output("system", "status"), r"(?m)^Tunnels with keepalives: .* 1 DOWN,")
+        self.assertIn("keepalive.sent", self.json("stats", "show", "keepalive.")["counters"])
+        changed = self.output("tunnel", "watch", "--changes", "--count", "1", "--line", "a", "-o", "json")
+        self.assertEqual([json.loads(line)["state"] for line in changed.splitlines()],
+                         ["STATIC", "DOWN"])
+        # An address that nobody answers from: the engine says so after 3 s.
+        seen = json.loads(self.output("event", "watch", "--kind", "unanswered", "--after", "0",
+                                      "--count", "1", "-o", "json"))
+        self.assertEqual((seen["subscriber"], seen["line"], seen["endpoint"]),
+                         ("site-7", "a", "198.51.100.99"))
+        self.assertEqual(seen["detail"], "no answer for 3 s")
+        self.drd.end()
+        self.start_drd()
+        listed = self.json("event", "list", "--subscriber", "site-7", "--since", "1h")
+        self.assertIn(seen, listed)
+        self.assertEqual(self.json("event", "list", "--until", "1h"), [])
+        self.assertEqual([e["kind"] for e in self.json("event", "list", "--kind", "data-plane")],
+                         ["data-plane"])
+        table = self.output("event", "list", "--kind", "unanswered").splitlines()
+        self.assertRegex(table[0], r"^TIME +SUBSCRIBER +LINE +KIND +WHAT +OUTAGE +ENDPOINT +CAUSE$")
+        self.assertRegex(table[-1], r"^\d{4}-\d\d-\d\d [\d:.]{12}  site-7 +a +unanswered +no answer for 3 s ")
+        self.drcli("event", "list", "--kind", "naps", code=1)
+        self.drcli("event", "list", "--since", "yesterday", code=2)
 
     def test_wait_for_start(self):
         """waiting may begin before drd does"""

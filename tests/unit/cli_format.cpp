@@ -55,7 +55,9 @@ TEST_CASE("durations are read with their units, and nothing else is a duration")
     CHECK(parse_duration("10s") == 10s);
     CHECK(parse_duration("1.5") == 1500ms);
     CHECK(parse_duration("2m") == 2min);
-    for (const char* text : {"", "s", "10 s", "-1s", "1h", "nan", "inf", "1e300s"}) {
+    CHECK(parse_duration("1h") == 1h);
+    CHECK(parse_duration("3d") == 72h);
+    for (const char* text : {"", "s", "10 s", "-1s", "1w", "nan", "inf", "1e300s"}) {
         CAPTURE(text);
         CHECK_FALSE(parse_duration(text));
     }

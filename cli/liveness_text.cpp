@@ -1,0 +1,160 @@
+#include "cli/liveness_text.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+namespace dr::cli {
+namespace {
+
+using dr::v1::LivenessWindow;
+using dr::v1::TunnelLiveness;
+using dr::v1::TunnelStatus;
+
+void add_part(std::string& text, const std::string& part) {
+    if (!part.empty()) {
+        text += (text.empty() ? "" : ", ") + part;
+    }
+}
+
+std::string suspect_text(const TunnelLiveness& liveness) {
+    if (liveness.suspect_uplink() && liveness.suspect_downlink()) {
+        return "suspect";
+    }
+    return liveness.suspect_uplink()     ? "suspect uplink"
+           : liveness.suspect_downlink() ? "suspect downlink"
+                                         : "";
+}
+
+std::string restore_text(const TunnelLiveness& liveness) {
+    if (liveness.restore_on_trouble()) {
+        return "when the line in use has trouble";
+    }
+    return liveness.has_restore_left_ms()
+               ? "in " + age_text(std::chrono::milliseconds(liveness.restore_left_ms()))
+               : "";
+}
+
+std::string window_text(const LivenessWindow& w) {
+    const std::string rtt = w.rtt_max_us() == 0
+                                ? "-"
+                                : fmt::format("{} / {} / {}", rtt_text(w.rtt_min_us()),
+                                              rtt_text(w.rtt_avg_us()), rtt_text(w.rtt_max_us()));
+    return fmt::format("RTT min/avg/max {}, loss uplink {}, downlink {}, {} keepalives", rtt,
+                       loss_text(w.has_loss_uplink_permille(), w.loss_uplink_permille()),
+                       loss_text(w.has_loss_downlink_permille(), w.loss_downlink_permille()),
+                       w.messages());
+}
+
+std::string peer_text(const TunnelLiveness& l) {
+    if (l.peer_state() == TunnelStatus::STATE_UNSPECIFIED) {
+        return "not heard yet";
+    }
+    return fmt::format("{}, diagnostic {}, policy generation {}, path MTU {}",
+                       TunnelStatus::State_Name(l.peer_state()), l.peer_diagnostic(),
+                       l.peer_policy_generation(), l.peer_path_mtu());
+}
+
+std::string yes(bool value) {
+    return value ? "yes" : "no";
+}
+
+}  // namespace
+
+std::string rtt_text(std::uint32_t us) {
+    const double ms = us / 1e3;
+    return us == 0 ? "-" : fmt::format("{:.{}f}ms", ms, ms < 9.995 ? 2 : ms < 99.95 ? 1 : 0);
+}
+
+std::string loss_text(bool known, std::uint32_t permille) {
+    if (!known) {
+        return "-";
+    }
+    return permille == 0 || permille >= 100 ? fmt::format("{}%", permille / 10)
+                                            : fmt::format("{}.{}%", permille / 10, permille % 10);
+}
+
+std::string age_text(std::chrono::milliseconds age) {
+    const auto s = age.count() / 1000;
+    if (s < 60) {
+        return fmt::format("{}s", s);
+    }
+    if (s < 3600) {
+        return fmt::format("{}m{:02}s", s / 60, s % 60);
+    }
+    if (s < 86'400) {
+        return fmt::format("{}h{:02}m", s / 3600, s / 60 % 60);
+    }
+    return fmt::format("{}d{}h", s / 86'400, s / 3600 % 24);
+}
+
+std::string time_text(const google::protobuf::Timestamp& time) {
+    const std::time_t seconds = time.seconds();
+    std::tm local{};
+    ::localtime_r(&seconds, &local);
+    return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}", local.tm_year + 1900,
+                       local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,
+                       time.nanos() / 1'000'000);
+}
+
+const LivenessWindow& recent(const TunnelLiveness& liveness) {
+    for (const auto& window : liveness.windows()) {
+        if (window.seconds() == 10) {
+            return window;
+        }
+    }
+    return LivenessWindow::default_instance();
+}
+
+std::string why_text(const TunnelStatus& status) {
+    if (!status.has_liveness()) {
+        return status.state() == TunnelStatus::STATIC ? "no keepalives" : "not installed yet";
+    }
+    const auto& liveness = status.liveness();
+    std::string text;
+    if (status.state() != TunnelStatus::UP) {
+        add_part(text, liveness.cause());
+    } else {
+        add_part(text, liveness.ineligible());
+        const std::string restore = restore_text(liveness);
+        text += restore.empty() ? "" : " (" + restore + ")";
+        add_part(text, suspect_text(liveness));
+        add_part(text, liveness.degraded() ? "degraded" : "");
+        add_part(text, liveness.damped() ? "damped" : "");
+    }
+    return !text.empty() ? text : liveness.active() ? "carries traffic" : "standby";
+}
+
+std::vector<std::pair<std::string, std::string>> liveness_entries(const TunnelLiveness& l) {
+    const auto ms = [](std::uint32_t us) { return rtt_text(us); };
+    std::vector<std::pair<std::string, std::string>> entries{
+        {"Since", fmt::format("{} ({})", time_text(l.since()),
+                              age_text(std::chrono::milliseconds(l.in_state_ms())))},
+        {"Why", l.cause()},
+        {"Carries traffic", yes(l.active())},
+        {"Why it may not", l.ineligible().empty() ? "-" : l.ineligible()},
+        {"Restored", restore_text(l).empty() ? "-" : restore_text(l)},
+        {"Suspect", suspect_text(l).empty() ? "no" : suspect_text(l)},
+        {"Degraded", yes(l.degraded())},
+        {"Damped", yes(l.damped())},
+        {"Flaps", fmt::format("{}, penalty {}", l.flaps(), l.penalty())},
+        {"Peer", peer_text(l)},
+        {"Endpoint", l.endpoint().empty() ? "not known yet" : l.endpoint()},
+        {"NAT", l.has_nat() ? yes(l.nat()) : "not known yet"},
+        {"RTT", fmt::format("{} smoothed, {} at 95 %", ms(l.srtt_us()), ms(l.rtt_p95_us()))},
+        {"Jitter", ms(l.jitter_us())}};
+    for (const auto& window : l.windows()) {
+        entries.emplace_back(fmt::format("Last {} s", window.seconds()), window_text(window));
+    }
+    entries.emplace_back(
+        "Keepalives",
+        fmt::format("sent each {}, expected each {}, down after {} of silence",
+                    ms(l.tx_interval_us()), ms(l.rx_interval_us()), ms(l.detection_us())));
+    entries.emplace_back("Last received", l.has_last_received_ms()
+                                              ? fmt::format("{} ms ago", l.last_received_ms())
+                                              : "never");
+    entries.emplace_back("Key number", std::to_string(l.key_number()));
+    return entries;
+}
+
+}  // namespace dr::cli
