@@ -63,7 +63,6 @@ void read_liveness(const json& value, const std::string& path, Config::Liveness*
     ObjectReader reader(value, path, errors);
     reader.read("threads", &liveness->threads, 1, kMaxLivenessThreads);
     reader.read("tunnels", &liveness->tunnels, 1, kMaxTunnelSlots);
-    reader.read("subscribers", &liveness->subscribers, 1, kMaxTunnelSlots);
     reader.finish();
 }
 

@@ -71,7 +71,6 @@ struct Config {
         unsigned threads = 1;
         // With keepalives, at most; memory for them is taken at start, about 1.5 KB each.
         std::uint32_t tunnels = 65'536;
-        std::uint32_t subscribers = 65'536;
     } liveness;
     std::vector<PortConfig> ports;
 };

@@ -164,6 +164,7 @@ bool DataPlane::Core::make_tables(std::string* error) {
         liveness->subscriber_changed(std::move(subscriber));
     };
     writer = std::make_unique<southbound::TableWriter>(*tables, *rib, std::move(hooks));
+    writer->limit_keyed_tunnels(std::min(config.liveness.tunnels, config.capacity.tunnels));
     return true;
 }
 
@@ -172,7 +173,6 @@ bool DataPlane::Core::make_liveness(std::string* error) {
     service.threads = config.liveness.threads;
     service.workers = config.workers;
     service.tunnels = std::min(config.liveness.tunnels, config.capacity.tunnels);
-    service.subscribers = std::min(config.liveness.subscribers, config.capacity.subscribers);
     service.mbufs = config.mbufs;
     liveness = keepalive::Service::create(service, *tables, *counters, *liveness_memfd,
                                           ports->pool(), error);

@@ -88,7 +88,6 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& ta
         shard.number = i;
         shard.workers = config.workers;
         shard.tunnels = share_of(config.tunnels, config.threads);
-        shard.subscribers = share_of(config.subscribers, config.threads);
         shard.policies = kPolicies;
         shard.inject = self->inject_[i % config.workers];
         shard.tsc_hz = rte_get_tsc_hz();

@@ -21,9 +21,8 @@ namespace dr::keepalive {
 struct ServiceConfig {
     unsigned threads = 1;
     unsigned workers = 1;
-    std::uint32_t tunnels = 65'536;      // with keys, over all threads
-    std::uint32_t subscribers = 65'536;  // with such tunnels
-    std::uint32_t mbufs = 16'384;        // of the pool: bounds what may wait in rings
+    std::uint32_t tunnels = 65'536;  // with keys, over all threads
+    std::uint32_t mbufs = 16'384;    // of the pool: bounds what may wait in rings
 };
 
 class Service final {

@@ -49,7 +49,7 @@ Shard::Shard(const ShardConfig& config, const Surroundings& around)
     : config_(config),
       around_(around),
       sessions_(config.tunnels),
-      groups_(config.subscribers),
+      groups_(config.tunnels),
       told_() {
     for (std::uint32_t n = config.policies; n > 0; --n) free_policies_.push_back(n - 1);
 }
@@ -66,7 +66,7 @@ std::unique_ptr<Shard> Shard::create(const ShardConfig& config, const Surroundin
     liveness::Config engine;
     engine.role = liveness::Role::DistributionRouter;
     engine.seed = shard->random();
-    const liveness::Limits limits{config.tunnels, config.subscribers, config.policies, 64};
+    const liveness::Limits limits{config.tunnels, config.tunnels, config.policies, kMoves};
     shard->engine_ = liveness::Engine::create(engine, limits, *shard, error);
     return shard->engine_ != nullptr ? std::move(shard) : nullptr;
 }

@@ -46,7 +46,6 @@ struct ShardConfig {
     unsigned number = 0;
     unsigned workers = 1;
     std::uint32_t tunnels = 0;  // with keys, at most
-    std::uint32_t subscribers = 0;
     std::uint32_t policies = 0;
     rte_ring* inject{};  // of the worker that sends for this shard
     std::uint64_t tsc_hz = 0;

@@ -148,6 +148,7 @@ void TableWriter::Core::apply_delete(const Plan& plan, const SubscriberChange& c
     for (std::size_t i = 0; i < view.tunnels.size(); ++i)
         remove_tunnel(change.index, {view.tunnels[i].id});
     tell_gone(change.index, change.id);
+    keyed_tunnels -= static_cast<std::uint32_t>(view.keys.size());
     if (subscriber.map != kNoRow) release_map(subscriber.map);
     --subscriber.policy->subscribers;
     digest[2] -= digest_of(view.digested);
@@ -170,8 +171,10 @@ bool TableWriter::Core::apply_upsert(const Plan& plan, const SubscriberChange& c
     std::copy(view.body.begin(), view.body.end(), subscriber.body.get());
     digest[2] += digest_of(view.digested);
     body_bytes += view.body.size();
+    keyed_tunnels += static_cast<std::uint32_t>(view.keys.size());
     if (old != nullptr) {
         const SubscriberView replaced = view_of(old.get());
+        keyed_tunnels -= static_cast<std::uint32_t>(replaced.keys.size());
         digest[2] -= digest_of(replaced.digested);
         body_bytes -= replaced.body.size();
     }

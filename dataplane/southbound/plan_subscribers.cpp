@@ -32,6 +32,10 @@ void for_each_group(const IpPrefix& prefix, F&& callback) {
     }
 }
 
+std::int64_t keyed_of(const SubscriberView& view) {
+    return static_cast<std::int64_t>(view.keys.size());
+}
+
 // Waiting for a grace period is left to the rare transaction that finds a table full of rows that
 // are about to be free. A worker that shares its core may be away for some milliseconds.
 constexpr std::chrono::milliseconds kReclaimPatience{50};
@@ -60,6 +64,7 @@ Outcome TableWriter::Core::plan_subscriber(Plan* plan, SubscriberChange* change)
     if (!change->upsert) {
         if (change->index != 0) {
             ++plan->deleted_subscribers;
+            plan->new_keyed -= keyed_of(subscribers[change->index].view());
             subscribers[change->index].touched = plan_number;
         }
         change->same = change->index == 0;
@@ -79,9 +84,11 @@ Outcome TableWriter::Core::plan_subscriber(Plan* plan, SubscriberChange* change)
         // When only its policy changes it is a follower.
         if (change->same) return {};
         subscribers[change->index].touched = plan_number;
+        plan->new_keyed -= keyed_of(installed.view());
     } else {
         ++plan->new_subscribers;
     }
+    plan->new_keyed += keyed_of(view);
     for (std::size_t i = 0; i < view.tunnels.size(); ++i) {
         const std::uint32_t slot = TunnelId{view.tunnels[i].id}.slot();
         if (slot >= tables.tunnel_of_slot.size())
@@ -223,6 +230,12 @@ Outcome TableWriter::Core::check_capacity(const Plan& plan) {
         return refuse(Status::Full, 0,
                       "subscribers: " + number(final - plan.deleted_subscribers) +
                           " in the end, room for " + number(tables.capacity.subscribers));
+    const std::int64_t keyed = keyed_tunnels + plan.new_keyed;
+    if (plan.new_keyed > 0 && keyed > keyed_limit)
+        return refuse(Status::Full, 0,
+                      "tunnels with keys: " + number(static_cast<std::uint64_t>(keyed)) +
+                          " in the end, room for " + number(keyed_limit) +
+                          "; dr-dataplane's configuration says how many (liveness.tunnels)");
     const auto short_of_rows = [&] {
         return plan.new_subscribers > subscriber_indices.available() ||
                plan.new_rows > tunnel_rows.available();

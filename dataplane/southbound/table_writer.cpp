@@ -45,6 +45,10 @@ Outcome TableWriter::commit(const Transaction& transaction, bool force) {
     return outcome;
 }
 
+void TableWriter::limit_keyed_tunnels(std::uint32_t most) {
+    core_->keyed_limit = most;
+}
+
 void TableWriter::serve(std::span<const BindRequest> binds,
                         std::span<const ChoiceRequest> choices) {
     core_->serve(binds, choices);

@@ -66,6 +66,9 @@ class TableWriter final {
     TableWriter(const TableWriter&) = delete;
     TableWriter& operator=(const TableWriter&) = delete;
 
+    // Tunnels with keys beyond so many are refused; at first there is no limit.
+    void limit_keyed_tunnels(std::uint32_t most);
+
     // All of it, or nothing and the reason. force: even if it drops most subscribers (more than
     // half of 10 or more, or all of 1 or more) or, while a sync runs, takes the loss of pools,
     // policies, subscribers, their prefixes or tunnels since its beginning above half of 10 or

@@ -177,6 +177,7 @@ struct Plan {
     std::uint32_t new_subscribers{};
     std::uint32_t deleted_subscribers{};
     std::uint32_t new_rows{};
+    std::int64_t new_keyed{};  // tunnels with keys, less those that go
     // While a sync runs: tunnels that appear, and that go.
     std::uint32_t new_tunnels{};
     std::uint32_t gone_tunnels{};
@@ -331,6 +332,8 @@ struct TableWriter::Core {
     std::unordered_set<std::uint32_t> starved_choices;
     std::unordered_set<std::uint32_t> starved_binds;
     std::uint32_t incarnation{};
+    std::uint32_t keyed_tunnels{};
+    std::uint32_t keyed_limit = kMaxTunnelSlots;
     std::uint64_t places_taken{};  // of the MoveBoard
 
     IndexPool subscriber_indices;

@@ -175,6 +175,14 @@ TEST_CASE("CPUs are named for the main thread and each worker, or counted wrong"
     CHECK(parse(R"({"lcores": [0, "1"]})").says("lcores: must be CPU numbers"));
 }
 
+TEST_CASE("liveness takes a number of threads and of tunnels, and nothing else") {
+    const Parsed parsed = parse(R"({"liveness": {"threads": 2, "tunnels": 100000}})");
+    CHECK(parsed.config.liveness.threads == 2);
+    CHECK(parsed.config.liveness.tunnels == 100'000);
+    CHECK(parse(R"({"liveness": {"threads": 0}})").says("liveness.threads"));
+    CHECK(parse(R"({"liveness": {"interval": 1}})").says("liveness.interval"));
+}
+
 TEST_CASE("the main thread has the first CPU, and workers share what is left") {
     dr::Config config;
     CHECK(dr::lcores_argument(config, {0, 1, 2, 3}) == "0@0,1@1,2@0");

@@ -160,7 +160,7 @@ World::World(unsigned threads) {
     REQUIRE(counters != nullptr);
     report = sb::LivenessMemfd::create(capacity.tunnels, threads, counters->uuid(), &error);
     REQUIRE(report != nullptr);
-    service = Service::create({threads, 1, 64, 32, 2048}, *tables, *counters, *report,
+    service = Service::create({threads, 1, 64, 2048}, *tables, *counters, *report,
                               dr::test::ring_pool(), &error);
     INFO(error);
     REQUIRE(service != nullptr);

@@ -160,4 +160,16 @@ TEST_CASE("keys that do not fit their tunnels are refused and change nothing") {
     CHECK_THAT(refused(body), Catch::Contains("no remote address and no key"));
 }
 
+TEST_CASE("more tunnels with keys than there is room for are refused, and changing one is not") {
+    World w;
+    w.writer.limit_keyed_tunnels(2);
+    REQUIRE(w.put(keyed_site({key_record(5, 1), key_record(6, 1)})).ok());
+    const Outcome full = w.put(keyed_site({key_record(5, 1), key_record(6, 1), key_record(7, 1)}));
+    CHECK(full.status == Status::Full);
+    CHECK_THAT(full.text, Catch::Contains("liveness.tunnels"));
+    CHECK(w.put(keyed_site({key_record(5, 2, 1), key_record(6, 2, 1)})).ok());
+    CHECK(w.put(keyed_site({key_record(5, 2)})).ok());
+    CHECK(w.put(keyed_site({key_record(5, 2), key_record(7, 1)})).ok());
+}
+
 }  // namespace dr::southbound::test
