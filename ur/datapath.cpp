@@ -167,10 +167,6 @@ void Datapath::set_moving(bool moving) {
     std::atomic_ref(site().moving).store(wanted, std::memory_order_release);
 }
 
-void Datapath::forget_ports(unsigned slot) {
-    std::atomic_ref(site().peer_entropy[slot]).store(0, std::memory_order_relaxed);
-}
-
 const ur_tunnel& Datapath::tunnel(unsigned slot) const {
     const auto& row = site().tunnel[slot];
     return row.copy[row.active & 1U];

@@ -55,8 +55,6 @@ class Datapath final {
     void set_buckets(const BucketPlan& plan);
     // Whether the programs note the use of buckets; at the start all count as used now.
     void set_moving(bool moving);
-    // Forgets that the peer's source ports carried entropy (ur_site::peer_entropy).
-    void forget_ports(unsigned slot);
 
     [[nodiscard]] const ur_tunnel& tunnel(unsigned slot) const;
     // Milliseconds since a bucket was last used, as noted while moving.

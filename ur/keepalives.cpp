@@ -67,7 +67,7 @@ void Keepalives::apply(Time now, const Config& config) {
         else
             update(now, at->second, tunnel);
     }
-    settle(now);
+    settle();
 }
 
 void Keepalives::set_group(Time now, const Config& config) {
@@ -153,7 +153,7 @@ void Keepalives::line(Time now, unsigned slot, bool up, const IpAddress& local) 
         engine_->set_local(now, session.ref, local_end(session));
     }
     if (changed) engine_->line_state(now, session.ref, up);
-    settle(now);
+    settle();
 }
 
 void Keepalives::receive(Time now, unsigned slot, std::span<const std::uint8_t> message,
@@ -161,12 +161,12 @@ void Keepalives::receive(Time now, unsigned slot, std::span<const std::uint8_t> 
     const auto at = sessions_.find(slot);
     if (at == sessions_.end()) return;
     engine_->receive(now, at->second.ref, message, source);
-    settle(now);
+    settle();
 }
 
 Keepalives::Time Keepalives::run(Time now) {
     engine_->run(now);
-    settle(now);
+    settle();
     Time next = liveness::kNever;
     for (auto& [slot, session] : sessions_) {
         if (now >= move_due(now, session)) move_port(now, session);
@@ -215,8 +215,7 @@ void Keepalives::event(const liveness::Event& event) {
         if (event.from == liveness::State::Up) session->not_up_since = event.at;
     }
     sink_.event(event, session == nullptr ? std::string() : session->tunnel.line);
-    if (event.kind == EventKind::NatChanged || event.kind == EventKind::StateChanged)
-        to_settle_.push_back(event);
+    if (event.kind == EventKind::NatChanged) to_settle_.push_back(event);
 }
 
 liveness::DataCounters Keepalives::data_counters(TunnelRef tunnel) {
@@ -230,23 +229,13 @@ void Keepalives::bucket_ages(liveness::GroupRef,
     sink_.bucket_ages(ages);
 }
 
-void Keepalives::settle(Time now) {
-    while (!to_settle_.empty()) {
-        const liveness::Event event = to_settle_.front();
-        to_settle_.pop_front();
-        Session* session = find(event.tunnel);
-        if (session == nullptr || session->ends.peer.port == 0 || session->tunnel.local_port != 0)
-            continue;
-        set_entropy(now, *session);
+void Keepalives::settle() {
+    for (; !to_settle_.empty(); to_settle_.pop_front()) {
+        Session* session = find(to_settle_.front().tunnel);
+        if (session == nullptr || session->tunnel.local_port != 0) continue;
+        session->ends.entropy = to_settle_.front().value == 0;
+        sink_.ends(session->tunnel.slot, session->ends);
     }
-}
-
-void Keepalives::set_entropy(Time now, Session& session) {
-    const auto status = engine_->status(now, session.ref);
-    const bool entropy = status.state == liveness::State::Up && status.nat_known && !status.nat;
-    if (entropy == session.ends.entropy) return;
-    session.ends.entropy = entropy;
-    sink_.ends(session.tunnel.slot, session.ends);
 }
 
 Keepalives::Time Keepalives::move_due(Time now, const Session& session) const {

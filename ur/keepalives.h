@@ -20,7 +20,7 @@ namespace dr::ur {
 struct TunnelEnds {
     liveness::Endpoint peer;   // port 0: native GRE
     std::uint16_t local_port;  // GRE-in-UDP
-    bool entropy;              // GRE-in-UDP: no NAT is on the way, data may use any source port
+    bool entropy;  // GRE-in-UDP: no NAT is on the way, and both ends know (TUNNEL.md §12)
 };
 
 // Called from inside functions of Keepalives; must not call back. Slots are those of the data path.
@@ -91,10 +91,8 @@ class Keepalives final : private liveness::Host {
     [[nodiscard]] liveness::TunnelConfig make_config(const Session& session) const;
     [[nodiscard]] liveness::Endpoint local_end(const Session& session) const;
     Session* find(liveness::TunnelRef tunnel);
-    // What an event asks of the engine, which may not be called while it tells of it.
-    void settle(Time now);
-    // Only while authenticated keepalives show that there is no NAT (TUNNEL.md §12).
-    void set_entropy(Time now, Session& session);
+    // What an event changes of a tunnel's ends, once the engine is done with what caused it.
+    void settle();
     // When a tunnel that is not Up tries another port; never: it has to stay where it is.
     [[nodiscard]] Time move_due(Time now, const Session& session) const;
     void move_port(Time now, Session& session);

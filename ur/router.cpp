@@ -98,12 +98,6 @@ const Tunnel* Router::find(unsigned slot) const {
     return at == config_.tunnels.end() ? nullptr : &*at;
 }
 
-const Tunnel* Router::find_line(const std::string& line) const {
-    const auto at = std::find_if(config_.tunnels.begin(), config_.tunnels.end(),
-                                 [&line](const Tunnel& t) { return t.line == line; });
-    return at == config_.tunnels.end() ? nullptr : &*at;
-}
-
 void Router::refresh() {
     refreshed_ = now();
     refresh_at_ = liveness::kNever;
@@ -138,7 +132,7 @@ void Router::publish(const Tunnel& tunnel) {
     if (keepalives_.has(tunnel.slot)) {
         const TunnelEnds ends = keepalives_.ends(tunnel.slot);
         row.udp = ends.peer.port != 0 ? 1 : 0;
-        row.entropy = ends.entropy ? UR_ENTROPY_LIKE_PEER : UR_FIXED_PORTS;
+        row.entropy = ends.entropy ? 1 : 0;
         row.local_port = ends.local_port;
         if (ends.peer.port != 0) row.remote_port = ends.peer.port;
         row.remote = to_words(to_address(ends.peer));
@@ -224,10 +218,6 @@ void Router::bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) {
 }
 
 void Router::event(const liveness::Event& event, const std::string& line) {
-    // A peer that starts again has fixed ports until it knows better.
-    const Tunnel* tunnel = find_line(line);
-    if (event.kind == liveness::EventKind::StateChanged && tunnel != nullptr)
-        datapath_.forget_ports(tunnel->slot);
     std::fputs(("urd: " + event_line(event, line) + "\n").c_str(), stderr);
 }
 

@@ -87,7 +87,6 @@ class Router final : private KeepaliveSink {
     void publish(const Tunnel& tunnel);
     void publish_buckets();
     [[nodiscard]] const Tunnel* find(unsigned slot) const;
-    [[nodiscard]] const Tunnel* find_line(const std::string& line) const;
 
     Netlink netlink_;
     NetlinkMonitor monitor_;

@@ -33,19 +33,13 @@ struct ur_prefix {
     struct ur_address mask;
 };
 
-/* Where source ports of GRE-in-UDP carry the flow's entropy, in both directions. */
-#define UR_FIXED_PORTS 0
-#define UR_ENTROPY 1
-/* As soon as the peer does, so that neither end gets what it would refuse. */
-#define UR_ENTROPY_LIKE_PEER 2
-
 /* A row is never edited while it is read: the other copy is written, then published. */
 struct ur_tunnel {
     __u32 id;          /* GRE key */
     __u8 family;       /* outer: 4 or 6; 0: no tunnel in this slot */
     __u8 udp;          /* 1: GRE-in-UDP */
     __u8 keepalive;    /* 1: messages go to urd */
-    __u8 entropy;      /* GRE-in-UDP: one of the above */
+    __u8 entropy;      /* GRE-in-UDP: source ports carry the flow's entropy, in both directions */
     __u16 local_port;  /* GRE-in-UDP: where packets to us go; source port unless entropy */
     __u16 remote_port; /* GRE-in-UDP */
     struct ur_address remote;
@@ -80,9 +74,7 @@ struct ur_site {
     struct ur_rules rules[2];
     struct ur_tunnel_row tunnel[UR_SLOTS];
     __u8 bucket[UR_CLASSES][UR_BUCKETS]; /* slot or UR_NO_SLOT; each byte is published by itself */
-    __u8 peer_entropy[UR_SLOTS]; /* 1: the peer's last data packet had it; urd clears, programs set
-                                  */
-    __u32 bucket_used[UR_BUCKETS]; /* ms of CLOCK_MONOTONIC, written by the programs */
+    __u32 bucket_used[UR_BUCKETS];       /* ms of CLOCK_MONOTONIC, written by the programs */
 };
 
 /* Per-CPU, by slot. Bytes are of inner packets; a GSO packet counts as its segments. */

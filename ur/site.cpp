@@ -49,7 +49,7 @@ ur_tunnel make_tunnel(const Tunnel& tunnel) {
     row.keepalive = tunnel.keys.empty() ? 0 : 1;
     // With keepalives the ports are fixed until they have shown that there is no NAT.
     const bool entropy = tunnel.udp && tunnel.local_port == 0 && tunnel.keys.empty();
-    row.entropy = entropy ? UR_ENTROPY : UR_FIXED_PORTS;
+    row.entropy = entropy ? 1 : 0;
     row.local_port = tunnel.local_port != 0 ? tunnel.local_port : kGreUdpPort;
     row.remote_port = tunnel.remote_port;
     row.remote = to_words(tunnel.remote);

@@ -164,9 +164,9 @@ TEST_CASE("a tunnel with keys has fixed ports to begin with, one without may var
     const Config config = Translator(Devices{}).translate(attachment);
     const ur_tunnel with = dr::ur::make_tunnel(config.tunnels[0]);
     CHECK(with.keepalive == 1);
-    CHECK(with.entropy == UR_FIXED_PORTS);
+    CHECK(with.entropy == 0);
     CHECK(with.local_port == 4754);
     const ur_tunnel without = dr::ur::make_tunnel(config.tunnels[1]);
     CHECK(without.keepalive == 0);
-    CHECK(without.entropy == UR_ENTROPY);
+    CHECK(without.entropy == 1);
 }

@@ -249,13 +249,6 @@ static __always_inline int ur_keepalive_in(struct __sk_buff* skb, __u32 l2, __u3
     return bpf_redirect(site.device, BPF_F_INGRESS);
 }
 
-static __always_inline void ur_note_ports(const struct ur_outer* o, __u32 slot) {
-    __u8 entropy = o->source_port != ur_tunnel_of(slot)->remote_port;
-
-    if (o->protocol == IPPROTO_UDP && site.peer_entropy[slot] != entropy)
-        site.peer_entropy[slot] = entropy;
-}
-
 static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     struct ur_outer o = {.ip = l2};
     struct ur_tunnel_counters* count;
@@ -270,7 +263,6 @@ static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     if (found < -1) return ur_drop(-2 - found);
     slot = found & (UR_SLOTS - 1);
     if (ur_is_message(&o, ur_tunnel_of(slot))) return ur_keepalive_in(skb, l2, slot);
-    ur_note_ports(&o, slot);
     segments = ur_segments(skb);
     count = bpf_map_lookup_elem(&tunnel_counters, &slot);
     if (count) count->rx_arrived += segments;

@@ -47,21 +47,14 @@ static __always_inline int ur_write_ip6(struct __sk_buff* skb, const struct ur_t
     return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0);
 }
 
-static __always_inline __u16 ur_source_port(const struct ur_tunnel* t, __u32 slot, __u32 hash) {
-    if (t->entropy == UR_FIXED_PORTS) return t->local_port;
-    if (t->entropy == UR_ENTROPY_LIKE_PEER && !site.peer_entropy[slot & (UR_SLOTS - 1)])
-        return t->local_port;
-    return dr_flow_source_port(hash);
-}
-
 /* UDP when the tunnel has it, then GRE with key. `at`: where they start; length: from there. */
 static __always_inline int ur_write_gre(struct __sk_buff* skb, const struct ur_tunnel* t, __u32 at,
-                                        __u32 length, __be16 protocol, __u16 source_port) {
+                                        __u32 length, __be16 protocol, __u32 hash) {
     struct ur_gre gre = {bpf_htons(UR_GRE_KEY_PRESENT), protocol, bpf_htonl(t->id)};
 
     if (t->udp) {
         struct ur_udp udp = {
-            .source = bpf_htons(source_port),
+            .source = bpf_htons(t->entropy ? dr_flow_source_port(hash) : t->local_port),
             .destination = bpf_htons(t->remote_port),
             .length = ur_length(length),
         };
@@ -74,7 +67,7 @@ static __always_inline int ur_write_gre(struct __sk_buff* skb, const struct ur_t
 
 /* 0, or not 0 when the kernel refused. The packet has an Ethernet header. */
 static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur_tunnel* t,
-                                          __u8 tos, __u32 hash, __u16 source_port) {
+                                          __u8 tos, __u32 hash) {
     __be16 inner = skb->protocol;
     __u32 ip = t->family == 6 ? sizeof(struct ur_ip6) : sizeof(struct ur_ip4);
     __u32 header = ip + sizeof(struct ur_gre) + (t->udp ? sizeof(struct ur_udp) : 0);
@@ -87,7 +80,7 @@ static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur
     if (t->family == 6 ? ur_write_ip6(skb, t, length, tos, hash)
                        : ur_write_ip4(skb, t, length, tos))
         return -1;
-    return ur_write_gre(skb, t, ETH_HLEN + ip, length - ip, inner, source_port);
+    return ur_write_gre(skb, t, ETH_HLEN + ip, length - ip, inner, hash);
 }
 
 static __always_inline int ur_transmit(const struct ur_tunnel* t) {
@@ -157,8 +150,7 @@ static __always_inline int ur_uplink(struct __sk_buff* skb) {
     t = ur_tunnel_of(slot);
     if (!t->ifindex) return ur_drop(UrDropNoTunnel);
     ur_maybe_clamp(skb, &u, v4 ? 4 : 6);
-    if (ur_encapsulate(skb, t, tos, hash, ur_source_port(t, slot, hash)))
-        return ur_drop(UrDropEncapsulate);
+    if (ur_encapsulate(skb, t, tos, hash)) return ur_drop(UrDropEncapsulate);
     count = bpf_map_lookup_elem(&tunnel_counters, &slot);
     if (count) {
         count->tx_packets += segments;
