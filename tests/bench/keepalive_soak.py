@@ -99,6 +99,7 @@ def soak(build: str, work: str, options) -> tuple[dict, bool]:
             "received_per_second_urs": round(urs.since("received") / per_tunnel, 2),
             "received_per_second_dr": round(heard, 2),
             "sent_urs": sent, "lost_uplink": sent - taken,
+            "lost_before_port": urs.since("lost"),  # the data plane did not poll for long
             "data_sent": urs.since("uplink_sent") + urs.since("downlink_sent"),
             "data_delivered": urs.since("uplink_delivered") + urs.since("downlink_delivered"),
             "cpu": cpu.shares()}
