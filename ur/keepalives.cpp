@@ -232,7 +232,8 @@ void Keepalives::bucket_ages(liveness::GroupRef,
 void Keepalives::settle() {
     for (; !to_settle_.empty(); to_settle_.pop_front()) {
         Session* session = find(to_settle_.front().tunnel);
-        if (session == nullptr || session->tunnel.local_port != 0) continue;
+        if (session == nullptr || session->tunnel.local_port != 0 || session->ends.peer.port == 0)
+            continue;
         session->ends.entropy = to_settle_.front().value == 0;
         sink_.ends(session->tunnel.slot, session->ends);
     }
