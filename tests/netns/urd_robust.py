@@ -185,5 +185,19 @@ def _(lab):
         lab.net["ispa"].run(["nft", "delete", "table", "netdev", "broken"])
 
 
+@cases.case("a tunnel that becomes native GRE over IPv6 comes up as that, and carries traffic")
+def _(lab):
+    site = signalled_resources(lab.sites, wait_to_restore=5)[-1]["subscriber"]
+    tunnels = [site["tunnels"][0], {"line": "b", "encapsulation": "GRE", "local": t.DR_IX6}]
+    changed(lab, lambda: apply(lab, {"subscriber": {**site, "tunnels": tunnels}}))
+    ur.wait_for(lab, "b", {"encapsulation": "GRE", "state": "up", "endpoint": t.DR_IX6})
+    lab.net["ur1"].ip("link", "set", "wan-a", "down")
+    ur.wait_carries(lab, "b")
+    note = lost_nothing(four_probes(lab, seconds=1))
+    ur.link(lab, "a", True)
+    ur.wait_up(lab, "a")
+    return note
+
+
 if __name__ == "__main__":
     sys.exit(cases.run(attached_lab, describe=Lab.describe))
