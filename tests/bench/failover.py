@@ -149,6 +149,8 @@ def moves(options, cause, write):
         addresses = [ur, ur.rsplit(".", 1)[0] + ".3"]
         if cause == "nat-rebind":
             lab.line("a").nat({"inside": ur, "first_port": 20000})
+        else:  # the old address goes, the new one of the same subnet stays
+            lab.net["ur1"].sysctl("net.ipv4.conf.all.promote_secondaries", 1)
         with site_streams(lab, rate=options.rate) as running:
             windows = []
             for number in range(options.trials):
