@@ -82,7 +82,7 @@ void TableWriter::Core::tell_policy(const Policy& policy) const {
                     static_cast<std::uint8_t>(tier);
         }
     }
-    hooks.policy_changed(std::move(out));
+    hooks.policy_changed(out);
 }
 
 void TableWriter::Core::tell_subscriber(std::uint32_t index, const SubscriberView& view,
