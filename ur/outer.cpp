@@ -177,7 +177,7 @@ IpAddress to_address(const Endpoint& endpoint) {
 
 std::string to_string(const Endpoint& endpoint) {
     if (!endpoint.known()) return {};
-    const std::string address = dr::to_string(to_address(endpoint));
+    std::string address = dr::to_string(to_address(endpoint));
     if (endpoint.port == 0) return address;
     return (endpoint.family == 6 ? "[" + address + "]" : address) + ":" +
            std::to_string(endpoint.port);
