@@ -1,6 +1,7 @@
 // The exits of the pipeline as an enum and a table; declared once, in exits.def.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -26,5 +27,10 @@ inline constexpr std::array kExits{
 };
 inline constexpr std::size_t kExitCount = kExits.size();
 static_assert(kExitCount <= 128, "the counters block has room for this many");
+static_assert(std::ranges::all_of(kExits,
+                                  [](const ExitInfo& e) {
+                                      return e.name.size() < 32 && e.help.size() < 96;
+                                  }),
+              "counters.h, ExitName: a name and its help fit with their zero");
 
 }  // namespace dr
