@@ -42,12 +42,32 @@ struct KeepalivePeer {
 };
 static_assert(sizeof(KeepalivePeer) == 16);
 
+// Even what looks genuine, of one tunnel, is handed over no faster than this: a site that sends
+// without end, or who watches its line, costs the other tunnels nothing. GCRA (ITU-T I.371).
+struct KeepalivePace {
+    static constexpr std::uint32_t kGapMs = 10;
+    static constexpr std::uint32_t kAtOnce = 32;
+    std::uint32_t whole_at;  // ms, modulo 2^32: when the allowance was, or will be, whole again
+
+    bool take(std::uint32_t now_ms) {
+        std::uint32_t ahead = whole_at - now_ms;
+        // Behind us, however long ago: no more than the allowance can lie ahead.
+        if (ahead > kGapMs * kAtOnce) ahead = 0;
+        if (ahead > kGapMs * (kAtOnce - 1)) return false;
+        whole_at = now_ms + ahead + kGapMs;
+        return true;
+    }
+};
+
 struct KeepaliveHandover {
     std::vector<KeepaliveRings> shards;  // by SubscriberIndex modulo their number
     RowArray<KeepalivePeer> peers;       // by tunnel slot
     // By worker, by tunnel slot: data packets from the tunnel's peer that were refused for what was
     // in them. The path has not lost those. Written by the worker, never set back.
     std::vector<RowArray<std::atomic<std::uint32_t>>> refused;
+    // By worker, by tunnel slot: the worker's own, for the pace of what it takes for trusted.
+    std::vector<RowArray<KeepalivePace>> pace;
+    std::uint64_t tsc_per_ms = 1;
 };
 
 }  // namespace dr

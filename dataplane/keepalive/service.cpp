@@ -80,6 +80,14 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& ta
         *error = "no memory for counts of refused packets; lower the capacity or add memory";
         return nullptr;
     }
+    self->handover_.tsc_per_ms =
+        config.tsc_per_ms != 0 ? config.tsc_per_ms : rte_get_tsc_hz() / 1000;
+    self->handover_.pace.resize(config.workers);
+    for (auto& pace : self->handover_.pace) {
+        if (pace.allocate(tables.tunnel_keys.size())) continue;
+        *error = "no memory for the pace of keepalives; lower the capacity or add memory";
+        return nullptr;
+    }
     if (!self->make_rings(config, error)) return nullptr;
     const Surroundings around{&tables, &counters,         &report,       &self->handover_,
                               pool,    self->wake_.get(), &self->binds_, &self->choices_};

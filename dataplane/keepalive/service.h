@@ -23,6 +23,7 @@ struct ServiceConfig {
     unsigned workers = 1;
     std::uint32_t tunnels = 65'536;  // with keys, over all threads
     std::uint32_t mbufs = 16'384;    // of the pool: bounds what may wait in rings
+    std::uint64_t tsc_per_ms = 0;    // 0: this machine's; a test in virtual time has its own
 };
 
 class Service final {

@@ -48,7 +48,10 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
     if (salt == 0) return Exit::DropKeepalive;
     const bool trusted = bound && looks_genuine(peer, salt, message, size);
-    if (!trusted && !c.keepalives.take(slot, arrival.tsc, c.tsc_hz)) return Exit::DropKeepaliveRate;
+    const auto now_ms = static_cast<std::uint32_t>(arrival.tsc / handover->tsc_per_ms);
+    if (trusted ? !handover->pace[c.config.number][slot].take(now_ms)
+                : !c.keepalives.take(slot, arrival.tsc, c.tsc_hz))
+        return Exit::DropKeepaliveRate;
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
     rte_mbuf* const m = p.mbuf;
     const auto offset =

@@ -21,7 +21,7 @@ void put64(Bytes& message, unsigned at, std::uint64_t value) {
 }
 
 struct Attacked {
-    Attacked() {
+    explicit Attacked(std::uint64_t tsc_per_ms = 1) : w(1, tsc_per_ms) {
         Site site;
         site.lines = {{.name = "a", .id = kTunnel, .remote = "198.51.100.2"}};
         w.provision(site, {{{"a", 1}}});
@@ -80,6 +80,28 @@ TEST_CASE("a flood of replayed counters under the right salt takes the limited w
     a.w.run(3 * kSecond);
     CHECK(a.up());
     CHECK(a.w.service->shard(0).statistics().downs == 0);
+}
+
+TEST_CASE("what looks genuine is held to a pace, tunnel by tunnel") {
+    // By the machine's clock: what comes up takes less than what is allowed at once.
+    Attacked a(0);
+    // Salt and counter are right, only the tag is wrong: only the engine can tell.
+    const std::uint64_t newest = a.peer().counter.load();
+    const std::uint64_t reached = a.flood(a.forged(newest + 1000), 2000);
+    CHECK(reached < 100);
+    CHECK(a.w.exit(Exit::DropKeepaliveRate) > 1900);
+}
+
+TEST_CASE("the pace allows a burst, then one message in each gap, whatever the clock has come to") {
+    KeepalivePace pace{};
+    for (const std::uint32_t start : {0U, 5U, 0x7fffffffU, 0xfffffff0U, 0x40000000U}) {
+        unsigned taken = 0;
+        for (unsigned i = 0; i < 100; ++i) taken += pace.take(start);
+        CHECK(taken == KeepalivePace::kAtOnce);
+        CHECK_FALSE(pace.take(start + KeepalivePace::kGapMs - 1));
+        CHECK(pace.take(start + KeepalivePace::kGapMs));
+        CHECK_FALSE(pace.take(start + KeepalivePace::kGapMs));
+    }
 }
 
 TEST_CASE("the next message of the peer does not wait behind such a flood") {

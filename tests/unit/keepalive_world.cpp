@@ -140,7 +140,7 @@ liveness::State Ur::state(unsigned line) const {
     return engine->status(world.now, tunnels[line]).state;
 }
 
-World::World(unsigned threads) {
+World::World(unsigned threads, std::uint64_t tsc_per_ms) {
     REQUIRE(dr::test::start_eal());
     std::string error;
     Capacity capacity{64, 256, 256, 64, 512, 512, 256, 256};
@@ -160,7 +160,7 @@ World::World(unsigned threads) {
     REQUIRE(counters != nullptr);
     report = sb::LivenessMemfd::create(capacity.tunnels, threads, counters->uuid(), &error);
     REQUIRE(report != nullptr);
-    service = Service::create({threads, 1, 64, 2048}, *tables, *counters, *report,
+    service = Service::create({threads, 1, 64, 2048, tsc_per_ms}, *tables, *counters, *report,
                               dr::test::ring_pool(), &error);
     INFO(error);
     REQUIRE(service != nullptr);

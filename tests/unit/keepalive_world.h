@@ -75,7 +75,8 @@ struct Ur final : liveness::Host {
 };
 
 struct World {
-    explicit World(unsigned threads = 1);
+    // tsc_per_ms: of the pace of keepalives; the default lets virtual time run as fast as it can.
+    explicit World(unsigned threads = 1, std::uint64_t tsc_per_ms = 1);
     ~World();
     World(const World&) = delete;
     World& operator=(const World&) = delete;
