@@ -12,6 +12,7 @@ from lablib import topology as t  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
 from lablib.packets import Capture  # noqa: E402
+from lablib.shell import wait_until  # noqa: E402
 from lablib.traffic import FileServer, download  # noqa: E402
 
 cases = Cases()
@@ -120,11 +121,15 @@ for client, server, address in (("lan1", "inet", t.INET4), ("lan1", "inet", t.IN
 
 @cases.case("a ping to an address of a pool that no subscriber has gets no answer, and is counted")
 def _(lab):
-    before = lab.counters()["drop.no_subscriber"] + lab.counters()["icmp.unreachable"]
+    def counted():
+        counters = lab.counters()
+        return counters["drop.no_subscriber"] + counters["icmp.unreachable"]
+
+    before = counted()
     done = lab.ping("inet", "203.0.113.250", "-W", "0.3", count=3, check=False)
     expect(done.returncode != 0, "somebody answered")
-    after = lab.counters()["drop.no_subscriber"] + lab.counters()["icmp.unreachable"]
-    expect(after == before + 3, f"counted: {after - before} of 3")
+    wait_until(lambda: counted() >= before + 3, "three packets counted", seconds=5)
+    expect(counted() == before + 3, f"counted: {counted() - before} of 3")
 
 
 if __name__ == "__main__":
