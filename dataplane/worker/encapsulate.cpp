@@ -21,7 +21,7 @@ struct Inner {
 };
 
 unsigned tos_of(const std::uint8_t* ip, unsigned family) {
-    return family == 4 ? ip[1] : (ip[0] << 4 & 0xf0U) | ip[1] >> 4;
+    return family == 4 ? ip[1] : (unsigned{ip[0]} << 4 & 0xf0U) | ip[1] >> 4;
 }
 
 void store16(std::uint8_t* at, std::uint16_t host) {

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Lock
 
 from lablib.cases import summary
 
@@ -18,17 +19,18 @@ class Report:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self._lock = Lock()  # cases may end in several threads
 
     def case(self, status, sentence, seconds=None, why=""):
         """status: pass, FAIL or skip."""
-        self.passed += status == "pass"
-        self.failed += status == "FAIL"
-        self.skipped += status == "skip"
         taken = "" if seconds is None else f" ({seconds:.1f} s)"
-        print(f"  {status}  {sentence}{taken}")
-        for line in why.strip().splitlines():
-            print(f"        {line}")
-        sys.stdout.flush()
+        lines = [f"  {status}  {sentence}{taken}"]
+        lines += [f"        {line}" for line in why.strip().splitlines()]
+        with self._lock:
+            self.passed += status == "pass"
+            self.failed += status == "FAIL"
+            self.skipped += status == "skip"
+            print("\n".join(lines), flush=True)
 
     def summary(self):
         return summary(self.passed, self.failed, self.skipped)

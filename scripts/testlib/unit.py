@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import xml.etree.ElementTree as xml
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .report import ROOT, captured
@@ -18,6 +19,7 @@ from .report import ROOT, captured
 THREADED = ["lpm", "qsbr", "southbound", "netlink_mirror", "several_workers", "shared_lines"]
 
 
+AT_ONCE = 2
 # Tests of what only tests use: not under sanitizers.
 TOOLS = ["linkem", "swarm", "sim_scenario", "sim"]
 
@@ -58,11 +60,12 @@ def _build_and_test(report, label, folder, options, only=()):
 
 def run_suite(report, label, build, suite, only=()):
     """The tests of a suite that meson knows in a build directory; `only`: of these names."""
-    for test in _registered(build):
-        member = any(name.split(":")[-1] == suite for name in test["suite"])
-        if member and (not only or test["name"] in only):
-            # Meson's own working directory for tests; their arguments may be relative to it.
-            _test(report, label, test, test.get("workdir") or build)
+    tests = [test for test in _registered(build)
+             if any(name.split(":")[-1] == suite for name in test["suite"])
+             and (not only or test["name"] in only)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # Meson's own working directory for tests; their arguments may be relative to it.
+        list(pool.map(lambda test: _test(report, label, test, test.get("workdir") or build), tests))
 
 
 def _registered(build):

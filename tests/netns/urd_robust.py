@@ -187,6 +187,10 @@ def _(lab):
 
 @cases.case("a tunnel that becomes native GRE over IPv6 comes up as that, and carries traffic")
 def _(lab):
+    # The kernel has taken the line's IPv6 address away when its link was down.
+    theirs, ours = lab.sites[0].wan6()
+    lab.net["ur1"].ip("address", "replace", f"{ours}/64", "dev", "wan-b", "nodad")
+    lab.net["ur1"].ip("route", "replace", "default", "via", theirs, "dev", "wan-b")
     site = signalled_resources(lab.sites, wait_to_restore=5)[-1]["subscriber"]
     tunnels = [site["tunnels"][0], {"line": "b", "encapsulation": "GRE", "local": t.DR_IX6}]
     changed(lab, lambda: apply(lab, {"subscriber": {**site, "tunnels": tunnels}}))
