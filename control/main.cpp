@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "control/api/server.h"
 #include "control/ca/peer_verifier.h"
 #include "control/events/event_tail.h"
+#include "control/listener.h"
 #include "control/model/catalog.h"
 #include "control/options.h"
 #include "control/privileges.h"
@@ -66,6 +68,9 @@ std::unique_ptr<SignallingServer> open_signalling(const Options& options,
 
 int run(const Options& options) {
     pki::require_tls13();
+    raise_descriptor_limit();
+    // gRPC writes a line for each stranger that knocks and goes; what matters, drd says itself.
+    ::setenv("GRPC_VERBOSITY", "NONE", 0);
     const sigset_t signals = block_signals();
     const Privileges privileges(options.user);
     const auto store = open_store(options, privileges);

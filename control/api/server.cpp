@@ -93,9 +93,12 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     }
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort(
-        options.listen, path.empty() ? tls(options) : grpc::InsecureServerCredentials(), &port);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    if (path.empty()) {
+        listener_.emplace("--listen", options.listen);
+        listener_->add_to(builder, tls(options));
+    } else {
+        builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+    }
     builder.SetMaxReceiveMessageSize(kMaxMessage);
     builder.SetMaxSendMessageSize(kMaxMessage);
     grpc::ResourceQuota quota("drd");
@@ -111,13 +114,14 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     const mode_t before = ::umask(0117);
     server_ = builder.BuildAndStart();
     ::umask(before);
-    if (!server_ || port == 0)
+    if (!server_ || (port == 0 && !listener_))
         throw StartError(fmt::format(
             "--listen {}: cannot listen there; {}", options.listen,
-            path.empty() ? "is the address one of this machine's, and free? Are --tls-cert, "
-                           "--tls-key and --tls-ca PEM files, and is the key the certificate's?"
+            path.empty() ? "are --tls-cert, --tls-key and --tls-ca PEM files, and is the key the "
+                           "certificate's?"
                          : "may this user make a socket in that directory?"));
     if (!path.empty()) privileges.give(path);
+    if (listener_) listener_->start();
 }
 
 Server::~Server() {
@@ -126,6 +130,7 @@ Server::~Server() {
 
 void Server::stop() {
     stopping_.stop();
+    if (listener_) listener_->stop();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
     server_.reset();
 }

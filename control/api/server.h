@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
 #include "control/events/event_tail.h"
+#include "control/listener.h"
 #include "control/options.h"
 #include "control/privileges.h"
 #include "control/signalling/credentials.h"
@@ -39,6 +41,7 @@ class Server {
     struct Services;
     Stopping stopping_;
     std::unique_ptr<Services> services_;
+    std::optional<Listener> listener_;  // on TCP
     std::unique_ptr<grpc::Server> server_;
 };
 

@@ -24,10 +24,10 @@ void SignallingHub::publish(const std::vector<CommittedChange>& changes) {
     for (const auto& change : changes) {
         if (const auto* s = std::get_if<v1::Subscriber>(change.object.get())) {
             const auto at = attached_.find(s->name());
-            if (at != attached_.end()) due_.insert(at->second.session);
+            if (at != attached_.end()) put(at->second.session);
         } else if (const auto* policy = std::get_if<v1::Policy>(change.object.get())) {
             for (const auto& [name, attached] : attached_)
-                if (attached.policy == policy->name()) due_.insert(attached.session);
+                if (attached.policy == policy->name()) put(attached.session);
         }
     }
     work_.notify_one();
@@ -37,7 +37,7 @@ std::uint32_t SignallingHub::look_again(const std::string& subscriber) {
     const std::lock_guard lock(mutex_);
     const auto at = attached_.find(subscriber);
     if (at == attached_.end()) return 0;
-    due_.insert(at->second.session);
+    urgent_.push_back(at->second.session);
     work_.notify_one();
     return 1;
 }
@@ -57,13 +57,17 @@ std::vector<v1::AttachmentStatus> SignallingHub::list(const std::string& after,
 void SignallingHub::look_at(const std::shared_ptr<SignallingSession>& session) {
     const std::lock_guard lock(mutex_);
     if (stopping_) return session->end(v1::Refused::UNAVAILABLE, "this DR's control is ending");
-    due_.insert(session);
+    put(session);
     work_.notify_one();
+}
+
+// With the lock held.
+void SignallingHub::put(const std::shared_ptr<SignallingSession>& session) {
+    if (queued_.insert(session.get()).second) due_.push_back(session);
 }
 
 void SignallingHub::leave(const SignallingSession& session) {
     const std::lock_guard lock(mutex_);
-    std::erase_if(due_, [&](const auto& s) { return s.get() == &session; });
     const auto at = attached_.find(session.peer().subscriber);
     if (at != attached_.end() && at->second.session.get() == &session) attached_.erase(at);
 }
@@ -82,16 +86,21 @@ void SignallingHub::stop() {
 void SignallingHub::run() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        work_.wait(lock, [this] { return stopping_ || !due_.empty(); });
+        work_.wait(lock, [this] { return stopping_ || !due_.empty() || !urgent_.empty(); });
         if (stopping_) return;
-        const auto due = std::exchange(due_, {});
+        auto& queue = urgent_.empty() ? due_ : urgent_;
+        const auto session = std::move(queue.front());
+        queue.pop_front();
+        if (&queue == &due_) queued_.erase(session.get());
         lock.unlock();
-        for (const auto& session : due) serve(session);
+        serve(session);
         lock.lock();
     }
 }
 
 void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
+    // One that was superseded must not supersede its successor.
+    if (session->over() || session->ended()) return;
     const std::string& name = session->peer().subscriber;
     try {
         const auto site = catalog_.site(name);
@@ -131,12 +140,11 @@ void SignallingHub::admit(const std::shared_ptr<SignallingSession>& session,
                               "the subscriber has attached again, from " + session->peer().address);
     // A change that was committed after the site was read and before this found nobody to tell:
     // one more look does.
-    if (attached.session != session || attached.policy != policy) due_.insert(session);
+    if (attached.session != session || attached.policy != policy) put(session);
     attached = {session, policy};
     // One that has ended meanwhile has left already, and would stay for ever.
     if (!session->over()) return;
     attached_.erase(session->peer().subscriber);
-    due_.erase(session);
 }
 
 }  // namespace dr::control

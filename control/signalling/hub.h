@@ -1,21 +1,24 @@
 // Who is attached, and what they are to be told.
 //
 // One thread does it all: a session that said hello, a change of a subscriber or of its policy, a
-// revocation are work for it. For each it reads the site from the store, judges the session's
-// certificate by what the store says now, and sends the attachment or ends the stream. So a
-// revocation and an attach that cross each other end the same way, whichever came first.
+// revocation are work for it, in turn, and revocations before all else: whoever says much, and a
+// change that concerns thousands, hold up no revocation. For each it reads the site from the store,
+// judges the session's certificate by what the store says now, and sends the attachment or ends the
+// stream. So a revocation and an attach that cross each other end the same way, whichever came
+// first.
 //
 // A certificate is good when drd has enrolled it and not revoked it. One by another CA (operator's
 // PKI, --signalling-ca) is good by its name until the subscriber is first enrolled or revoked here.
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "control/model/catalog.h"
@@ -53,6 +56,7 @@ class SignallingHub {
         std::string policy;
     };
     void run();
+    void put(const std::shared_ptr<SignallingSession>& session);
     void serve(const std::shared_ptr<SignallingSession>& session);
     // Empty: it may attach; otherwise why not.
     [[nodiscard]] std::string refusal(const SignallingSession& session,
@@ -66,7 +70,10 @@ class SignallingHub {
     std::mutex mutex_;  // all below
     std::condition_variable work_;
     std::map<std::string, Attached> attached_;  // by subscriber
-    std::set<std::shared_ptr<SignallingSession>> due_;
+    // Each once; and those whose certificates have changed, which may stand in both.
+    std::deque<std::shared_ptr<SignallingSession>> due_;
+    std::unordered_set<const SignallingSession*> queued_;  // those in due_
+    std::deque<std::shared_ptr<SignallingSession>> urgent_;
     bool stopping_ = false;
     std::thread thread_;
 };

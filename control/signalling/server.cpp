@@ -71,7 +71,7 @@ class SignallingServer::Service final : public v1::Signalling::CallbackService {
             return new Refusal({grpc::StatusCode::UNAUTHENTICATED,
                                 "a certificate with the subscriber's name as common name is "
                                 "needed; drcli subscriber enroll issues one"});
-        const auto session = std::make_shared<SignallingSession>(hub_, std::move(peer));
+        const auto session = std::make_shared<SignallingSession>(hub_, std::move(peer), *context);
         session->start();
         return session.get();
     }
@@ -82,11 +82,9 @@ class SignallingServer::Service final : public v1::Signalling::CallbackService {
 
 SignallingServer::SignallingServer(const Options& options, Credentials& credentials,
                                    SignallingHub& hub)
-    : service_(std::make_unique<Service>(hub)) {
+    : service_(std::make_unique<Service>(hub)), listener_("--signalling", options.signalling) {
     grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort(options.signalling, credentials_of(credentials), &port);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    listener_.add_to(builder, credentials_of(credentials));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -95,8 +93,9 @@ SignallingServer::SignallingServer(const Options& options, Credentials& credenti
     builder.SetMaxReceiveMessageSize(kMaxMessage);
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
-    if (!server_ || port == 0)
-        throw StartError(fmt::format("--signalling {}: cannot listen there", options.signalling));
+    if (!server_)
+        throw StartError(fmt::format("--signalling {}: cannot be served", options.signalling));
+    listener_.start();
 }
 
 SignallingServer::~SignallingServer() {
@@ -104,6 +103,7 @@ SignallingServer::~SignallingServer() {
 }
 
 void SignallingServer::stop() {
+    listener_.stop();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
     server_.reset();
 }

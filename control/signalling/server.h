@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "control/listener.h"
 #include "control/options.h"
 #include "control/signalling/credentials.h"
 #include "control/signalling/hub.h"
@@ -26,6 +27,7 @@ class SignallingServer {
   private:
     class Service;
     std::unique_ptr<Service> service_;
+    Listener listener_;
     std::unique_ptr<grpc::Server> server_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "control/model/check.h"
 #include "control/signalling/hub.h"
 
@@ -23,11 +25,51 @@ grpc::StatusCode code_of(v1::Refused::Reason reason) {
     }
 }
 
+// What a UR calls itself, as it may stand in messages and on terminals.
+std::string printable(const std::string& text) {
+    constexpr std::size_t kMost = 64;
+    std::string out = text.substr(0, kMost);
+    std::replace_if(
+        out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    return out;
+}
+
 }  // namespace
 
 void SignallingSession::start() {
     self_ = shared_from_this();
+    after(kHelloPatience, hello_alarm_, &SignallingSession::no_hello);
     StartRead(&incoming_);
+}
+
+void SignallingSession::after(std::chrono::milliseconds time, grpc::Alarm& alarm,
+                              void (SignallingSession::*call)()) {
+    const gpr_timespec at = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                         gpr_time_from_millis(time.count(), GPR_TIMESPAN));
+    alarm.Set(at, [weak = weak_from_this(), call](bool due) {
+        const auto self = due ? weak.lock() : nullptr;
+        if (self != nullptr) (self.get()->*call)();
+    });
+}
+
+void SignallingSession::no_hello() {
+    {
+        const std::lock_guard lock(mutex_);
+        if (hello_) return;
+    }
+    end(v1::Refused::PROTOCOL,
+        fmt::format("no hello in {} s; it is the first message", kHelloPatience.count()));
+}
+
+// A peer that does not read holds up the last word too.
+void SignallingSession::cut_off() {
+    const std::lock_guard lock(mutex_);
+    if (!over_) context_.TryCancel();
+}
+
+bool SignallingSession::ended() {
+    const std::lock_guard lock(mutex_);
+    return refused_.has_value();
 }
 
 std::vector<v1::Line> SignallingSession::lines() {
@@ -62,6 +104,8 @@ void SignallingSession::end(v1::Refused::Reason reason, const std::string& text)
     refused_.emplace();
     refused_->set_reason(reason);
     refused_->set_text(text);
+    // The last word is a write too: a peer that reads has both long before.
+    after(kEndPatience, end_alarm_, &SignallingSession::cut_off);
     write_next();
 }
 
@@ -117,6 +161,7 @@ void SignallingSession::OnReadDone(bool ok) {
 
 void SignallingSession::take(const v1::UrMessage& message) {
     std::unique_lock lock(mutex_);
+    if (refused_) return;
     std::string fault;
     bool changed = false;
     if (message.has_hello() != !hello_) {
@@ -124,7 +169,7 @@ void SignallingSession::take(const v1::UrMessage& message) {
                        : "the first message must be a hello";
     } else if (message.has_hello()) {
         hello_ = message.hello();
-        hello_->mutable_version()->resize(std::min<std::size_t>(hello_->version().size(), 64));
+        hello_->set_version(printable(hello_->version()));
         fault = take_lines(message.hello().lines());
         changed = true;
     } else if (message.has_lines()) {
@@ -154,7 +199,12 @@ void SignallingSession::OnCancel() {
 }
 
 void SignallingSession::OnDone() {
-    over_ = true;
+    {
+        const std::lock_guard lock(mutex_);
+        over_ = true;
+    }
+    hello_alarm_.Cancel();
+    end_alarm_.Cancel();
     hub_.leave(*this);
     self_.reset();
 }

@@ -5,6 +5,7 @@
 // functions may be called from any thread.
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
@@ -34,8 +35,16 @@ struct PeerIdentity {
 class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1::DrMessage>,
                                 public std::enable_shared_from_this<SignallingSession> {
   public:
-    SignallingSession(SignallingHub& hub, PeerIdentity peer)
-        : hub_(hub), peer_(std::move(peer)), since_(std::chrono::steady_clock::now()) {}
+    // A UR that does not say hello in this time holds a stream for nothing.
+    static constexpr std::chrono::seconds kHelloPatience{10};
+    // For one that does not read what is being written, until it is cut off without a reason.
+    static constexpr std::chrono::milliseconds kEndPatience{500};
+
+    SignallingSession(SignallingHub& hub, PeerIdentity peer, grpc::CallbackServerContext& context)
+        : hub_(hub),
+          peer_(std::move(peer)),
+          context_(context),
+          since_(std::chrono::steady_clock::now()) {}
     // Begins to read. The stream holds the object from now on.
     void start();
 
@@ -44,6 +53,8 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     [[nodiscard]] v1::AttachmentStatus status();
     // OnDone() has been.
     [[nodiscard]] bool over() const { return over_.load(); }
+    // end() has been: what it says from now on counts for nothing.
+    [[nodiscard]] bool ended();
 
     // Sends it as soon as what is being written is out. One that has not begun to be sent is
     // replaced by a newer one. One equal to what was sent last is not sent again.
@@ -61,13 +72,21 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     std::string take_lines(const google::protobuf::RepeatedPtrField<v1::Line>& lines);
     void write_next();
     void finish(grpc::Status status);
+    void cut_off();
+    // Calls the function after the time, unless the session is over by then.
+    void after(std::chrono::milliseconds time, grpc::Alarm& alarm,
+               void (SignallingSession::*call)());
+    void no_hello();
 
     SignallingHub& hub_;
     const PeerIdentity peer_;
+    grpc::CallbackServerContext& context_;  // until OnDone()
     const std::chrono::steady_clock::time_point since_;
     std::shared_ptr<SignallingSession> self_;  // until OnDone()
     std::atomic<bool> over_{false};
     v1::UrMessage incoming_;  // of the read in hand
+    grpc::Alarm hello_alarm_;
+    grpc::Alarm end_alarm_;
 
     std::mutex mutex_;  // all below
     std::optional<v1::Hello> hello_;

@@ -11,6 +11,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/southbound/protocol.h"
@@ -32,6 +33,8 @@ class Fd {
 
     [[nodiscard]] int get() const { return fd_; }
     [[nodiscard]] bool valid() const { return fd_ >= 0; }
+    // Whoever calls this closes it.
+    int release() { return std::exchange(fd_, -1); }
 
   private:
     int fd_;

@@ -1,0 +1,58 @@
+// The TCP sockets on which strangers may knock, and who lets them in.
+//
+// gRPC's own listener ends for ever when accept() finds no descriptor free, and every peer that
+// connects takes one before it has shown a certificate. This one accepts in gRPC's place, and
+// closes a connection at once when it would take one of the descriptors that are kept for the
+// store, the data plane and the operator's Unix socket.
+#pragma once
+
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control/southbound/channel.h"
+
+namespace dr::control {
+
+// Raises this process's soft limit of descriptors to the hard one: each peer takes one.
+void raise_descriptor_limit();
+
+class Listener {
+  public:
+    using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
+
+    // Listens on all addresses of "HOST:PORT"; 0.0.0.0, [::] and * are every address of both
+    // families. `option` is named in errors. Throws StartError.
+    Listener(const std::string& option, const std::string& address);
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+    ~Listener();
+
+    // Registers with a server that is being built, and sets on it what a listener for strangers
+    // needs: a handshake is done in 10 s, and a connection without a call goes after 60 s.
+    void add_to(grpc::ServerBuilder& builder,
+                const std::shared_ptr<grpc::ServerCredentials>& credentials);
+    // Accepts, once the server has started.
+    void start();
+    // Idempotent.
+    void stop();
+
+  private:
+    void run();
+    // False: there was nobody.
+    bool accept_one(int socket);
+    void say_full();
+
+    std::vector<Fd> sockets_;
+    Fd wake_;
+    int last_descriptor_ = 0;  // the highest that a connection may have
+    std::chrono::steady_clock::time_point said_full_{};
+    std::unique_ptr<Acceptor> acceptor_;
+    std::thread thread_;
+};
+
+}  // namespace dr::control
