@@ -126,6 +126,7 @@ class Core {
     [[nodiscard]] bool may_be_planned(Time now, const Group& g,
                                       const std::array<std::uint16_t, kClasses>& wanted,
                                       const Lines& lines) const;
+    [[nodiscard]] bool leaves_trouble(const Group& g, const Lines& lines) const;
     bool start_move(Time now, std::uint32_t group);
     void end_move(Time now, std::uint32_t group, bool finished);
     void group_due(Time now, std::uint32_t group);

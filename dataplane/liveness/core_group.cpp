@@ -79,6 +79,7 @@ void Core::choose(Time now, std::uint32_t group) {
     Group& g = groups_[group];
     if (!g.used) return;
     const Lines lines = lines_of(now, g);
+    if (g.move != kNone && leaves_trouble(g, lines)) end_move(now, group, true);
     const Masks wanted = wanted_here(g, lines);
     const auto suspect = static_cast<std::uint16_t>(lines.suspect & lines.up);
     const bool suspicion = suspect != g.suspect;
@@ -107,6 +108,18 @@ bool Core::may_be_planned(Time now, const Group& g, const Masks& wanted, const L
             moves || in_use(policy.klass[c], g.eligible[c]) != in_use(policy.klass[c], wanted[c]);
     }
     return moves;
+}
+
+// A line that a move leaves has failed, with buckets still on it.
+bool Core::leaves_trouble(const Group& g, const Lines& lines) const {
+    const Policy& policy = policies_[g.policy];
+    const Masks& from = moves_[g.move].from;
+    unsigned left = 0;
+    for (unsigned c = 0; c < policy.classes; ++c) {
+        const ClassPolicy& p = policy.klass[c];
+        left |= in_use(p, from[c]) & ~static_cast<unsigned>(in_use(p, g.eligible[c]));
+    }
+    return (left & (~lines.up | lines.degraded)) != 0;
 }
 
 void Core::apply_choice(Time now, std::uint32_t group, const Masks& wanted, const Lines& lines) {

@@ -290,10 +290,27 @@ TEST_CASE("a line that dies during a planned move ends it at once") {
     w.engine_drain(w.dr, 0);
     w.run(500 * kMillisecond);
     REQUIRE(w.dr.choices.back().moving);
-    w.cut(1);
-    w.run(1200 * kMillisecond);
+    REQUIRE(w.ur.choices.back().moving);
+    SECTION("the one that is moved to") {
+        w.cut(1);
+        w.run(1200 * kMillisecond);
+        CHECK(w.dr.eligible() == 1);
+    }
+    SECTION("the one that is left, with buckets still on it") {
+        w.cut(0);
+        w.run(1200 * kMillisecond);
+        CHECK(w.dr.eligible() == 2);
+        CHECK(w.ur.eligible() == 2);
+    }
+    SECTION("the one that is left loses data") {
+        w.set_traffic(0, 100);
+        w.down[0].cut_data = true;
+        w.run(1500 * kMillisecond);
+        CHECK(w.dr.eligible() == 2);
+    }
     CHECK_FALSE(w.dr.choices.back().moving);
-    CHECK(w.dr.eligible() == 1);
+    CHECK_FALSE(w.ur.choices.back().moving);
+    CHECK(w.dr.count(EventKind::MoveFinished) == 1);
 }
 
 TEST_CASE("a UR follows the set of its DR, and leaves at once a line that it knows to be down") {
