@@ -1,5 +1,7 @@
 #include "cli/tunnel_rows.h"
 
+#include <utility>
+
 #include "cli/format.h"
 #include "cli/liveness_text.h"
 
@@ -34,7 +36,9 @@ std::vector<std::string> liveness_row(const TunnelStatus& status) {
     const auto& tunnel = status.tunnel();
     const auto& l = status.liveness();
     const auto& window = recent(l);
-    const auto known = [&](std::string text) { return status.has_liveness() ? text : "-"; };
+    const auto known = [&](std::string text) {
+        return status.has_liveness() ? std::move(text) : "-";
+    };
     return {std::to_string(tunnel.id()),
             status.subscriber(),
             tunnel.line(),

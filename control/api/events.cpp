@@ -38,7 +38,8 @@ void fill(const LoggedEvent& from, v1::Event& out) {
     out.set_from(static_cast<v1::TunnelStatus::State>(from.from));
     out.set_to(static_cast<v1::TunnelStatus::State>(from.to));
     out.set_cause(from.cause);
-    if (from.outage_ns != 0) out.set_outage_ms(static_cast<double>(from.outage_ns / 1'000) / 1e3);
+    const auto outage_us = from.outage_ns / 1'000;  // whole microseconds are shown
+    if (from.outage_ns != 0) out.set_outage_ms(static_cast<double>(outage_us) / 1e3);
     out.set_endpoint(from.endpoint);
     out.set_value(from.value);
     out.set_detail(event_detail(from.kind, from.value));

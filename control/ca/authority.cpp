@@ -87,7 +87,7 @@ Certificate blank(const std::string& common_name, EVP_PKEY* key) {
 }
 
 Certificate new_root(EVP_PKEY* key) {
-    const Certificate root = blank("Distribution Router CA", key);
+    Certificate root = blank("Distribution Router CA", key);
     X509_set_issuer_name(root.get(), X509_get_subject_name(root.get()));
     add_extension(root.get(), root.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
     add_extension(root.get(), root.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
