@@ -206,7 +206,8 @@ void Shard::request_bind(TunnelRef tunnel) {
 // Only the last one of a round counts.
 void Shard::choice(GroupRef group, const liveness::Choice& choice) {
     Group& g = groups_[group.value];
-    if (!choice.moving) g.stamped_since = 0;
+    if (!choice.moving || choice.epoch != g.epoch) g.stamped_since = 0;
+    g.epoch = choice.epoch;
     if (g.pending != 0) {
         choices_[g.pending - 1].choice = choice;
         return;
@@ -234,19 +235,21 @@ void Shard::bucket_ages(GroupRef group, std::span<std::uint32_t, liveness::kBuck
     Group& g = groups_[group.value];
     const Tables& tables = *around_.tables;
     const std::uint32_t map = tables.subscribers[g.index.value].map.load(std::memory_order_acquire);
-    if ((map & SubscriberRow::kMoving) == 0) {
+    const unsigned place = SubscriberRow::place_of(map);
+    // The map may still be that of the move before.
+    if ((map & SubscriberRow::kMoving) == 0 ||
+        tables.moves.places[place].epoch.load(std::memory_order_acquire) != g.epoch) {
         g.stamped_since = 0;
         return;
     }
     const std::uint32_t now = tables.moves.clock.load(std::memory_order_relaxed);
     if (g.stamped_since == 0) g.stamped_since = now;
-    const unsigned place = SubscriberRow::place_of(map);
     for (unsigned b = 0; b < liveness::kBuckets; ++b) {
-        ages[b] = now - g.stamped_since;
+        ages[b] = MoveBoard::age(now, g.stamped_since);
         for (unsigned w = 0; w < config_.workers; ++w) {
             const std::uint32_t at =
                 tables.move_stamps[w * kMoves + place].at[b].load(std::memory_order_relaxed);
-            if (at != 0) ages[b] = std::min(ages[b], now - at);
+            if (at != 0) ages[b] = std::min(ages[b], MoveBoard::age(now, at));
         }
         const std::uint64_t word =
             tables.moves.places[place].settled[b / 64].load(std::memory_order_relaxed);

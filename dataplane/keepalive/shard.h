@@ -99,6 +99,7 @@ class Shard final : public liveness::Host {
         std::uint32_t pending{};  // its place in choices_, plus 1
         std::array<TunnelRef, liveness::kLines> line;
         std::uint32_t stamped_since{};  // of a move, by MoveBoard::clock; 0: no stamps yet
+        std::uint16_t epoch{};          // of the choice that the engine has made last
     };
     struct PolicyNumber {
         std::uint32_t number;

@@ -231,7 +231,12 @@ bool TableWriter::Core::publish_choice(std::uint32_t index) {
 
 // A place for the stamps of a move that begins. Without one all its buckets count as busy.
 void TableWriter::Core::take_place(Live* state, const Policy& policy, const SubscriberView& view) {
-    if (state->place < kMoves || ~places_taken == 0) return;
+    const bool same = state->place < kMoves &&
+                      tables.moves.places[state->place].epoch.load(std::memory_order_relaxed) ==
+                          state->choice.epoch;
+    if (same) return;
+    leave_place(state);
+    if (~places_taken == 0) return;
     state->place = static_cast<std::uint32_t>(std::countr_one(places_taken));
     places_taken |= std::uint64_t{1} << state->place;
     std::array<std::uint64_t, 4> settled{};
@@ -254,6 +259,7 @@ void TableWriter::Core::take_place(Live* state, const Policy& policy, const Subs
             if (at.load(std::memory_order_relaxed) != 0) at.store(0, std::memory_order_relaxed);
         }
     }
+    place.epoch.store(state->choice.epoch, std::memory_order_release);
 }
 
 void TableWriter::Core::leave_place(Live* state) {

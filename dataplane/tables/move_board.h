@@ -19,14 +19,26 @@ struct MoveBoard {
         // Buckets that go to the same line before and after, in every class; the writer, before the
         // place is named anywhere.
         std::array<std::atomic<std::uint64_t>, 4> settled;
+        // Choice::epoch of the move that `settled` is of; after it.
+        std::atomic<std::uint16_t> epoch;
     };
     std::array<Place, kMoves> places{};
-    // Milliseconds, never 0; liveness threads, forwards only.
-    alignas(64) std::atomic<std::uint32_t> clock{1};
+    // Milliseconds modulo 2^32; 0: not turned yet. Liveness threads, forwards only: to one that
+    // comes late it has been turned already.
+    alignas(64) std::atomic<std::uint32_t> clock{};
 
     void turn(std::uint32_t now_ms) {
-        if (clock.load(std::memory_order_relaxed) != now_ms)
-            clock.store(now_ms == 0 ? 1 : now_ms, std::memory_order_relaxed);
+        const std::uint32_t now = now_ms == 0 ? 1 : now_ms;
+        std::uint32_t at = clock.load(std::memory_order_relaxed);
+        while (at == 0 || static_cast<std::int32_t>(now - at) > 0) {
+            if (clock.compare_exchange_weak(at, now, std::memory_order_relaxed)) return;
+        }
+    }
+
+    // Since `at`, by a clock that read `now` before, or a little after, `at` was taken from it.
+    static std::uint32_t age(std::uint32_t now, std::uint32_t at) {
+        const std::uint32_t age = now - at;
+        return static_cast<std::int32_t>(age) < 0 ? 0 : age;
     }
 };
 

@@ -39,6 +39,20 @@ Endpoint way_down(World& w) {
     return to;
 }
 
+// The site's line that a flow to it takes; 99: none.
+unsigned way_of(World& w, const Ur& ur, unsigned flow) {
+    const std::vector<Bytes> out = w.exchange(World::downlink(flow));
+    Endpoint to{4, wire::kGreUdpPort, {}};
+    if (out.size() == 1) std::memcpy(to.address.data(), out[0].data() + 16, 4);
+    const auto at = std::find(ur.from.begin(), ur.from.end(), to);
+    return at == ur.from.end() ? 99 : static_cast<unsigned>(at - ur.from.begin());
+}
+
+bool moving(const World& w) {
+    const std::uint32_t index = w.writer->find_subscriber(1).value;
+    return (w.tables->subscribers[index].map.load() & SubscriberRow::kMoving) != 0;
+}
+
 bool up(World& w, const Ur& ur, unsigned line) {
     return w.live(ur.ids[line]).state == static_cast<std::uint8_t>(State::Up) &&
            ur.state(line) == State::Up;
@@ -210,6 +224,63 @@ TEST_CASE(
     REQUIRE(w.run_until([&] { return !moving(); }, kSecond));
     CHECK(way(1) == ur.from[0]);
     CHECK(w.exit(Exit::DropNoTunnel) == 0);
+}
+
+TEST_CASE("a move that follows another at once waits for its own buckets to rest") {
+    World w;
+    Site site = two_lines("0.0.0.0", "0.0.0.0");
+    site.lines.push_back({.name = "c", .id = kB + 1});
+    w.provision(site, {{{"a", 1}, {"b", 1}, {"c", 1}}});
+    Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0) && up(w, ur, 1) && up(w, ur, 2); }, kSecond));
+    w.run(11 * kSecond);
+    std::map<unsigned, unsigned> all;
+    for (unsigned flow = 1; flow < 40; ++flow) all[flow] = way_of(w, ur, flow);
+    // b and, a little later, c are away for a while; a carries all.
+    ur.cut[1] = true;
+    w.run(4 * kSecond);
+    ur.cut[1] = false;
+    ur.cut[2] = true;
+    w.run(4 * kSecond);
+    ur.cut[2] = false;
+    REQUIRE(w.run_until([&] { return moving(w); }, 180 * kSecond));
+    // b returns first. One flow that is to move to it keeps the move going while c's wait ends.
+    const auto is_on = [&](unsigned line) {
+        return [&, line](const auto& flow) { return flow.second == line; };
+    };
+    const unsigned to_b = std::find_if(all.begin(), all.end(), is_on(1))->first;
+    const auto keep_busy = [&](unsigned flow, unsigned line, Time duration) {
+        for (const Time end = w.now + duration; w.now < end; w.run(10 * kMillisecond))
+            CHECK(way_of(w, ur, flow) == line);
+    };
+    keep_busy(to_b, 0, 10 * kSecond);
+    REQUIRE(moving(w));
+    // A flow that this move leaves on a, and that goes to c in the next.
+    unsigned to_c = 0;
+    for (const auto& [flow, line] : all) {
+        if (line == 2 && way_of(w, ur, flow) == 0) to_c = flow;
+    }
+    REQUIRE(to_c != 0);
+    keep_busy(to_c, 0, 2 * kSecond);
+    CHECK(moving(w));
+    CHECK(way_of(w, ur, to_b) == 1);
+    // Once it rests, it moves too.
+    REQUIRE(w.run_until([&] { return !moving(w); }, kSecond));
+    CHECK(way_of(w, ur, to_c) == 2);
+}
+
+TEST_CASE("the clock of moves goes forwards only, and a stamp from ahead of it is a fresh one") {
+    MoveBoard board;
+    for (const std::uint32_t start : {5U, 0x7ffffff0U, 0xfffffff0U}) {
+        board.clock.store(0);
+        board.turn(start);
+        CHECK(board.clock.load() == start);
+        board.turn(start + 30);
+        board.turn(start + 29);  // another thread, a little late
+        CHECK(board.clock.load() == start + 30);
+        CHECK(MoveBoard::age(start + 30, start) == 30);
+        CHECK(MoveBoard::age(start, start + 1) == 0);
+    }
 }
 
 TEST_CASE("several shards share the subscribers, and each keeps its own") {
