@@ -167,6 +167,7 @@ LiveCounts LiveMap::count() const {
 
 std::vector<std::pair<std::string, std::uint64_t>> LiveMap::statistics() const {
     std::vector<std::pair<std::string, std::uint64_t>> out;
+    out.reserve(kStatistics.size());
     for (const auto& one : kStatistics)
         out.emplace_back(one.name, header().statistics[one.place].load(std::memory_order_relaxed));
     return out;

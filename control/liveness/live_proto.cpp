@@ -76,7 +76,7 @@ std::vector<std::string> event_kinds() {
 std::string endpoint_text(std::uint8_t family, const std::array<std::uint8_t, 16>& address,
                           std::uint16_t port) {
     if (family != 4 && family != 6) return {};
-    const std::string text = to_string(Address{family, address});
+    std::string text = to_string(Address{family, address});
     if (port == 0) return text;
     return family == 6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
 }
