@@ -145,7 +145,7 @@ void add_enrollment(CLI::App& group, Context& context) {
                       "Go on accepting the credentials issued before");
     add_examples(*command, "drcli subscriber enroll site-42 --out site-42.json");
     add_named(group, context, "revoke",
-              "Refuse all credentials of the site's router from now on, and end its stream",
+              "Refuse all credentials of the site's router from now on, and cut its tunnels",
               revoke);
     add_named(group, context, "rotate-keys",
               "Give the tunnels new keys; the present ones stay valid until the next time",

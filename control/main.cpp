@@ -63,6 +63,12 @@ std::unique_ptr<SignallingServer> open_signalling(const Options& options,
     if (options.signalling.empty()) return nullptr;
     // A CA that is made now belongs to whom drd runs as.
     const Privileges::Acting acting(privileges);
+    try {
+        if (!options.tls_ca.empty())
+            credentials.keep_apart(pki::read_file(options.tls_ca), options.tls_ca);
+    } catch (const pki::PkiError& e) {
+        throw StartError(e.what());
+    }
     return std::make_unique<SignallingServer>(options, credentials, hub);
 }
 

@@ -39,6 +39,14 @@ class Process {
         return status;
     }
 
+    // Until it ends by itself: the exit status as of waitpid().
+    int wait() {
+        int status = 0;
+        ::waitpid(pid_, &status, 0);
+        pid_ = 0;
+        return status;
+    }
+
   private:
     pid_t pid_ = 0;
 };

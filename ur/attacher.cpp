@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <system_error>
+#include <utility>
 
 namespace dr::ur {
 
@@ -15,7 +16,7 @@ Attacher::Attacher(v1::Credentials credentials, SignallingOptions options, Apply
     if (wake_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     SignallingEvents events;
     events.attached = [this](const v1::Attachment& attachment, bool cached) {
-        arrived(attachment, cached);
+        return arrived(attachment, cached);
     };
     events.changed = [](bool connected, const std::string& address, const std::string& detail) {
         std::fprintf(stderr, "urd: event=signalling connected=%d dr=%s%s%s\n", connected ? 1 : 0,
@@ -44,14 +45,14 @@ void Attacher::start() {
     client_->start();
 }
 
-void Attacher::arrived(const v1::Attachment& attachment, bool cached) {
+std::string Attacher::arrived(const v1::Attachment& attachment, bool cached) {
     if (cached) return apply_(attachment, true);  // from within start()
     std::unique_lock lock(mutex_);
     waiting_ = &attachment;
     const std::uint64_t one = 1;
     if (::write(wake_, &one, sizeof one) < 0) errno = 0;  // it is readable already
     applied_.wait(lock, [this] { return waiting_ == nullptr || closing_; });
-    waiting_ = nullptr;
+    return std::exchange(waiting_, nullptr) == nullptr ? verdict_ : "urd is ending";
 }
 
 void Attacher::take() {
@@ -59,7 +60,7 @@ void Attacher::take() {
     if (::read(wake_, &count, sizeof count) < 0) return;
     const std::lock_guard lock(mutex_);
     if (waiting_ == nullptr) return;
-    apply_(*waiting_, false);
+    verdict_ = apply_(*waiting_, false);
     waiting_ = nullptr;
     applied_.notify_all();
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "ur/signalling/client.h"
@@ -15,8 +16,9 @@ namespace dr::ur {
 
 class Attacher final {
   public:
-    // Puts an attachment in force, on the thread of start() and take(). Not to throw.
-    using Apply = std::function<void(const v1::Attachment& attachment, bool cached)>;
+    // Puts an attachment in force, on the thread of start() and take(). Empty: done; otherwise why
+    // not. Not to throw.
+    using Apply = std::function<std::string(const v1::Attachment& attachment, bool cached)>;
 
     // Throws std::runtime_error for bad credentials, std::system_error.
     Attacher(v1::Credentials credentials, SignallingOptions options, Apply apply);
@@ -36,13 +38,14 @@ class Attacher final {
     [[nodiscard]] SignallingStatus status() const { return client_->status(); }
 
   private:
-    void arrived(const v1::Attachment& attachment, bool cached);
+    std::string arrived(const v1::Attachment& attachment, bool cached);
 
     Apply apply_;
     int wake_;
-    std::mutex mutex_;  // the three below
+    std::mutex mutex_;  // the four below
     std::condition_variable applied_;
     const v1::Attachment* waiting_ = nullptr;  // lives on the client's thread, which waits
+    std::string verdict_;
     bool closing_ = false;
     std::unique_ptr<SignallingClient> client_;
 };

@@ -20,6 +20,8 @@ namespace {
 // gone is looked at as soon as the last look is so long past.
 constexpr liveness::Time kGather = 50 * liveness::kMillisecond;
 constexpr liveness::Time kPause = 5 * liveness::kMillisecond;
+// Messages taken before the timers have their turn: whoever floods us stops nothing.
+constexpr unsigned kTurn = 128;
 
 std::uint32_t kernel_family(const IpAddress& address) {
     return address.family == 0 ? 0U : address.family == 4 ? AF_INET : AF_INET6;
@@ -153,7 +155,9 @@ void Router::publish_buckets() {
 }
 
 void Router::take_messages() {
-    while (const auto arrival = messages_.receive()) {
+    for (unsigned n = 0; n < kTurn; ++n) {
+        const auto arrival = messages_.receive();
+        if (!arrival) return;
         const auto message = read_outer(arrival->packet);
         const Tunnel* tunnel = find(arrival->slot);
         if (!message || tunnel == nullptr || message->key != tunnel->id) continue;
@@ -173,7 +177,8 @@ liveness::Time Router::run() {
 
 ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {
     ur_tunnel_counters c = datapath_.tunnel_counters(tunnel.slot);
-    const auto& base = places_.at(tunnel.slot).base;
+    const auto place = places_.find(tunnel.slot);
+    const auto base = place == places_.end() ? ur_tunnel_counters{} : place->second.base;
     c.tx_packets -= base.tx_packets;
     c.tx_bytes -= base.tx_bytes;
     c.rx_packets -= base.rx_packets;
@@ -183,7 +188,9 @@ ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {
 }
 
 const LinePath& Router::path(const Tunnel& tunnel) const {
-    return places_.at(tunnel.slot).path;
+    static const LinePath nowhere;  // of a configuration that the kernel refused halfway
+    const auto place = places_.find(tunnel.slot);
+    return place == places_.end() ? nowhere : place->second.path;
 }
 
 bool Router::carries(const Tunnel& tunnel) const {

@@ -9,11 +9,11 @@ namespace dr::ur {
 namespace {
 
 SignallingOptions make_options(const Options& options) {
-    // Holds the tunnels' keys.
-    std::filesystem::create_directories(options.state);
-    std::filesystem::permissions(options.state, std::filesystem::perms::owner_all);
+    // One that is there already may be anybody's; the file in it, with the tunnels' keys, is not.
+    if (std::filesystem::create_directories(options.state))
+        std::filesystem::permissions(options.state, std::filesystem::perms::owner_all);
     SignallingOptions out;
-    out.cache = options.state + "/attachment.pb";
+    out.cache = options.state + "/attachment";
     out.version = DR_VERSION;
     std::random_device random;
     out.incarnation = std::uint64_t{random()} << 32 | random();
@@ -32,7 +32,7 @@ SiteSignalling::SiteSignalling(v1::Credentials credentials, const Options& optio
       translator_(devices_),
       router_(router),
       attacher_(std::move(credentials), make_options(options),
-                [this](const v1::Attachment& a, bool cached) { apply(a, cached); }) {
+                [this](const v1::Attachment& a, bool cached) { return apply(a, cached); }) {
     router_.on_better_lines([this] { attacher_.try_now(); });
 }
 
@@ -41,7 +41,7 @@ void SiteSignalling::start() {
     attacher_.start();
 }
 
-void SiteSignalling::apply(const v1::Attachment& attachment, bool cached) {
+std::string SiteSignalling::apply(const v1::Attachment& attachment, bool cached) {
     std::fprintf(stderr, "urd: event=attached generation=%llu%s\n",
                  static_cast<unsigned long long>(attachment.generation()),
                  cached ? " from=disk" : "");
@@ -54,9 +54,11 @@ void SiteSignalling::apply(const v1::Attachment& attachment, bool cached) {
                 std::fprintf(stderr, "urd: warning: line %s has no device; name it with --line\n",
                              tunnel.line.c_str());
         router_.apply(std::move(config));
+        return {};
     } catch (const std::exception& e) {
         std::fprintf(stderr, "urd: error: attachment of generation %llu: %s\n",
                      static_cast<unsigned long long>(attachment.generation()), e.what());
+        return "generation " + std::to_string(attachment.generation()) + ": " + e.what();
     }
 }
 

@@ -24,7 +24,7 @@ class SiteSignalling final {
     [[nodiscard]] SignallingView view() const;
 
   private:
-    void apply(const v1::Attachment& attachment, bool cached);
+    std::string apply(const v1::Attachment& attachment, bool cached);
 
     std::map<std::string, std::string> devices_;
     std::map<std::string, LineFamilies> families_;  // by line

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -132,6 +133,19 @@ std::string alternative_name(const std::string& name) {
 
 }  // namespace
 
+std::string check_pair(const std::string& certificate, const std::string& private_key) {
+    const auto chain = parse_certificates(certificate);
+    if (chain.empty()) return "no certificate in PEM";
+    try {
+        const KeyPtr key(parse_key(private_key, "private key"));
+        if (X509_check_private_key(chain.front().get(), key.get()) == 1) return {};
+    } catch (const PkiError& e) {
+        return e.what();
+    }
+    ERR_clear_error();
+    return "the certificate and the private key do not belong together";
+}
+
 std::string read_file(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
     std::ostringstream out;
@@ -155,9 +169,11 @@ Authority Authority::open(const std::string& folder) {
     const std::string key_file = folder + "/ca-key.pem";
     // The certificate is written last: with it, the CA is complete.
     if (!exists(certificate_file)) {
-        const KeyPtr key = new_key();
+        // Only the certificate has been lost, or drd was killed between the two.
+        const bool have_key = exists(key_file);
+        const KeyPtr key = have_key ? KeyPtr(parse_key(read_file(key_file), key_file)) : new_key();
         const Certificate root = new_root(key.get());
-        write_file(key_file, key_pem(key.get()), 0600);
+        if (!have_key) write_file(key_file, key_pem(key.get()), 0600);
         write_file(certificate_file, root.pem(), 0644);
     }
     return load(certificate_file, key_file);

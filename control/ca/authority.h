@@ -22,7 +22,8 @@ struct Issued {
 class Authority {
   public:
     // An authority in `folder`, as ca-cert.pem and ca-key.pem (mode 0600), which are made when
-    // neither is there. Throws PkiError.
+    // neither is there. A key alone gets a new certificate, which is as good for what was issued
+    // before. Throws PkiError.
     static Authority open(const std::string& folder);
     // The operator's own: the issuing certificate, then its issuers if it is no root; its key.
     static Authority load(const std::string& certificate_file, const std::string& key_file);
@@ -43,6 +44,10 @@ class Authority {
     std::vector<Certificate> chain_;  // the issuing certificate first
     std::shared_ptr<EVP_PKEY> key_;
 };
+
+// Whether the first certificate of a PEM text and a private key in PEM belong together. Empty: they
+// do; otherwise why not.
+std::string check_pair(const std::string& certificate, const std::string& private_key);
 
 // The whole of a file. Throws PkiError that names it.
 std::string read_file(const std::string& path);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "control/ca/authority.h"
@@ -104,6 +105,30 @@ TEST_CASE("an authority is refused when its certificate and key are not those of
     std::ofstream(folder.file("leaf.key")) << leaf.private_key;
     CHECK_THROWS_WITH(Authority::load(folder.file("leaf.pem"), folder.file("leaf.key")),
                       Catch::Contains("no CA's"));
+}
+
+TEST_CASE("a CA whose certificate is lost gets another one for the same key") {
+    const TemporaryFolder folder;
+    const Issued before = Authority::open(folder.file("")).issue_client("s");
+    std::filesystem::remove(folder.file("ca-cert.pem"));
+    const Authority ca = Authority::open(folder.file(""));
+    CHECK(check(before.certificate, ca.anchors(), Purpose::Client).empty());
+    std::filesystem::remove(folder.file("ca-cert.pem"));
+    std::ofstream(folder.file("ca-key.pem")) << "no key";
+    CHECK_THROWS_WITH(Authority::open(folder.file("")), Catch::Contains("ca-key.pem"));
+    CHECK(read_file(folder.file("ca-key.pem")) == "no key");
+}
+
+TEST_CASE("a certificate and a key that do not belong together are told from a pair") {
+    const TemporaryFolder folder;
+    const Authority ca = Authority::open(folder.file(""));
+    const Issued one = ca.issue_client("s");
+    CHECK(check_pair(one.certificate, one.private_key).empty());
+    CHECK_THAT(check_pair(one.certificate, ca.issue_client("s").private_key),
+               Catch::Contains("do not belong together"));
+    CHECK_THAT(check_pair(one.certificate, "-----BEGIN PRIVATE KEY-----"),
+               Catch::Contains("no private key"));
+    CHECK_THAT(check_pair("", one.private_key), Catch::Contains("no certificate"));
 }
 
 TEST_CASE("broken PEM is no certificate") {

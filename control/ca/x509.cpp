@@ -51,6 +51,14 @@ Fingerprint Certificate::fingerprint() const {
     return out;
 }
 
+bool Certificate::of_or_by(const Certificate& other) const {
+    EVP_PKEY* key = X509_get0_pubkey(other.get());
+    const bool found = key != nullptr && (EVP_PKEY_eq(X509_get0_pubkey(get()), key) == 1 ||
+                                          X509_verify(get(), key) == 1);
+    ERR_clear_error();
+    return found;
+}
+
 std::string Certificate::common_name() const {
     const X509_NAME* subject = X509_get_subject_name(get());
     const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);

@@ -30,6 +30,8 @@ class Certificate {
 
     [[nodiscard]] std::string pem() const;
     [[nodiscard]] Fingerprint fingerprint() const;
+    // Whether both have one key, or the other's has signed this one.
+    [[nodiscard]] bool of_or_by(const Certificate& other) const;
     // Of the subject; empty: none.
     [[nodiscard]] std::string common_name() const;
     // Whether a subject alternative name is this DNS name (RFC 6125) or this IP address.

@@ -37,8 +37,13 @@ using Object = std::variant<v1::Pool, v1::Policy, v1::Subscriber>;  // in the or
 struct Request {
     enum class Mode { Create, Update, Apply, Delete };
     Mode mode = Mode::Apply;
-    Object object;             // Delete: name, and revision if it is to be checked
-    bool rotate_keys = false;  // a subscriber's tunnels get new keys, the present ones stay valid
+    Object object;  // Delete: name, and revision if it is to be checked
+    enum class Keys {
+        Keep,
+        Rotate,  // a subscriber's tunnels get new keys, the present ones stay valid
+        Revoke,  // its tunnels with keys get new ids and keys, no certificate is good any more
+    };
+    Keys keys = Keys::Keep;
 };
 
 struct Result {
@@ -86,6 +91,9 @@ class Catalog {
     std::optional<Site> site(const std::string& subscriber);
     // New keys for the tunnels of a subscriber that have any.
     Result rotate_keys(const std::string& subscriber);
+    // Takes back all that the subscriber's UR was given: its certificates are refused, and its
+    // tunnels with keys are others now, which only a new attachment tells of.
+    Result revoke(const std::string& subscriber);
     // Changes the certificates in the subscriber's secrets; its tunnels' keys must stay as they
     // are. NotFound, Unavailable.
     Failure change_credentials(const std::string& subscriber,
@@ -152,6 +160,8 @@ class Catalog {
     Failure plan_delete(const Object& object, Plan& plan, Result& result);
     void judge_references(const v1::Subscriber& s, const CheckedSubscriber& checked,
                           std::uint32_t id, Findings& findings);
+    Result change_keys(const std::string& subscriber, Request::Keys keys);
+    static void renew_ids(v1::Subscriber& s);
     void keep_numbers(v1::Subscriber& s, const v1::Subscriber& before);
     void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
                            Findings& findings);

@@ -36,7 +36,7 @@ struct Large {
     Large() {
         std::vector<Request> requests;
         const auto add = [&](Object object) {
-            requests.push_back({Request::Mode::Apply, std::move(object), false});
+            requests.push_back({Request::Mode::Apply, std::move(object)});
         };
         add(object(kPolicy));
         add(object(R"({"policy":{"name":"rare","classes":[{"name":"all","tiers":[

@@ -36,7 +36,7 @@ std::optional<Catalog::Site> Catalog::site(const std::string& subscriber) {
         subscriber));
 }
 
-Result Catalog::rotate_keys(const std::string& subscriber) {
+Result Catalog::change_keys(const std::string& subscriber, Request::Keys keys) {
     const auto object = get(Kind::Subscriber, subscriber);
     if (!object)
         return {
@@ -44,7 +44,22 @@ Result Catalog::rotate_keys(const std::string& subscriber) {
             {Code::NotFound, fmt::format("subscriber/{} does not exist", subscriber), {}, false},
             {}};
     // The revision makes it an answer to exactly this object.
-    return apply_one({Request::Mode::Update, *object, true});
+    return apply_one({Request::Mode::Update, *object, keys});
+}
+
+Result Catalog::rotate_keys(const std::string& subscriber) {
+    return change_keys(subscriber, Request::Keys::Rotate);
+}
+
+// A revocation is not to fail because somebody else has changed the subscriber meanwhile.
+Result Catalog::revoke(const std::string& subscriber) {
+    constexpr int kTries = 100;
+    Result result;
+    for (int i = 0; i < kTries; ++i) {
+        result = change_keys(subscriber, Request::Keys::Revoke);
+        if (result.failure.code != Code::Aborted) break;
+    }
+    return result;
 }
 
 Failure Catalog::change_credentials(const std::string& subscriber,

@@ -120,8 +120,11 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
     s.set_revision(stored);
     s.set_id(id);
     if (before != nullptr) {
-        keep_numbers(s, *before);
-        if (!request.rotate_keys && same_bytes(*before, s)) {
+        if (request.keys == Request::Keys::Revoke)
+            renew_ids(s);
+        else
+            keep_numbers(s, *before);
+        if (request.keys == Request::Keys::Keep && same_bytes(*before, s)) {
             index_.lower_prefixes(record_of(*before));  // of an atomic set
             result.object = change.before;
             result.outcome = Result::Outcome::Unchanged;
@@ -137,9 +140,14 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
                         "for {} s after a deletion; use fewer tunnels, or raise capacity.tunnels "
                         "of the data plane",
                         ids_.capacity() - 1, TunnelIds::kQuarantine.count()));
-    if (keyed(s) || (before != nullptr && keyed(*before))) {
+    const bool revoke = request.keys == Request::Keys::Revoke;
+    if (revoke || keyed(s) || (before != nullptr && keyed(*before))) {
         change.secrets = secrets_before(change, plan);
-        assign_keys(s, *change.secrets, request.rotate_keys);
+        assign_keys(s, *change.secrets, request.keys == Request::Keys::Rotate);
+        if (revoke) {
+            change.secrets->clear_certificates();
+            change.secrets->set_enrolled_only(true);
+        }
     }
     s.set_revision(++meta_.revision);
     change.after = std::make_shared<const Object>(std::move(s));
@@ -147,6 +155,13 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
     result.outcome = before != nullptr ? Result::Outcome::Updated : Result::Outcome::Created;
     enter(std::move(change), plan);
     return {};
+}
+
+// A tunnel with keys becomes another one in its own slot, without an endpoint and with a key that
+// nobody knows: the next generation.
+void Catalog::renew_ids(v1::Subscriber& s) {
+    for (auto& tunnel : *s.mutable_tunnels())
+        if (has_keepalives(tunnel)) tunnel.set_id(TunnelIds::next_generation(tunnel.id()));
 }
 
 // A line keeps its tunnel's id and key as long as it has a tunnel, unless that slot is now given

@@ -99,6 +99,36 @@ TEST_CASE("a key stays while its tunnel stays, through updates and restarts") {
     CHECK(f.keys(0).key() != key);
 }
 
+TEST_CASE(
+    "a revocation gives tunnels with keys other ids and keys, and takes all certificates back") {
+    Fixture f;
+    const auto before = f.applied(site(tunnel("a") + "," + tunnel("b", kRemote)));
+    const std::string first = f.keys(0).key();
+    REQUIRE(f.catalog
+                ->change_credentials("s",
+                                     [](store::Secrets& secrets) {
+                                         secrets.add_certificates()->set_fingerprint("x");
+                                     })
+                .ok());
+    const Result result = f.catalog->revoke("s");
+    REQUIRE(result.outcome == Outcome::Updated);
+    const auto after = std::get<v1::Subscriber>(*result.object);
+    CHECK(after.tunnels(0).id() == before.tunnels(0).id() + (1U << 24));
+    CHECK(after.tunnels(1).id() == before.tunnels(1).id());
+    CHECK(f.keys(0).key() != first);
+    CHECK(f.keys(0).previous_number() == 0);
+    CHECK(f.catalog->site("s")->secrets.certificates_size() == 0);
+    CHECK(f.catalog->site("s")->secrets.enrolled_only());
+    f.restart();
+    CHECK(f.keys(0).key() != first);
+    CHECK(f.catalog->site("s")->subscriber.tunnels(0).id() == after.tunnels(0).id());
+    // Once more in a row, through all generations; what was given before stays out of use.
+    for (int i = 0; i < 254; ++i) REQUIRE(f.catalog->revoke("s").failure.ok());
+    CHECK(f.catalog->site("s")->subscriber.tunnels(0).id() == before.tunnels(0).id());
+    CHECK(f.keys(0).key() != first);
+    CHECK(f.catalog->revoke("nobody").failure.code == Code::NotFound);
+}
+
 TEST_CASE("a rotation makes a new key and keeps the one before") {
     Fixture f;
     const auto before = f.applied(site(tunnel("a") + "," + tunnel("b", kRemote)));

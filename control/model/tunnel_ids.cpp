@@ -5,12 +5,12 @@ namespace {
 
 constexpr std::uint32_t kFirstGeneration = 1;
 
-std::uint32_t next_generation(std::uint32_t id) {
-    const std::uint32_t next = (id >> 24) == 0xff ? kFirstGeneration : (id >> 24) + 1;
-    return (next << 24) | TunnelIds::slot(id);
-}
-
 }  // namespace
+
+std::uint32_t TunnelIds::next_generation(std::uint32_t id) {
+    const std::uint32_t next = (id >> 24) == 0xff ? kFirstGeneration : (id >> 24) + 1;
+    return (next << 24) | slot(id);
+}
 
 std::uint32_t TunnelIds::owner(std::uint32_t id) const {
     return slot(id) < owner_.size() ? owner_[slot(id)] : 0;

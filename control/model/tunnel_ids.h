@@ -28,6 +28,8 @@ class TunnelIds {
     explicit TunnelIds(Clock::duration quarantine = kQuarantine) : quarantine_(quarantine) {}
 
     static std::uint32_t slot(std::uint32_t id) { return id & kSlotMask; }
+    // The id that the slot of `id` has next.
+    static std::uint32_t next_generation(std::uint32_t id);
     static std::uint8_t generation(std::uint32_t id) { return static_cast<std::uint8_t>(id >> 24); }
 
     // The subscriber that owns the slot of `id`; 0: nobody.

@@ -26,7 +26,7 @@ std::string bytes_of(const pki::Fingerprint& fingerprint) {
 }  // namespace
 
 Credentials::Credentials(const Options& options)
-    : folder_(std::filesystem::path(options.store).parent_path().string()),
+    : folder_(std::filesystem::absolute(options.store).parent_path().string()),
       ca_cert_(options.ca_cert),
       ca_key_(options.ca_key) {
     std::vector<std::string> own = options.signalling_names;
@@ -51,6 +51,7 @@ Credentials::Credentials(const Options& options)
             given_.emplace();
             given_->certificate = pki::read_file(options.signalling_cert);
             given_->private_key = pki::read_file(options.signalling_key);
+            check_given(options);
         }
         if (!options.signalling_ca.empty()) {
             others_pem_ = pki::read_file(options.signalling_ca);
@@ -61,6 +62,31 @@ Credentials::Credentials(const Options& options)
     } catch (const pki::PkiError& e) {
         throw StartError(e.what());
     }
+}
+
+// What would let no UR attach is better said now.
+void Credentials::check_given(const Options& options) const {
+    const std::string why = pki::check_pair(given_->certificate, given_->private_key);
+    if (!why.empty())
+        throw StartError(fmt::format("--signalling-cert {}: {}", options.signalling_cert, why));
+    const auto leaf = pki::parse_certificates(given_->certificate).front();
+    for (const auto& name : names_)
+        if (!leaf.names(name))
+            throw StartError(
+                fmt::format("--signalling-cert {}: it does not carry the name {}, which URs are "
+                            "told by --signalling-name or --signalling",
+                            options.signalling_cert, name));
+}
+
+// A UR's certificate must not be an operator's.
+void Credentials::keep_apart(const std::string& clients_ca, const std::string& file) {
+    for (const auto& own : pki::parse_certificates(anchors()))
+        for (const auto& client : pki::parse_certificates(clients_ca))
+            if (own.of_or_by(client))
+                throw StartError(fmt::format(
+                    "--tls-ca {}: this CA signs or vouches for URs too, so each of them could use "
+                    "the operator's API; give operators certificates of another CA",
+                    file));
 }
 
 const pki::Authority& Credentials::authority() {
@@ -107,11 +133,13 @@ Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, boo
 }
 
 Failure Credentials::revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count) {
-    return catalog.change_credentials(subscriber, [&](store::Secrets& secrets) {
-        count = static_cast<std::uint32_t>(secrets.certificates_size());
-        secrets.clear_certificates();
-        secrets.set_enrolled_only(true);
-    });
+    try {
+        const auto site = catalog.site(subscriber);
+        if (site) count = static_cast<std::uint32_t>(site->secrets.certificates_size());
+        return catalog.revoke(subscriber).failure;
+    } catch (const StoreError& e) {
+        return {Code::Unavailable, e.what(), {}, false};
+    }
 }
 
 }  // namespace dr::control

@@ -23,6 +23,8 @@ class Credentials {
     pki::Issued server();
     // PEM: all CAs that are trusted, drd's own first. Throws PkiError.
     std::string anchors();
+    // Throws StartError when the CAs of the API's clients are among those of URs.
+    void keep_apart(const std::string& clients_ca, const std::string& file);
     // CAs besides drd's own.
     [[nodiscard]] const std::vector<pki::Certificate>& others() const { return others_; }
     // Where URs attach.
@@ -32,11 +34,13 @@ class Credentials {
     // then, unless `keep_older`.
     Failure enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
                    v1::Credentials& out);
-    // Refuses all certificates that there are. `count`: how many were enrolled.
+    // Refuses all certificates that there are, and takes the tunnels' ids and keys out of use.
+    // `count`: how many were enrolled.
     static Failure revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count);
 
   private:
     const pki::Authority& authority();
+    void check_given(const Options& options) const;
 
     const std::string folder_;
     const std::string ca_cert_;

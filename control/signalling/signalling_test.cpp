@@ -137,7 +137,7 @@ TEST_CASE("a revocation ends the stream, and the UR is refused from then on") {
     const auto revoked = f.revoke();
     CHECK(revoked.certificates() == 1);
     CHECK(revoked.streams() == 1);
-    REQUIRE(eventually([&] { return f.attachments().empty(); }, 5s));
+    REQUIRE(eventually([&] { return f.attachments().empty(); }, 1s));
     CHECK(ur.refused(v1::Refused::REVOKED));
     const auto attempts = ur.client().status().attempts;
     REQUIRE(eventually([&] { return ur.client().status().attempts > attempts + 1; }));

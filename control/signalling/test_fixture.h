@@ -142,7 +142,11 @@ class Ur {
     explicit Ur(const v1::Credentials& credentials, const std::string& cache = {},
                 std::vector<v1::Line> lines = {line("a"), line("b")})
         : client_(credentials, options(cache),
-                  {[this](const auto& attachment, bool cached) { note(attachment, cached); }, {}}) {
+                  {[this](const auto& attachment, bool cached) {
+                       note(attachment, cached);
+                       return std::string();
+                   },
+                   {}}) {
         client_.set_lines(std::move(lines));
         client_.start();
     }

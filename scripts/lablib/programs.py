@@ -137,10 +137,11 @@ def signalled_resources(sites, wait_to_restore=60, profile="FIXED"):
     return objects
 
 
-def start_urd(programs, namespace, site, directory, options):
+def start_urd(programs, namespace, site, directory, options, environment=None):
     """options: ["--config", FILE], or ["--credentials", FILE, "--state", FOLDER]."""
+    more = [f"{name}={value}" for name, value in (environment or {}).items()]
     return Process.start(
         f"urd of {site.name}",
-        namespace.command([programs.urd, *options, "--line", "a=wan-a",
+        namespace.command(["env", *more, programs.urd, *options, "--line", "a=wan-a",
                            "--line", "b=wan-b", "--lan", "lan0"]),
         Path(directory) / f"urd-{site.name}.log", ready="urd: ready", seconds=30)

@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import json  # noqa: E402
+import time  # noqa: E402
 
 from lablib import topology as t  # noqa: E402
 from lablib import ur  # noqa: E402
@@ -16,7 +17,7 @@ from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
 from lablib.probe import Probe, four_probes, lost_nothing  # noqa: E402
 from lablib.programs import signalled_resources  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib.shell import run, wait_until  # noqa: E402
 
 cases = Cases()
 # Ports of its own for whatever comes from the UR; its address is the ISP's business.
@@ -201,6 +202,70 @@ def _(lab):
     ur.link(lab, "a", True)
     ur.wait_up(lab, "a")
     return note
+
+
+def clock_of_1970(lab):
+    """A library that sets a program's wall clock to some minutes of 1970."""
+    source, library = lab.directory / "clock.c", lab.directory / "clock.so"
+    source.write_text("""
+        #define _GNU_SOURCE
+        #include <sys/syscall.h>
+        #include <sys/time.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t id, struct timespec *t) {
+            int real = id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE;
+            return syscall(SYS_clock_gettime, real ? CLOCK_BOOTTIME : id, t);
+        }
+        time_t time(time_t *at) {
+            struct timespec t;
+            clock_gettime(CLOCK_REALTIME, &t);
+            if (at) *at = t.tv_sec;
+            return t.tv_sec;
+        }
+        int gettimeofday(struct timeval *at, void *zone) {
+            struct timespec t;
+            (void)zone;
+            clock_gettime(CLOCK_REALTIME, &t);
+            at->tv_sec = t.tv_sec;
+            at->tv_usec = t.tv_nsec / 1000;
+            return 0;
+        }
+        """)
+    run(["cc", "-shared", "-fPIC", "-O", "-o", library, source])
+    return library
+
+
+@cases.case("a revocation cuts the tunnels of a UR that goes on with what it has, in under a second")
+def _(lab):
+    before = {line: status["tunnel"]["id"] for (_, line), status in lab.tunnels().items()}
+    started = time.monotonic()
+    lab.router.drcli("subscriber", "revoke", "site-1")
+    seconds = time.monotonic() - started
+    expect(seconds < 1, f"the command took {seconds:.1f} s")
+    # In force when the command ends.
+    for source, destination in (("lan1", t.INET4), ("inet", lab.sites[0].lan4)):
+        answered = lab.ping(source, destination, "-W", "1", check=False).returncode == 0
+        expect(not answered, f"a ping from {source} was answered")
+    after = {line: status["tunnel"]["id"] for (_, line), status in lab.tunnels().items()}
+    expect(all(after[x] & 0xffffff == before[x] & 0xffffff and after[x] != before[x]
+               for x in before), f"{before} -> {after}")
+    wait_until(lambda: not ur.status(lab)["signalling"]["connected"], "a UR without signalling")
+    for line in ("a", "b"):
+        ur.wait_for(lab, line, {"state": "down"})
+    states = {line: status["state"] for (_, line), status in lab.tunnels().items()}
+    expect(set(states.values()) == {"DOWN"}, f"{states}")
+    return f"{seconds * 1000:.0f} ms"
+
+
+@cases.case("with new credentials it attaches again, with a clock that says 1970")
+def _(lab):
+    expect(lab.urds["site-1"].stop(), "urd did not end")
+    (lab.directory / "urd-site-1.json").unlink()
+    lab.start_urd(lab.sites[0], {"LD_PRELOAD": str(clock_of_1970(lab))})
+    ur.wait_up(lab)
+    expect(not ur.status(lab)["signalling"]["cached"], f"{ur.status(lab)['signalling']}")
+    return lost_nothing(four_probes(lab, seconds=1))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ void check(const v1::Credentials& c, const std::string& path) {
     require(!pki::parse_certificates(c.ca()).empty(), "ca is no certificate in PEM");
     require(!pki::parse_certificates(c.certificate()).empty(),
             "certificate is no certificate in PEM");
-    require(c.private_key().find("PRIVATE KEY") != std::string::npos,
-            "privateKey is no private key in PEM");
+    const std::string why = pki::check_pair(c.certificate(), c.private_key());
+    require(why.empty(), ("privateKey: " + why).c_str());
 }
 
 }  // namespace
@@ -67,7 +67,10 @@ class SignallingClient::Core {
     }
 
     void start() {
-        if (auto cached = cache_.load(credentials_.subscriber())) put_in_force(*cached, true);
+        std::string why;
+        if (auto cached = cache_.load(credentials_.subscriber(), why))
+            why = put_in_force(*cached, true);
+        if (!why.empty()) report(false, {}, why);
         thread_ = std::thread([this] { run(); });
     }
     void stop() {
@@ -104,7 +107,8 @@ class SignallingClient::Core {
     bool attempt(const DrAddress& dr);
     bool follow(SignallingStream& stream, const DrAddress& dr);
     bool take(SignallingStream& stream, const v1::DrMessage& message, const DrAddress& dr);
-    void put_in_force(const v1::Attachment& attachment, bool cached);
+    // Empty: done; otherwise why not.
+    std::string put_in_force(const v1::Attachment& attachment, bool cached);
     void tell_lines(SignallingStream& stream);
     v1::Hello hello();
     std::vector<DrAddress> candidates();
@@ -230,7 +234,7 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
     }
 }
 
-// True: an attachment is in force.
+// True: the DR takes this UR.
 bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage& message,
                                   const DrAddress& dr) {
     if (message.has_refused()) {
@@ -240,21 +244,25 @@ bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage&
     }
     if (!message.has_attachment()) return false;
     const auto& attachment = message.attachment();
-    put_in_force(attachment, false);
-    const std::string why = cache_.save(attachment);
-    v1::UrMessage applied;
-    applied.mutable_applied()->set_generation(attachment.generation());
-    stream.send(applied);
+    std::string why = put_in_force(attachment, false);
+    if (why.empty()) {
+        why = cache_.save(attachment);
+        v1::UrMessage applied;
+        applied.mutable_applied()->set_generation(attachment.generation());
+        stream.send(applied);
+    }
     report(true, dr.address, why);
     return true;
 }
 
-void SignallingClient::Core::put_in_force(const v1::Attachment& attachment, bool cached) {
+std::string SignallingClient::Core::put_in_force(const v1::Attachment& attachment, bool cached) {
+    std::string why = events_.attached ? events_.attached(attachment, cached) : std::string();
+    if (!why.empty()) return why;
     attachments_drs_.assign(attachment.drs().begin(), attachment.drs().end());
-    if (events_.attached) events_.attached(attachment, cached);
     const std::lock_guard lock(mutex_);
     status_.generation = attachment.generation();
     status_.cached = cached;
+    return why;
 }
 
 void SignallingClient::Core::tell_lines(SignallingStream& stream) {

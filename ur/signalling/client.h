@@ -47,9 +47,9 @@ struct SignallingOptions {
 // stop(). Each may be empty.
 struct SignallingEvents {
     // Put this in force, all of it, in place of what was. `cached`: it is the one from disk, handed
-    // over once, from within start(). When it returns the DR is told that the generation is in
-    // force.
-    std::function<void(const v1::Attachment& attachment, bool cached)> attached;
+    // over once, from within start(). Empty: it is in force; then it is kept, and the DR is told.
+    // Otherwise why it cannot be: what was before goes on, now and after a restart.
+    std::function<std::string(const v1::Attachment& attachment, bool cached)> attached;
     // The stream came (`address` says with whom) or went, or an attempt failed; `detail` says why.
     std::function<void(bool connected, const std::string& address, const std::string& detail)>
         changed;
