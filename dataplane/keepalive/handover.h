@@ -1,9 +1,10 @@
 // How keepalives pass between workers and liveness threads.
 //
-//   worker -> thread   Of each shard two rings. *Trusted*: from the tunnel's bound endpoint, under
-//                      the salt that the thread believes, with a counter above all that it has
-//                      believed; nobody off the path can make those, and none can be replayed.
-//                      *Other*: all else, limited by the worker, and read with what time is left.
+//   worker -> thread   Of each shard two rings. *Trusted*: under the salt that the thread believes,
+//                      with a counter above all that it has believed, within the tunnel's pace;
+//                      who has seen none of the tunnel's messages cannot make those, and none can
+//                      be replayed. *Other*: all else, limited by the worker, and read with what
+//                      time is left.
 //   thread -> worker   Of each worker one ring, of whole outer IP packets to be sent as its own.
 //
 // What a worker hands over is the buffer itself: its data is the message (what follows the GRE
@@ -42,8 +43,8 @@ struct KeepalivePeer {
 };
 static_assert(sizeof(KeepalivePeer) == 16);
 
-// Even what looks genuine, of one tunnel, is handed over no faster than this: a site that sends
-// without end, or who watches its line, costs the other tunnels nothing. GCRA (ITU-T I.371).
+// Even what looks genuine, of one tunnel, is trusted no faster than this: a site that sends without
+// end, or who watches its line, costs the other tunnels nothing. GCRA (ITU-T I.371).
 struct KeepalivePace {
     static constexpr std::uint32_t kGapMs = 10;
     static constexpr std::uint32_t kAtOnce = 32;

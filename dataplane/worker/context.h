@@ -99,9 +99,10 @@ struct TxQueue {
 inline constexpr std::uint8_t kNoExit = 0xff;
 
 // A token bucket for ICMP errors (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-struct IcmpLimiter {
-    static constexpr std::uint64_t kPerSecond = 1000;
-    static constexpr std::uint64_t kBucket = 100;
+template <std::uint64_t PerSecond, std::uint64_t Bucket>
+struct TokenBucket {
+    static constexpr std::uint64_t kPerSecond = PerSecond;
+    static constexpr std::uint64_t kBucket = Bucket;
     std::uint64_t tokens = kBucket;
     std::uint64_t filled_at = 0;  // TSC
     bool take(std::uint64_t now, std::uint64_t hz) {
@@ -115,6 +116,11 @@ struct IcmpLimiter {
         return true;
     }
 };
+using IcmpLimiter = TokenBucket<1000, 100>;
+// Of keepalives that look genuine beyond their tunnel's pace. Who has seen one message can make
+// such, without the key, and must not so take the tunnel's own messages' place: the engine tells
+// them apart, which costs it little, up to this.
+using GenuineLimiter = TokenBucket<50'000, 256>;
 
 // Limits keepalives that anybody could have sent: a few at once for a handshake, then one in 5 ms
 // for each tunnel, and 20,000 a second on this worker. Slots that fall together share an allowance.
@@ -169,6 +175,7 @@ struct Context {
     std::uint64_t tsc_hz{};
     IcmpLimiter icmp;
     KeepaliveLimiter keepalives;
+    GenuineLimiter genuine;
     Burst received;
     Burst replies;  // ICMP errors that this router sends because of `received`
     std::array<TxQueue, kMaxPorts> tx;
@@ -207,9 +214,9 @@ void stage_forward(Context& c, Burst& b);
 void stage_icmp(Context& c, Burst& b, Burst& replies);
 void stage_transmit(Context& c, Burst& b, Burst& replies);
 
-// A keepalive of tunnel p.from, `bound`: from its bound endpoint. The packet ends here. `p` is as
-// received, `gre` its GRE header.
-void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
+// A keepalive of tunnel p.from, from its bound endpoint or elsewhere. The packet ends here. `p` is
+// as received, `gre` its GRE header.
+void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre);
 // A data packet that came out of a tunnel ends here for what is in it; liveness counts it as
 // received.
 void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit);

@@ -116,7 +116,7 @@ bool keepalive_from_elsewhere(const Packet& p, const std::uint8_t* gre) {
 }
 
 [[gnu::noinline]] void not_bound(Context& c, Packet& p, const std::uint8_t* gre) {
-    if (keepalive_from_elsewhere(p, gre)) return take_keepalive(c, p, gre, false);
+    if (keepalive_from_elsewhere(p, gre)) return take_keepalive(c, p, gre);
     exit_with(c, p, refuse(p, gre));
 }
 
@@ -160,7 +160,7 @@ constexpr std::array<std::uint8_t, 16> kEcn{
 bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre, std::uint32_t slot) {
     const std::uint16_t type = load_be16(gre + 2);
     if (type == wire::kEtherKeepalive) [[unlikely]] {
-        take_keepalive(c, p, gre, true);
+        take_keepalive(c, p, gre);
         return false;
     }
     if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) {

@@ -21,8 +21,8 @@ std::uint64_t load64(const std::uint8_t* at) {
     return __builtin_bswap64(value);
 }
 
-// The bound peer's next message, as far as it can be told without its key. An older one, late or
-// replayed, takes the limited way.
+// The peer's next message, as far as it can be told without its key, from wherever it comes: the
+// peer's address may have changed. An older one, late or replayed, takes the limited way.
 bool looks_genuine(const KeepalivePeer& peer, std::uint64_t salt, const std::uint8_t* message,
                    unsigned size) {
     return size >= kSmallest && salt != KeepalivePeer::kNoSalt && salt == load64(message + kSalt) &&
@@ -37,7 +37,7 @@ wire::Endpoint source_of(const Packet& p) {
     return source;
 }
 
-Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
+Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre) {
     const KeepaliveHandover* const handover = c.shared->keepalive;
     if (handover == nullptr) return Exit::DropKeepalive;
     const std::uint8_t* const message = gre + sizeof(wire::GreKey);
@@ -47,11 +47,13 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const KeepalivePeer& peer = handover->peers[slot];
     const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
     if (salt == 0) return Exit::DropKeepalive;
-    const bool trusted = bound && looks_genuine(peer, salt, message, size);
+    const bool genuine = looks_genuine(peer, salt, message, size);
     const auto now_ms = static_cast<std::uint32_t>(arrival.tsc / handover->tsc_per_ms);
-    if (trusted ? !handover->pace[c.config.number][slot].take(now_ms)
-                : !c.keepalives.take(slot, arrival.tsc, c.tsc_hz))
-        return Exit::DropKeepaliveRate;
+    const bool trusted = genuine && handover->pace[c.config.number][slot].take(now_ms);
+    const bool taken = trusted   ? true
+                       : genuine ? c.genuine.take(arrival.tsc, c.tsc_hz)
+                                 : c.keepalives.take(slot, arrival.tsc, c.tsc_hz);
+    if (!taken) return Exit::DropKeepaliveRate;
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
     rte_mbuf* const m = p.mbuf;
     const auto offset =
@@ -71,8 +73,8 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
 
 }  // namespace
 
-void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
-    exit_with(c, p, hand_over(c, p, gre, bound));
+void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre) {
+    exit_with(c, p, hand_over(c, p, gre));
 }
 
 void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit) {
