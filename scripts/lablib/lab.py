@@ -9,7 +9,8 @@ from pathlib import Path
 from . import topology as t
 from .network import Network
 from .process import tail
-from .programs import Programs, Router, resources, signalled_resources, start_urd
+from .programs import (SIGNALLING_PORT, Programs, Router, resources, signalled_resources,
+                       start_urd)
 from .shell import LabError, run, wait_until
 
 
@@ -42,14 +43,19 @@ class Lab:
     def bring_up_programs(self, tell=lambda text: None):
         tell("dr-dataplane: AF_XDP on up0 and ix0")
         self.router.start_dataplane()
-        tell("drd: as an unprivileged user, on a Unix socket")
+        tell("drd: as an unprivileged user; gRPC on a Unix socket" + (
+            "" if self.signalled is None else f", sites attach at {t.DR_IX4}:{SIGNALLING_PORT}"))
         self.router.start_drd()
-        tell("drcli apply: two pools, a policy, the subscriber with its two tunnels")
+        tell("drcli apply: two pools of addresses, a policy, a subscriber with two tunnels")
         self.provision()
         for site in self.sites:
-            tell(f"urd on ur{site.number}: " + (
-                "configuration from `drcli subscriber ur-config`" if self.signalled is None
-                else "credentials from `drcli subscriber enroll`"))
+            if self.signalled is None:
+                tell(f"urd --config on ur{site.number}: what `drcli subscriber ur-config` wrote")
+            else:
+                tell(f"drcli subscriber enroll {site.name}: credentials, and where the DR is, in one "
+                     "file")
+                tell(f"urd --credentials on ur{site.number}: it knows that file and its devices, "
+                     "no more")
             self.start_urd(site)
 
     def create_network(self):

@@ -98,6 +98,8 @@ class Network:
         for line in ("a", "b"):
             isp = self[f"isp{line}"]
             isp.forward()
+            # Of a cable that is unplugged too: it will be plugged in again.
+            isp.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)
             isp.addresses("ix0", f"{t.ISP_IX4[line]}/24")
             if line in t.ISP_IX6:
                 isp.addresses("ix0", f"{t.ISP_IX6[line]}/64")

@@ -118,9 +118,10 @@ def resources(sites):
     return objects
 
 
-def signalled_resources(sites, wait_to_restore=60, profile="FIXED"):
-    """Sites that attach by themselves: line a first, line b when a is down; GRE-in-UDP over IPv4,
-    the UR's ends learned."""
+def signalled_resources(sites, wait_to_restore=60, profile="FIXED", line_b_over_ipv6=False):
+    """Sites that attach by themselves: line a first, line b when a is down; GRE-in-UDP, over IPv4
+    unless told otherwise, the UR's ends learned."""
+    local = {"a": t.DR_IX4, "b": t.DR_IX6 if line_b_over_ipv6 else t.DR_IX4}
     tiers = [{"lines": [{"line": line, "weight": 1}]} for line in ("a", "b")]
     objects = [
         {"pool": {"name": "lab-v4", "prefix": t.POOL4, "announce": False}},
@@ -129,7 +130,7 @@ def signalled_resources(sites, wait_to_restore=60, profile="FIXED"):
                     "classes": [{"name": "all", "tiers": tiers}]}},
     ]
     for site in sites:
-        tunnels = [{"line": line, "encapsulation": "GRE_UDP", "local": t.DR_IX4}
+        tunnels = [{"line": line, "encapsulation": "GRE_UDP", "local": local[line]}
                    for line in ("a", "b")]
         objects.append({"subscriber": {"name": site.name, "prefixes": site.prefixes,
                                        "policy": "a-then-b", "profile": profile,

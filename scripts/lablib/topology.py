@@ -75,11 +75,13 @@ class Site:
                 {"line": "b", "encapsulation": second, **over6}]
 
 
-PICTURE = """
+def picture(*, static):
+    b = "GRE --------" if static else "GRE-in-UDP -"
+    return f"""
     inet              dr                         ispa (IPv4 only)        ur1            lan1
     Internet host     Distribution Router        .--- line a: GRE-in-UDP ---.
     192.0.2.2 ------- up0        ix0 --- ix ----<     over IPv4              >--- LAN --- 203.0.113.10
-    2001:db8:f::2     192.0.2.1  198.51.100.1    '--- line b: GRE ----------'             2001:db8:5000:100::10
+    2001:db8:f::2     192.0.2.1  198.51.100.1    '--- line b: {b}--'             2001:db8:5000:100::10
                       AF_XDP     AF_XDP          ispb     over IPv6
 """
 
