@@ -74,6 +74,10 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& ta
         *error = "no memory for the salts of tunnels; lower the capacity or add memory";
         return nullptr;
     }
+    if (!self->handover_.owners.allocate(tables.tunnel_keys.size())) {
+        *error = "no memory for the owners of sessions; lower the capacity or add memory";
+        return nullptr;
+    }
     self->handover_.refused.resize(config.workers);
     for (auto& counts : self->handover_.refused) {
         if (counts.allocate(tables.tunnel_keys.size())) continue;

@@ -160,7 +160,9 @@ void Shard::receive_one(rte_mbuf* m, std::uint64_t tsc) {
 }
 
 void Shard::publish_peer(TunnelRef tunnel) {
-    KeepalivePeer& peer = around_.handover->peers[TunnelId{sessions_[tunnel.value].id}.slot()];
+    const Session& session = sessions_[tunnel.value];
+    if (!owns_slot(session)) return;
+    KeepalivePeer& peer = around_.handover->peers[TunnelId{session.id}.slot()];
     const auto publish = [](std::atomic<std::uint64_t>& at, std::uint64_t value) {
         if (at.load(std::memory_order_relaxed) != value) at.store(value, std::memory_order_relaxed);
     };

@@ -113,6 +113,8 @@ class Shard final : public liveness::Host {
     void apply(const southbound::LiveSubscriber& subscriber);
     void forget(SubscriberIndex index);
     void remove_session(TunnelRef tunnel);
+    void release_slot(std::uint32_t slot, std::uint32_t incarnation);
+    [[nodiscard]] bool owns_slot(const Session& session) const;
     void set_session(std::uint32_t group, const southbound::LiveTunnel& tunnel);
     [[nodiscard]] bool wanted(const southbound::LiveSubscriber& subscriber,
                               const Session& session) const;

@@ -105,6 +105,8 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     session_of_slot_[slot] = ref.value + 1;
     highest_session_ = std::max(highest_session_, ref.value + 1);
     ++session_count_;
+    // What the slot's owner of before has cleared comes before what is written now.
+    around_.handover->owners[slot].exchange(groups_[group].incarnation, std::memory_order_acq_rel);
     publish_peer(ref);
     report(ref);
 }
@@ -116,12 +118,28 @@ void Shard::remove_session(TunnelRef tunnel) {
     // Another subscriber's tunnel may have taken the slot in the same transaction.
     if (session_of_slot_[slot] == tunnel.value + 1) {
         session_of_slot_[slot] = 0;
-        around_.handover->peers[slot].salt.store(0, std::memory_order_relaxed);
-        around_.report->clear_row(slot);
+        if (owns_slot(session)) release_slot(slot, groups_[session.group].incarnation);
     }
     engine_->remove_tunnel(now_, tunnel);
     session = {};
     --session_count_;
+}
+
+bool Shard::owns_slot(const Session& session) const {
+    const std::atomic<std::uint32_t>& owner = around_.handover->owners[TunnelId{session.id}.slot()];
+    return owner.load(std::memory_order_relaxed) == groups_[session.group].incarnation;
+}
+
+// Another shard may take the slot meanwhile: then it is the other's salt that was cleared.
+void Shard::release_slot(std::uint32_t slot, std::uint32_t incarnation) {
+    std::atomic<std::uint64_t>& salt = around_.handover->peers[slot].salt;
+    salt.store(0, std::memory_order_relaxed);
+    around_.report->clear_row(slot);
+    if (around_.handover->owners[slot].compare_exchange_strong(incarnation, 0,
+                                                               std::memory_order_acq_rel))
+        return;
+    std::uint64_t cleared = 0;
+    salt.compare_exchange_strong(cleared, KeepalivePeer::kNoSalt, std::memory_order_relaxed);
 }
 
 void Shard::forget(SubscriberIndex index) {

@@ -101,6 +101,7 @@ void Shard::take_nat(TunnelRef tunnel, bool none) {
 
 void Shard::report(TunnelRef tunnel) {
     const Session& session = sessions_[tunnel.value];
+    if (!owns_slot(session)) return;
     LivenessState row = row_of(engine_->status(now_, tunnel));
     row.tunnel = session.id;
     row.subscriber = groups_[session.group].id;

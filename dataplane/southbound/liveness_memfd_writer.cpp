@@ -73,12 +73,14 @@ void LivenessMemfd::write_row(std::uint32_t slot, const LivenessState& state) {
     LivenessRow& row = at<LivenessRow>(header()->rows)[slot];
     std::array<std::uint64_t, sizeof(LivenessState) / 8> words;
     std::memcpy(words.data(), &state, sizeof state);
-    const std::uint32_t before = row.sequence.load(std::memory_order_relaxed);
-    row.sequence.store(before + 1, std::memory_order_relaxed);
+    // While a tunnel goes from one thread's subscriber to another's, both may be writing: the row
+    // is whole again with the next word, and never odd for good.
+    const std::uint32_t odd = row.sequence.load(std::memory_order_relaxed) | 1U;
+    row.sequence.store(odd, std::memory_order_relaxed);
     // Release: a reader that sees a new word sees the odd number before it, too.
     for (std::size_t i = 0; i < words.size(); ++i)
         row.words[i].store(words[i], std::memory_order_release);
-    row.sequence.store(before + 2, std::memory_order_release);
+    row.sequence.store(odd + 1, std::memory_order_release);
 }
 
 LivenessState LivenessMemfd::read_row(std::uint32_t slot) const {

@@ -318,6 +318,43 @@ TEST_CASE("several shards share the subscribers, and each keeps its own") {
     CHECK(w.live(kA + 32).subscriber == 9);
 }
 
+TEST_CASE("a tunnel that goes to another subscriber at once comes up, whichever shard is first") {
+    World w(2);
+    // Subscribers are dealt out by their index: the new one's shard is the first here, then the
+    // last.
+    for (const std::uint32_t leaves : {1U, 2U}) {
+        Site before;
+        before.id = 10 + leaves;
+        before.lines = {{.name = "a", .id = kA, .remote = "198.51.100.2"}};
+        w.provision(before, {{{"a", 1}}});
+        Site filler;
+        filler.id = 20 + leaves;
+        filler.prefix = "203.0.113." + std::to_string(64 + 8 * leaves) + "/29";
+        filler.lines = {{.name = "a", .id = kB + leaves, .keyed = false, .remote = "198.51.100.3"}};
+        if (leaves == 2) w.provision(filler, {{{"a", 1}}});
+        w.run(100 * kMillisecond);
+        // The operator renames the site, its tunnel's id included in what he says.
+        Site after = before;
+        after.id = 30 + leaves;
+        southbound::test::Txn txn;
+        txn.drop_subscriber(before.id);
+        txn.add(southbound::Type::UpsertSubscriber, encode(after));
+        REQUIRE(w.commit(txn).ok());
+        const std::uint32_t index = w.writer->find_subscriber(after.id).value;
+        INFO("index " << index);
+        w.run(5 * kMillisecond);
+        CHECK(w.live(kA).subscriber == after.id);
+        Ur& ur = w.add_ur(after);
+        CHECK(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+        w.urs.clear();
+        southbound::test::Txn gone;
+        gone.drop_subscriber(after.id);
+        REQUIRE(w.commit(gone).ok());
+        w.run(5 * kMillisecond);
+        CHECK(w.live(kA).tunnel == 0);
+    }
+}
+
 TEST_CASE("another key, profile or policy reaches a session without its going down") {
     World w;
     Site site = one_line("198.51.100.2");
