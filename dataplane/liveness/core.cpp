@@ -146,7 +146,7 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
     x.path_mtu = config.path_mtu;
     x.user = config.user;
     if (config.local.known() && config.local != x.local) set_local(now, tunnel, config.local);
-    if (config.peer.known() && config.peer != x.configured_peer) {
+    if (config.peer != x.configured_peer) {
         x.configured_peer = config.peer;
         set_peer(now, tunnel, config.peer);
     }
@@ -212,8 +212,10 @@ void Core::line_state(Time now, TunnelRef tunnel, bool up) {
     if (t.state == State::Up || t.state == State::Init) {
         enter(now, tunnel.value, State::Down, Cause::LineDown);
     } else {
-        t.cause = Cause::LineDown;
-        t.diagnostic = Diagnostic::LineDown;
+        if (t.state == State::Down) {
+            t.cause = Cause::LineDown;
+            t.diagnostic = Diagnostic::LineDown;
+        }
         tell_lines(now, t.group, tunnel.value);
     }
     schedule(now, tunnel.value);

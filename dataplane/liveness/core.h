@@ -66,7 +66,7 @@ class Core {
     [[nodiscard]] int find_key(const Tunnel& t, std::uint8_t number) const;
     void believed(Time now, std::uint32_t i, const Message& m, std::size_t size);
     void keepalive(Time now, std::uint32_t i, const Message& m);
-    void measure(Time now, std::uint32_t i, const Message& m, Time previous_rx);
+    void measure(Time now, std::uint32_t i, const Message& m);
     void take_notes(Time now, std::uint32_t i, const Message& m);
     void take_view(Time now, std::uint32_t i, const Message& m);
     void count_received(Tunnel& t, TunnelExtra& x, std::uint64_t counter);

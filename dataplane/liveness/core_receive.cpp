@@ -72,7 +72,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     }
     if (t.suspect_rx) set_suspect(now, i, true, false);
     const int key = find_key(t, m.key_number);
-    if (key != t.tx_key_index && config_.role == Role::DistributionRouter) {
+    if (newest && key != t.tx_key_index && config_.role == Role::DistributionRouter) {
         use_tx_key(t, x, static_cast<unsigned>(key));
         Event event = event_of(EventKind::KeySwitched, now, i);
         event.value = m.key_number;
@@ -82,7 +82,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
         case MessageType::Keepalive:
             // What came late was overtaken by newer news.
             if (!newest) break;
-            measure(now, i, m, previous);
+            measure(now, i, m);
             keepalive(now, i, m);
             break;
         case MessageType::Challenge:
@@ -106,7 +106,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     schedule(now, i);
 }
 
-void Core::measure(Time now, std::uint32_t i, const Message& m, Time previous_rx) {
+void Core::measure(Time now, std::uint32_t i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const auto now_us = static_cast<std::uint32_t>(now / kMicrosecond);
@@ -118,9 +118,9 @@ void Core::measure(Time now, std::uint32_t i, const Message& m, Time previous_rx
             x.smoothed.rtt(rtt);
         }
     }
-    if (previous_rx != 0 && t.baseline) {
+    if (t.baseline) {
         x.smoothed.transit(static_cast<std::int32_t>(m.tx_time_us - t.peer_tx_us),
-                           static_cast<std::int64_t>((now - previous_rx) / kMicrosecond));
+                           static_cast<std::int64_t>((now - t.newest_rx) / kMicrosecond));
     }
     t.peer_tx_us = m.tx_time_us;
     t.newest_rx = now;

@@ -113,7 +113,7 @@ void Smoothed::rtt(std::uint32_t us) {
     }
     srtt = static_cast<std::uint32_t>((std::uint64_t{srtt} * 7 + us) / 8);
     // Steps of 95 up and 5 down balance where 5 % of the samples are above.
-    const std::uint32_t step = srtt / 1600;
+    const std::uint32_t step = std::max(1U, srtt / 1600);
     p95 = us > p95 ? std::min(us, p95 + 95 * step) : std::max(us, p95 - std::min(p95, 5 * step));
     min_rtt = us < min_rtt ? us : min_rtt + (us - min_rtt) / 64;
 }

@@ -193,8 +193,18 @@ TEST_CASE("a key is changed without a change of state, and the old one is refuse
     configure(w.dr, 2);
     w.run(kSecond);
     CHECK(w.status(w.dr, 0).key_number == 1);  // the UR has not shown that it knows the new one
+    std::vector<std::uint8_t> late;
+    w.up[0].drop = [&](const Packet& p) {
+        if (!late.empty()) return false;
+        late = p.bytes;
+        return true;
+    };
+    w.run(200 * kMillisecond);
     configure(w.ur, 2);
     w.run(kSecond);
+    CHECK(w.status(w.dr, 0).key_number == 2);
+    REQUIRE_FALSE(late.empty());
+    w.inject(w.dr, 0, late, World::ur_endpoint(0));
     CHECK(w.status(w.dr, 0).key_number == 2);
     CHECK(w.status(w.ur, 0).key_number == 2);
     configure(w.dr, 1);

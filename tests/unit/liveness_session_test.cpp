@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <utility>
 
 #include "tests/unit/liveness_world.h"
 
@@ -105,6 +106,9 @@ TEST_CASE("a tunnel that its administrator takes down is down at the other end w
     w.run(30 * kSecond);
     CHECK(w.state(w.dr, 0) == State::AdminDown);
     CHECK(w.status(w.dr, 0).flaps == 0);
+    w.dr.engine->line_state(w.now, w.dr.tunnels[0], false);
+    w.dr.engine->line_state(w.now, w.dr.tunnels[0], true);
+    CHECK(w.status(w.dr, 0).cause == Cause::AdminDown);
     w.dr.engine->set_admin(w.now, w.dr.tunnels[0], Admin::Up);
     CHECK(w.run_until([&] { return w.state(w.ur, 0) == State::Up; }, 2 * kSecond));
     CHECK(w.run_until([&] { return w.dr.eligible() == 3; }, kSecond));
@@ -229,6 +233,27 @@ TEST_CASE("an end that was not run for long does not blame its peer") {
     w.run(kSecond);
     CHECK(w.dr.count_to(State::Down) == 0);
     CHECK(w.ur.count_to(State::Down) == 0);
+}
+
+TEST_CASE("messages that were overtaken do not count as jitter of those that were not") {
+    World w;
+    w.run(kSecond);
+    std::vector<Packet> held;
+    std::vector<Packet> overtaken;
+    constexpr std::size_t kCounterEnds = 23;
+    w.up[0].drop = [&](const Packet& p) {
+        if (p.bytes[kCounterEnds] % 2 != 0) return false;
+        held.push_back(p);
+        return true;
+    };
+    for (unsigned i = 0; i < 300; ++i) {
+        w.run(150 * kMillisecond);
+        for (const Packet& p : overtaken) w.inject(w.dr, 0, p.bytes, p.from);
+        overtaken = std::exchange(held, {});
+    }
+    CHECK(w.state(w.dr, 0) == State::Up);
+    CHECK(w.dr.engine->statistics().replayed == 0);
+    CHECK(w.status(w.dr, 0).jitter_us < 2'000);
 }
 
 TEST_CASE("round trip, jitter and the outage are measured") {
