@@ -79,11 +79,12 @@ def fault(name, verb, line):
     lab = saved.load(name)
     getattr(faults, verb)(lab, line)
     print(f"line {line} is {faults.state(lab, line)}")
-    if lab.signalled is None:
-        print("Without keepalives a line that is cut stays in use: nobody looks.")
-    else:
-        lab = demo.command(name)
-        print(f"See: {lab} drcli tunnel list; {lab} drcli event list --limit 5")
+    if lab.signalled is not None:
+        called = demo.command(name)
+        print(f"See: {called} drcli tunnel list; {called} drcli event list --limit 5")
+    elif verb == "cut":
+        print("These tunnels have no keepalives: the line stays in use, and what is sent over it is "
+              "lost.")
     return 0
 
 
