@@ -91,10 +91,13 @@ static __always_inline int ur_is_message(const struct ur_outer* o, const struct 
            (o->protocol == IPPROTO_GRE || o->destination_port == t->local_port);
 }
 
-/* Slot of the tunnel that this packet is of; otherwise -1 to pass, or -2 - the counter to drop. */
-static __noinline int ur_find_tunnel(const struct ur_outer* o) {
+/* Slot of the tunnel that this packet is of; otherwise -1 to pass, or -2 - the counter to drop.
+ * Global, not static: so the kernel's verifier goes through the loop once, and not again for all
+ * that its callers may know, which takes seconds of urd's start. */
+__noinline int ur_find_tunnel(const struct ur_outer* o) {
     int verdict = -1;
 
+    if (!o) return verdict;
     for (__u32 i = 0; i < UR_SLOTS && i < site.slots; i++) {
         const struct ur_tunnel* t = ur_tunnel_of(i);
         int format, bound;
