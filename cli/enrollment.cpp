@@ -37,15 +37,18 @@ std::FILE* open_secret(const std::string& path) {
 
 int enroll(Context& context, const EnrollOptions& options) {
     const bool to_file = !options.file.empty() && options.file != "-";
+    const bool fresh = to_file && ::access(options.file.c_str(), F_OK) != 0;
     std::FILE* out = to_file ? open_secret(options.file) : context.out;
     auto stub = dr::v1::Subscribers::NewStub(context.channel());
     dr::v1::EnrollRequest request;
     request.set_name(options.name);
     request.set_keep_older(options.keep_older);
     dr::v1::Credentials credentials;
-    check(context, unary([&](grpc::ClientContext& client) {
-              return stub->Enroll(&client, request, &credentials);
-          }));
+    const auto status = unary(
+        [&](grpc::ClientContext& client) { return stub->Enroll(&client, request, &credentials); });
+    if (!status.ok() && to_file) std::fclose(out);
+    if (!status.ok() && fresh) ::unlink(options.file.c_str());
+    check(context, status);
     if (to_file && ::ftruncate(::fileno(out), 0) != 0) unwritable(options.file);
     write_pretty(out, to_json(credentials));
     if (to_file) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/format.h"
@@ -214,13 +215,14 @@ class ChangeTable {
     // Returns whether something was shown.
     bool snapshot(const ListTunnelsResponse& response) {
         bool shown = false;
+        // One that is not among them any more is shown again when it is.
+        const auto before = std::exchange(known_, {});
         for (const auto& status : response.tunnels()) {
-            std::string now = essence(status);
-            std::string& before = known_[status.tunnel().id()];
-            if (before == now) {
+            const auto& now = known_[status.tunnel().id()] = essence(status);
+            const auto known = before.find(status.tunnel().id());
+            if (known != before.end() && known->second == now) {
                 continue;
             }
-            before = std::move(now);
             shown = true;
             if (context_.json()) {
                 write_line(context_.out, to_json(status));
@@ -260,7 +262,15 @@ int watch(Context& context, const WatchOptions& options) {
     View table(context);
     ListTunnelsResponse response;
     std::uint64_t shown = 0;
+    bool told = options.limit.count != 0;
     while (stream->Read(&response)) {
+        if (!told && !response.next_page_token().empty()) {
+            told = true;
+            fmt::print(context.err,
+                       "drcli: only the first {} are watched: --limit N takes up to 10000, and "
+                       "filters (--help) what is looked for\n",
+                       options.limit.objects());
+        }
         shown += table.snapshot(response) ? 1 : 0;
         if (options.count != 0 && shown == options.count) {
             client.TryCancel();

@@ -13,6 +13,7 @@
 #include "control/api/server.h"
 #include "control/ca/peer_verifier.h"
 #include "control/events/event_tail.h"
+#include "control/events/open_log.h"
 #include "control/listener.h"
 #include "control/model/catalog.h"
 #include "control/options.h"
@@ -45,12 +46,12 @@ std::unique_ptr<Store> open_store(const Options& options, const Privileges& priv
     return store;
 }
 
-std::unique_ptr<EventLog> open_event_log(const Options& options, const Privileges& privileges) {
+std::unique_ptr<EventLog> open_events(const Options& options, const Privileges& privileges) {
     const std::string path = options.event_log_path();
     privileges.make_directory(std::filesystem::path(path).parent_path());
     const Privileges::Acting acting(privileges);
     const mode_t before = ::umask(0027);
-    auto log = std::make_unique<EventLog>(
+    auto log = open_event_log(
         path,
         EventLog::Bounds{options.event_log_size, std::int64_t{options.event_log_days} * 86'400});
     ::umask(before);
@@ -85,7 +86,7 @@ int run(const Options& options) {
     Credentials credentials(options);
     SignallingHub hub(catalog, credentials.drs(), credentials.others());
     Link link(catalog, options.dataplane);
-    const auto event_log = open_event_log(options, privileges);
+    const auto event_log = open_events(options, privileges);
     EventTail events([&] { return link.live(); }, catalog, *event_log);
     catalog.set_installer(link);
     catalog.set_listener([&](const auto& changes) {

@@ -175,7 +175,7 @@ std::string status_json(const Router& router, const SignallingView& signalling) 
     const auto values = router.datapath().counters();
     for (std::size_t i = 0; i < kCounters.size(); ++i)
         out["counters"][kCounters[i].name] = values[i];
-    return out.dump(2) + "\n";
+    return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 std::string status_table(const std::string& text) {

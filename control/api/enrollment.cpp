@@ -18,11 +18,13 @@ grpc::Status SubscribersService::Enroll(grpc::ServerContext*, const v1::EnrollRe
 grpc::Status SubscribersService::Revoke(grpc::ServerContext*, const v1::GetRequest* request,
                                         v1::RevokeResponse* response) {
     return guarded([&] {
+        // They may have ended before the commit has returned.
+        response->set_streams(hub_.look_again(request->name()));
         std::uint32_t certificates = 0;
         const Failure why = Credentials::revoke(catalog_, request->name(), certificates);
         if (!why.ok()) return to_status(why);
         response->set_certificates(certificates);
-        response->set_streams(hub_.look_again(request->name()));
+        hub_.look_again(request->name());
         return grpc::Status::OK;
     });
 }

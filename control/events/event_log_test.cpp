@@ -1,9 +1,12 @@
 #include "control/events/event_log.h"
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <stdexcept>
 
-#include "control/store/store.h"
+#include "control/events/open_log.h"
+#include "control/store/sqlite_handle.h"
 #include "control/test_support.h"
 
 namespace dr::control::test {
@@ -135,6 +138,27 @@ TEST_CASE("what follows an event is read in the order of writing, and waited for
     CHECK(times(log.after({}, id, 1)) == Times{9});
     CHECK(times(log.after({"x", "", 0, {}}, id, 10)).empty());
     CHECK(id == log.last_id());
+}
+
+TEST_CASE("a log that is damaged is set aside, and a new one begins") {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("log");
+    const std::string no_database(8192, 'x');
+    SECTION("it is no database") {
+        std::ofstream(path) << no_database;
+    }
+    SECTION("its first pages are overwritten") {
+        EventLog(path, {}).append({event(1, "x", "state")}, {"one", 1}, 1);
+        std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(100);
+        file << no_database;
+    }
+    CHECK_THROWS_AS(EventLog(path, {}), sqlite::CorruptError);
+    const auto log = open_event_log(path, {});
+    CHECK(log->count() == 0);
+    log->append({event(2, "x", "state")}, {"one", 2}, 2);
+    CHECK(log->list({}, 0, kEver, "", 10).events.size() == 1);
+    CHECK(std::filesystem::file_size(path + ".damaged") >= no_database.size());
 }
 
 TEST_CASE("a log of a newer version is left alone") {

@@ -140,6 +140,17 @@ TEST_CASE("drd refuses one CA for URs and operators: a UR's certificate must not
                       f.folder.file("ca-cert.pem"), "--ca-key", f.folder.file("ca-key.pem")}));
 }
 
+TEST_CASE("URs are enrolled by the operator's own CA where there is one") {
+    const TemporaryFolder folder;
+    const auto ca = pki::Authority::open(folder.file(""));
+    Fixture f({"--ca-cert", folder.file("ca-cert.pem"), "--ca-key", folder.file("ca-key.pem")});
+    const auto credentials = f.enroll();
+    CHECK(credentials.ca() == ca.anchors());
+    Ur ur(credentials);
+    CHECK(ur.attachment().subscriber() == "site-1");
+    CHECK_FALSE(std::filesystem::exists(f.folder.file("ca-key.pem")));
+}
+
 TEST_CASE("the CA is made beside the store when the store is named without a folder") {
     const TemporaryFolder folder;
     const int port = free_port();

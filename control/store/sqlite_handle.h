@@ -13,6 +13,12 @@
 
 namespace dr::control::sqlite {
 
+// What the file holds cannot be read, now or ever.
+class CorruptError : public StoreError {
+  public:
+    using StoreError::StoreError;
+};
+
 class Connection {
   public:
     // `what`: how errors call the file ("store").
@@ -33,7 +39,10 @@ class Connection {
         if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail();
     }
     [[noreturn]] void fail() const {
-        throw StoreError(fmt::format("{} {}: {}", what_, path_, sqlite3_errmsg(db_)));
+        const int code = sqlite3_errcode(db_);
+        const std::string text = fmt::format("{} {}: {}", what_, path_, sqlite3_errmsg(db_));
+        if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) throw CorruptError(text);
+        throw StoreError(text);
     }
     [[nodiscard]] sqlite3* get() const { return db_; }
     [[nodiscard]] bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }

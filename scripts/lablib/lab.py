@@ -81,7 +81,7 @@ class Lab:
         return (status["dataplaneState"] == "IN_SYNC"
                 and status["installedRevision"] == status["storeRevision"])
 
-    def start_urd(self, site, environment=None):
+    def start_urd(self, site, before=()):
         config = self.directory / f"urd-{site.name}.json"
         state = self.directory / f"urd-{site.name}-state"
         if self.signalled is not None:
@@ -94,7 +94,7 @@ class Lab:
                 config.write_text(self.router.drcli("subscriber", "ur-config", site.name).stdout)
             options = ["--config", config]
         self.urds[site.name] = start_urd(self.programs, self.net[f"ur{site.number}"], site,
-                                         self.directory, options, environment)
+                                         self.directory, options, before)
 
     def urd_status(self, site):
         return self.net[f"ur{site.number}"].run([self.programs.urd, "status"], check=False).stdout

@@ -138,11 +138,11 @@ def signalled_resources(sites, wait_to_restore=60, profile="FIXED", line_b_over_
     return objects
 
 
-def start_urd(programs, namespace, site, directory, options, environment=None):
-    """options: ["--config", FILE], or ["--credentials", FILE, "--state", FOLDER]."""
-    more = [f"{name}={value}" for name, value in (environment or {}).items()]
+def start_urd(programs, namespace, site, directory, options, before=()):
+    """options: ["--config", FILE], or ["--credentials", FILE, "--state", FOLDER]; before: a command
+    that runs it."""
     return Process.start(
         f"urd of {site.name}",
-        namespace.command(["env", *more, programs.urd, *options, "--line", "a=wan-a",
+        namespace.command([*before, programs.urd, *options, "--line", "a=wan-a",
                            "--line", "b=wan-b", "--lan", "lan0"]),
         Path(directory) / f"urd-{site.name}.log", ready="urd: ready", seconds=30)

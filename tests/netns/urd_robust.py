@@ -258,11 +258,27 @@ def _(lab):
     return f"{seconds * 1000:.0f} ms"
 
 
-@cases.case("with new credentials it attaches again, with a clock that says 1970")
+@cases.case("with new credentials it attaches again, with a clock that says 1970, as soon as the DR's "
+            "name leads to it")
 def _(lab):
     expect(lab.urds["site-1"].stop(), "urd did not end")
-    (lab.directory / "urd-site-1.json").unlink()
-    lab.start_urd(lab.sites[0], {"LD_PRELOAD": str(clock_of_1970(lab))})
+    path, hosts = lab.directory / "urd-site-1.json", lab.directory / "hosts"
+    lab.router.drcli("subscriber", "enroll", "site-1", "--out", path)
+    credentials = json.loads(path.read_text())
+    address, _, port = credentials["drs"][0]["addresses"][0].rpartition(":")
+    credentials["drs"] = [{**credentials["drs"][0], "addresses": [f"dr1.lab.test:{port}"]}]
+    path.write_text(json.dumps(credentials))
+    hosts.write_text("127.0.0.1 dr1.lab.test\n")
+    for old in (lab.directory / "urd-site-1-state").iterdir():
+        old.unlink()
+    lab.start_urd(lab.sites[0], [
+        "unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh",
+        "env", f"LD_PRELOAD={clock_of_1970(lab)}"])
+    wait_until(lambda: "dr1.lab.test" in ur.status(lab)["signalling"]["dr"] and
+               ur.status(lab)["signalling"]["detail"], "an attempt that failed")
+    expect(not ur.status(lab)["tunnels"], "it has tunnels without a DR")
+    hosts.write_text(f"{address} dr1.lab.test\n")
+    wait_until(lambda: ur.status(lab)["tunnels"], "an attachment")
     ur.wait_up(lab)
     expect(not ur.status(lab)["signalling"]["cached"], f"{ur.status(lab)['signalling']}")
     return lost_nothing(four_probes(lab, seconds=1))

@@ -5,11 +5,14 @@
 #include <grpcpp/server_builder.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/app.h"
 #include "dr/v1/api.grpc.pb.h"
@@ -113,6 +116,48 @@ class FakeResources final : public dr::v1::Resources::Service {
     }
 };
 
+// Three snapshots of a watch: the second one lacks the last tunnel.
+class FakeTunnels final : public dr::v1::Tunnels::Service {
+  public:
+    Status Watch(ServerContext*, const dr::v1::WatchTunnelsRequest* request,
+                 grpc::ServerWriter<dr::v1::ListTunnelsResponse>* writer) override {
+        dr::v1::ListTunnelsResponse response;
+        for (std::uint32_t id = 1; id <= request->filter().page_size(); ++id) {
+            *response.add_tunnels() = status_of(id);
+        }
+        response.set_next_page_token("more");
+        message_bytes = response.ByteSizeLong();
+        auto fewer = response;
+        fewer.mutable_tunnels()->RemoveLast();
+        writer->Write(response);
+        writer->Write(fewer);
+        writer->Write(response);
+        return Status::OK;
+    }
+    std::size_t message_bytes = 0;
+
+  private:
+    static dr::v1::TunnelStatus status_of(std::uint32_t id) {
+        dr::v1::TunnelStatus status;
+        status.set_subscriber("a-site-with-a-rather-long-name");
+        status.mutable_tunnel()->set_id(id);
+        status.mutable_tunnel()->set_line("a");
+        status.mutable_tunnel()->set_local("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff");
+        status.set_state(dr::v1::TunnelStatus::UP);
+        status.mutable_counters()->set_incarnation("00000000-0000-0000-0000-000000000000");
+        auto& live = *status.mutable_liveness();
+        live.set_endpoint("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:50000");
+        live.set_cause("no keepalive received for the detection time");
+        for (int i = 0; i < 3; ++i) {
+            auto& window = *live.add_windows();
+            window.set_seconds(60);
+            window.set_rtt_max_us(4'000'000);
+            window.set_loss_uplink_permille(1000);
+        }
+        return status;
+    }
+};
+
 class FakeSystem final : public dr::v1::System::Service {
   public:
     Status GetStatus(ServerContext*, const google::protobuf::Empty*,
@@ -186,6 +231,7 @@ class Fixture {
         builder.RegisterService(&pools);
         builder.RegisterService(&resources);
         builder.RegisterService(&system);
+        builder.RegisterService(&tunnels);
         server_ = builder.BuildAndStart();
     }
     ~Fixture() {
@@ -202,6 +248,7 @@ class Fixture {
     FakePools pools;
     FakeResources resources;
     FakeSystem system;
+    FakeTunnels tunnels;
 
   private:
     std::string directory_;
@@ -400,6 +447,42 @@ TEST_CASE_METHOD(Fixture, "a watch ends with 0 after --count, and with 2 when th
     CHECK(ended.code == 2);
     CHECK(ended.out == block);
     CHECK(ended.err.find(" ended the watch\n") != std::string::npos);
+}
+
+TEST_CASE_METHOD(Fixture, "a watch of tunnels says when there are more than it watches") {
+    const auto result = run({"tunnel", "watch", "--count", "2"});
+    CHECK(result.code == 0);
+    CHECK(result.err.find("only the first 1000 are watched") != std::string::npos);
+    CHECK(result.err.find("watched") == result.err.rfind("watched"));
+    CHECK(run({"tunnel", "watch", "--count", "2", "--limit", "5"}).err.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "a tunnel that is among those watched again is shown again") {
+    const auto result = run({"tunnel", "watch", "--changes", "--limit", "2", "-o", "json"});
+    std::vector<int> ids;
+    std::istringstream lines(result.out);
+    for (std::string line; std::getline(lines, line);) {
+        ids.push_back(nlohmann::json::parse(line)["tunnel"]["id"]);
+    }
+    CHECK(ids == std::vector<int>{1, 2, 2});
+}
+
+TEST_CASE_METHOD(Fixture, "10,000 tunnels can be watched at once") {
+    const auto result =
+        run({"tunnel", "watch", "--changes", "--count", "1", "--limit", "10000", "-o", "json"});
+    CHECK(result.code == 0);
+    CHECK(std::count(result.out.begin(), result.out.end(), '\n') == 10'000);
+    CHECK(tunnels.message_bytes < (16U << 20));  // what drd sends at most
+}
+
+TEST_CASE_METHOD(Fixture, "an enrollment that is refused leaves the files as they were") {
+    const auto file = std::filesystem::temp_directory_path() / fmt::format("enroll-{}", getpid());
+    CHECK(run({"subscriber", "enroll", "site-1", "--out", file.string()}).code != 0);
+    CHECK_FALSE(std::filesystem::exists(file));
+    std::ofstream(file) << "the present ones";
+    CHECK(run({"subscriber", "enroll", "site-1", "--out", file.string()}).code != 0);
+    CHECK(std::filesystem::file_size(file) == 16);
+    std::filesystem::remove(file);
 }
 
 TEST_CASE_METHOD(Fixture, "waiting ends when all that is stored is installed, or at the timeout") {

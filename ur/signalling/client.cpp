@@ -1,6 +1,7 @@
 #include "ur/signalling/client.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <stdlib.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -222,8 +223,11 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
             attached = take(stream, *message, dr) || attached;
         tell_lines(stream);
         if (const auto result = stream.result()) {
+            const bool late = !attached && Clock::now() >= deadline;
             report(false, dr.address,
-                   result->ok() ? "the DR has ended the stream" : result->error_message());
+                   result->ok() ? "the DR has ended the stream"
+                   : late       ? "no answer in 10 s: is the name right, and the way there open?"
+                                : result->error_message());
             return attached;
         }
         // A stream that timed out has a result soon; news will tell.
@@ -295,6 +299,9 @@ void SignallingClient::Core::report(bool connected, const std::string& address,
 SignallingClient::SignallingClient(v1::Credentials credentials, SignallingOptions options,
                                    SignallingEvents events) {
     pki::require_tls13();
+    // As everything else on this machine resolves names; gRPC's own way asks the DNS for IPv6
+    // addresses of a name that /etc/hosts has, and waits for an answer that does not come.
+    ::setenv("GRPC_DNS_RESOLVER", "native", 0);
     core_ = std::make_unique<Core>(std::move(credentials), std::move(options), std::move(events));
 }
 
