@@ -25,7 +25,8 @@ struct Tunnel {
     unsigned number{};   // of the line
     unsigned slot{};     // place in the data path (ur/shared.h)
     std::string device;  // of the line; may be empty until the command line names one
-    bool udp{};          // GRE-in-UDP
+    bool udp{};          // GRE-in-UDP, as configured or to start with
+    bool automatic{};    // with keepalives: native GRE while that passes
     IpAddress local;     // family 0: taken from the device
     IpAddress remote;
     std::uint32_t id{};          // GRE key

@@ -34,6 +34,8 @@ const char* value_name(EventKind kind) {
             return "size";
         case EventKind::MoveFinished:
             return "forced_buckets";
+        case EventKind::Encapsulation:
+            return "native";
         case EventKind::StateChanged:
         case EventKind::EndpointAdopted:
         case EventKind::PeerRestarted:

@@ -126,6 +126,7 @@ liveness::TunnelConfig Keepalives::make_config(const Session& session) const {
     config.id = tunnel.id;
     config.profile = tunnel.profile;
     config.roaming = false;
+    config.automatic = tunnel.automatic;
     config.peer = configured_peer(tunnel);
     config.local = local_end(session);
     config.key_count = static_cast<std::uint8_t>(std::min<std::size_t>(tunnel.keys.size(), 2));
@@ -138,7 +139,7 @@ liveness::TunnelConfig Keepalives::make_config(const Session& session) const {
 Endpoint Keepalives::local_end(const Session& session) const {
     if (session.local.family == 0) return {};
     return to_endpoint(session.local,
-                       session.ends.peer.port == 0 ? std::uint16_t{0} : session.ends.local_port);
+                       session.tunnel.udp ? session.ends.local_port : std::uint16_t{0});
 }
 
 void Keepalives::line(Time now, unsigned slot, bool up, const IpAddress& local) {
@@ -232,8 +233,7 @@ void Keepalives::bucket_ages(liveness::GroupRef,
 void Keepalives::settle() {
     for (; !to_settle_.empty(); to_settle_.pop_front()) {
         Session* session = find(to_settle_.front().tunnel);
-        if (session == nullptr || session->tunnel.local_port != 0 || session->ends.peer.port == 0)
-            continue;
+        if (session == nullptr || session->tunnel.local_port != 0 || !session->tunnel.udp) continue;
         session->ends.entropy = to_settle_.front().value == 0;
         sink_.ends(session->tunnel.slot, session->ends);
     }

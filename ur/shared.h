@@ -42,6 +42,7 @@ struct ur_tunnel {
     __u8 entropy;      /* GRE-in-UDP: source ports carry the flow's entropy, in both directions */
     __u16 local_port;  /* GRE-in-UDP: where packets to us go; source port unless entropy */
     __u16 remote_port; /* GRE-in-UDP */
+    __u32 either;      /* 1: packets of the other encapsulation are the tunnel's too */
     struct ur_address remote;
     __u32 ifindex;           /* of the line's device; 0: unusable */
     __u32 next_hop_family;   /* AF_INET, AF_INET6; 0: the remote end itself, on the link */

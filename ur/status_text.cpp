@@ -68,6 +68,9 @@ json tunnel_json(const Router& router, const Tunnel& tunnel) {
     json out{{"line", tunnel.line},
              {"device", tunnel.device},
              {"encapsulation", router.datapath().tunnel(tunnel.slot).udp != 0 ? "GRE_UDP" : "GRE"},
+             {"configured", tunnel.automatic ? "AUTO"
+                            : tunnel.udp     ? "GRE_UDP"
+                                             : "GRE"},
              {"remote", dr::to_string(tunnel.remote)},
              {"id", tunnel.id},
              {"usable", path.usable},

@@ -16,6 +16,7 @@ using liveness::State;
 constexpr std::array<std::uint32_t, 3> kWindowSeconds{1, 10, 60};
 constexpr std::uint16_t kNoLoss = 0xffff;
 constexpr std::uint32_t kNever = 0xffffffff;
+constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::Encapsulation);
 
 constexpr int offset_of(State state, v1::TunnelStatus::State named) {
     return static_cast<int>(named) - static_cast<int>(state);
@@ -59,15 +60,13 @@ std::string cause_text(std::uint8_t cause) {
 }
 
 std::string event_kind_text(std::uint8_t kind) {
-    if (kind > static_cast<std::uint8_t>(EventKind::MoveFinished))
-        return fmt::format("kind-{}", kind);
+    if (kind > kLastKind) return fmt::format("kind-{}", kind);
     return liveness::text(static_cast<EventKind>(kind));
 }
 
 std::vector<std::string> event_kinds() {
     std::vector<std::string> out;
-    for (std::uint8_t k = 0; k <= static_cast<std::uint8_t>(EventKind::MoveFinished); ++k)
-        out.push_back(event_kind_text(k));
+    for (std::uint8_t k = 0; k <= kLastKind; ++k) out.push_back(event_kind_text(k));
     out.emplace_back(kDataPlaneStarted);
     out.emplace_back(kMissedEvents);
     return out;
@@ -155,6 +154,7 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (is(EventKind::Unanswered)) return fmt::format("no answer for {} s", value);
     if (is(EventKind::ProbeDone))
         return value == 0 ? "no probe passed" : fmt::format("{} bytes passed", value);
+    if (is(EventKind::Encapsulation)) return value != 0 ? "native GRE" : "GRE-in-UDP";
     if (is(EventKind::MoveFinished))
         return value == 0 ? std::string() : fmt::format("{} buckets were forced", value);
     if (kind == kMissedEvents) return fmt::format("{} events were overwritten unread", value);

@@ -85,6 +85,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     config.line = tunnel.line;
     config.id = tunnel.id;
     config.profile = tunnel.profile;
+    config.automatic = tunnel.encapsulation == 3;
     config.peer = tunnel.peer;
     config.local = tunnel.local;
     config.keys[0] = {keys.number, keys.key};

@@ -121,6 +121,7 @@ TunnelRef Core::add_tunnel(Time now, const TunnelConfig& config) {
     set_keys(t, x, config);
     t.profile = config.profile;
     t.roaming = config.roaming;
+    t.automatic = config.automatic;
     t.peer = x.configured_peer = config.peer;
     x.local = config.local;
     x.path_mtu = config.path_mtu;
@@ -143,6 +144,8 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
         x.detection.detection_us = profile_of(t).detection_us;
     }
     t.roaming = config.roaming;
+    t.automatic = config.automatic;
+    if (!t.automatic) leave_native(now, tunnel.value, Leaving::Told);
     x.path_mtu = config.path_mtu;
     x.user = config.user;
     if (config.local.known() && config.local != x.local) set_local(now, tunnel, config.local);
@@ -244,12 +247,14 @@ void Core::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     x.local = local;
     x.restart_unanswered(now);
     forget_nat(now, tunnel.value);
+    x.trial = {};
     restart_exchange(now, tunnel.value);
 }
 
 // What was found of a NAT was found with an endpoint of before.
 void Core::forget_nat(Time now, std::uint32_t i) {
     Tunnel& t = tunnels_[i];
+    leave_native(now, i, Leaving::Told);
     t.nat_known = t.nat = false;
     if (!t.no_nat) return;
     t.no_nat = false;
@@ -262,6 +267,7 @@ void Core::set_peer(Time now, TunnelRef tunnel, const Endpoint& peer) {
     if (!valid(tunnel) || !peer.known()) return;
     Tunnel& t = tunnels_[tunnel.value];
     if (t.peer == peer) return;
+    leave_native(now, tunnel.value, Leaving::Told);
     t.peer = peer;
     host_.bind(tunnel, peer);
     restart_exchange(now, tunnel.value);
@@ -288,7 +294,7 @@ Event Core::event_of(EventKind kind, Time now, std::uint32_t i) const {
     event.group = {tunnels_[i].group};
     event.at = now;
     event.from = event.to = tunnels_[i].state;
-    event.endpoint = tunnels_[i].peer;
+    event.endpoint = way(tunnels_[i]);
     return event;
 }
 

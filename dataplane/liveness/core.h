@@ -1,7 +1,7 @@
 // The engine behind engine.h. Internal. Its parts: core.cpp (rows and setters), core_receive.cpp,
 // core_adopt.cpp (salts, endpoints, challenges), core_session.cpp (states, timers),
 // core_transmit.cpp, core_data.cpp (data that is lost, quality), core_group.cpp (choice),
-// core_status.cpp.
+// core_native.cpp (automatic tunnels), core_status.cpp.
 #pragma once
 
 #include <memory>
@@ -64,7 +64,8 @@ class Core {
 
     // core_receive.cpp
     [[nodiscard]] int find_key(const Tunnel& t, std::uint8_t number) const;
-    void believed(Time now, std::uint32_t i, const Message& m, std::size_t size);
+    void believed(Time now, std::uint32_t i, const Message& m, std::size_t size,
+                  const Endpoint& source);
     void keepalive(Time now, std::uint32_t i, const Message& m);
     void measure(Time now, std::uint32_t i, const Message& m);
     void take_notes(Time now, std::uint32_t i, const Message& m);
@@ -83,6 +84,19 @@ class Core {
     void forget_nat(Time now, std::uint32_t i);
     void adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source);
     void probe_answered(Time now, std::uint32_t i, const Message& m);
+
+    // core_native.cpp
+    enum class Leaving { Told, Fails, LosesData };
+    // Where to send to, in the encapsulation that is in use.
+    [[nodiscard]] static Endpoint way(const Tunnel& t);
+    // The peer's endpoint, or that of an automatic tunnel in the other encapsulation.
+    [[nodiscard]] static bool is_peer(const Tunnel& t, const Endpoint& source);
+    [[nodiscard]] bool tries_native(const Tunnel& t) const;
+    void check_native(Time now, std::uint32_t i);
+    void native_answered(Time now, std::uint32_t i, const Message& m);
+    void hold_native(Time now, std::uint32_t i);
+    void use_native(Time now, std::uint32_t i, bool native);
+    void leave_native(Time now, std::uint32_t i, Leaving why);
 
     // core_session.cpp
     void enter(Time now, std::uint32_t i, State state, Cause cause);

@@ -15,7 +15,7 @@ void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpo
             return;
         }
         adopt_salt(now, i, m);
-        if (source != tunnels_[i].peer) adopt_endpoint(now, i, source);
+        if (!is_peer(tunnels_[i], source)) adopt_endpoint(now, i, source);
         if (m.token != 0) answer(now, i, m, source);
         restart_exchange(now, i);
         schedule(now, i);
@@ -24,7 +24,8 @@ void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpo
     challenge(now, i, m, source, x.next_challenge_salt);
 }
 
-// Genuine and fresh, from an address that is not (yet) the peer's.
+// Genuine and fresh, from an address that is not (yet) the peer's; or a probe in the encapsulation
+// that is not in use. Neither says that the way in use is alive.
 void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
     ++statistics_.other_source;
     if (m.type == MessageType::Answer) {
@@ -33,18 +34,21 @@ void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpo
             return;
         }
         adopt_endpoint(now, i, source);
-        believed(now, i, m, wire::kTokenSize);
+        believed(now, i, m, wire::kTokenSize, source);
         restart_exchange(now, i);
         return;
     }
     if (m.type == MessageType::ProbeAck) {
-        tunnels_[i].window.mark(m.counter);
+        each_second(now, i);
+        count_received(tunnels_[i], extras_[i], m.counter);
         probe_answered(now, i, m);
+        native_answered(now, i, m);
         return;
     }
     if (m.type == MessageType::Probe) {
         // Another encapsulation on trial: the answer goes back the way it came, and binds nothing.
-        tunnels_[i].window.mark(m.counter);
+        each_second(now, i);
+        count_received(tunnels_[i], extras_[i], m.counter);
         Message ack;
         ack.type = MessageType::ProbeAck;
         ack.token = m.token;

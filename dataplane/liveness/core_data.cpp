@@ -82,6 +82,7 @@ void Core::degrade(Time now, std::uint32_t i, bool tell_peer) {
         send_soon(now, i);
     }
     trouble(now, i);
+    if (config_.role == Role::UserRouter) leave_native(now, i, Leaving::LosesData);
     Group& g = groups_[t.group];
     const bool other = g.losing != t.line + 1;
     g.losing = static_cast<std::uint8_t>(t.line + 1);

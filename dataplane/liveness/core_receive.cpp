@@ -33,7 +33,9 @@ void Core::receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> byt
         ++statistics_.bad_tag;
         return;
     }
-    const bool elsewhere = source != t.peer;
+    const bool elsewhere = !is_peer(t, source);
+    const bool trial =
+        (m.type == MessageType::Probe || m.type == MessageType::ProbeAck) && source != way(t);
     // The acknowledgement of a probe comes from where the probe was sent to.
     const bool binding = m.type != MessageType::ProbeAck;
     if (elsewhere && t.peer.known() && !t.roaming && binding) {
@@ -42,10 +44,10 @@ void Core::receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> byt
         unknown_salt(now, i, m, source);
     } else if (!t.window.fresh(m.counter)) {
         ++statistics_.replayed;
-    } else if (elsewhere) {
+    } else if (elsewhere || trial) {
         other_source(now, i, m, source);
     } else {
-        believed(now, i, m, bytes.size());
+        believed(now, i, m, bytes.size(), source);
     }
 }
 
@@ -58,7 +60,8 @@ void Core::count_received(Tunnel& t, TunnelExtra& x, std::uint64_t counter) {
     ++statistics_.received;
 }
 
-void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t size) {
+void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t size,
+                    const Endpoint& source) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const bool newest = m.counter > t.window.highest;
@@ -86,17 +89,17 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
             keepalive(now, i, m);
             break;
         case MessageType::Challenge:
-            answer(now, i, m, t.peer);
+            answer(now, i, m, source);
             break;
         case MessageType::Answer:
-            if (m.token != 0) answer(now, i, m, t.peer);
+            if (m.token != 0) answer(now, i, m, source);
             break;
         case MessageType::Probe: {
             Message ack;
             ack.type = MessageType::ProbeAck;
             ack.token = m.token;
             ack.probe_size = static_cast<std::uint16_t>(size);
-            send(i, ack, t.peer);
+            send(i, ack, source);
             break;
         }
         case MessageType::ProbeAck:
@@ -202,7 +205,8 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
         if (m.observed.known() && x.local.known()) {
             known = true;
             // A port that the host does not know, or that native GRE has not, says nothing.
-            const bool same_port = x.local.port == 0 || x.local.port == m.observed.port;
+            const bool same_port =
+                x.local.port == 0 || m.observed.port == 0 || x.local.port == m.observed.port;
             nat = m.observed.family != x.local.family || m.observed.address != x.local.address ||
                   !same_port;
         }
@@ -220,6 +224,14 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
     t.nat_known = known;
     t.nat = nat;
     t.no_nat = none;
+    if (config_.role == Role::DistributionRouter) {
+        const bool native = (m.notes & wire::kNoteNative) != 0;
+        use_native(now, i, native && t.automatic && none && t.state == State::Up);
+    } else if (!none) {
+        leave_native(now, i, Leaving::Told);
+    } else if ((m.notes & wire::kNoteSuspect) != 0) {
+        leave_native(now, i, Leaving::Fails);
+    }
     if ((m.notes & wire::kNoteDataLost) != 0 && t.state == State::Up) {
         // A note is repeated for a while: on a line in use it is news when it comes later than
         // that.

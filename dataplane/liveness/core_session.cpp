@@ -88,6 +88,8 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
         cause == Cause::DetectionExpired || (cause == Cause::ReportedElsewhere && t.suspect_rx);
     x.down_detected = silence ? now : 0;
     x.restart_unanswered(now);
+    const bool fails = is_flap(cause) && cause != Cause::LineDown;
+    leave_native(now, i, fails ? Leaving::Fails : Leaving::Told);
     t.suspect_rx = t.suspect_tx = t.degraded = false;
     t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
     const Group& g = groups_[t.group];
@@ -112,7 +114,9 @@ void Core::set_suspect(Time now, std::uint32_t i, bool rx, bool suspect) {
     event.value = rx ? 1 : 2;
     emit(event);
     choose(now, t.group);
-    if (suspect) send_soon(now, i);
+    if (!suspect) return;
+    if (config_.role == Role::UserRouter) leave_native(now, i, Leaving::Fails);
+    send_soon(now, i);
 }
 
 Detection::Limits Core::limits_of(std::uint32_t i) const {
@@ -221,6 +225,7 @@ void Core::schedule(Time now, std::uint32_t i) {
     }
     at = std::min(at, x.restore.damping_ends(config_.tuning, now));
     if (x.probe_token != 0) at = std::min(at, x.probing.next);
+    if (tries_native(t)) at = std::min(at, x.trial.next);
     wheel_.skip_to(now);
     wheel_.set(i, at);
 }
@@ -241,6 +246,7 @@ void Core::tunnel_due(Time now, std::uint32_t i) {
     check_unanswered(now, i);
     if (now >= t.next_tx && t.link_up && t.peer.known()) send_keepalive(now, i);
     if (x.probe_token != 0 && now >= x.probing.next) send_probe(now, i);
+    check_native(now, i);
     schedule(now, i);
 }
 

@@ -45,10 +45,10 @@ const char* text(Cause cause) {
 }
 
 const char* text(EventKind kind) {
-    constexpr std::array<const char*, 14> kNames{
-        "state",      "suspect", "suspect-cleared", "degraded",     "eligible",
-        "endpoint",   "nat",     "peer-restarted",  "key",          "detection-time",
-        "unanswered", "probe",   "move-started",    "move-finished"};
+    constexpr std::array<const char*, 15> kNames{
+        "state",      "suspect", "suspect-cleared", "degraded",      "eligible",
+        "endpoint",   "nat",     "peer-restarted",  "key",           "detection-time",
+        "unanswered", "probe",   "move-started",    "move-finished", "encapsulation"};
     return kNames[static_cast<unsigned>(kind)];
 }
 
@@ -77,7 +77,7 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.peer_diagnostic = x.peer_diagnostic;
     s.since = t.since;
     s.last_received = t.last_rx;
-    s.peer = t.peer;
+    s.peer = way(t);
     s.suspect_rx = t.suspect_rx;
     s.suspect_tx = t.suspect_tx;
     s.degraded = t.degraded;

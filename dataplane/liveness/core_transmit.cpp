@@ -61,11 +61,14 @@ void Core::fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const {
     // The UR says what it has found; the DR repeats it, so that the UR knows that it is taken.
     if (t.nat_known) m.notes |= wire::kNoteNatKnown;
     if (t.nat) m.notes |= wire::kNoteNat;
-    if (config_.role == Role::UserRouter) return;
+    if (config_.role == Role::UserRouter) {
+        if (t.native) m.notes |= wire::kNoteNative;
+        return;
+    }
     if (x.observed_left == 0 && t.tx_counter % kObservedEach != 0) return;
     if (x.observed_left != 0) --x.observed_left;
     m.flags |= wire::kFlagObserved;
-    m.observed = t.peer;
+    m.observed = way(t);
 }
 
 void Core::send_keepalive(Time now, std::uint32_t i) {
@@ -94,7 +97,7 @@ void Core::send_keepalive(Time now, std::uint32_t i) {
     if (now < x.data_note_until) m.notes |= wire::kNoteDataLost;
     fill_group(groups_[t.group], m);
     fill_observed(t, x, m);
-    send(i, m, t.peer);
+    send(i, m, way(t));
     if (t.burst != 0) --t.burst;
     if (x.tx_since_advance == 0) x.tx_since_advance = now;
     t.next_tx = now + jittered(tx_interval(now, i), std::max<std::uint8_t>(1, x.peer_multiplier),
@@ -113,7 +116,7 @@ void Core::send_probe(Time now, std::uint32_t i) {
     }
     --p.tries;
     p.next = now + kProbeGap;
-    const Endpoint to = p.to.known() ? p.to : t.peer;
+    const Endpoint to = p.to.known() ? p.to : way(t);
     if (!to.known()) return;
     Message m;
     m.type = wire::MessageType::Probe;

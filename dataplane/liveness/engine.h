@@ -90,8 +90,11 @@ struct TunnelConfig {
     std::uint32_t id = 0;   // the GRE key
     ProfileId profile = ProfileId::Fixed;
     bool roaming = true;  // adopt a new source address of the peer after a challenge
-    Endpoint peer;        // where to send to; not known() at a DR: learned
-    Endpoint local;       // what the packets are sent from, to find a NAT; not known(): don't
+    // GRE-in-UDP that becomes native GRE while that passes (TUNNEL.md §12): messages are believed
+    // from the peer's address in both encapsulations. `peer` has a port.
+    bool automatic = false;
+    Endpoint peer;   // where to send to; not known() at a DR: learned
+    Endpoint local;  // what the packets are sent from, to find a NAT; not known(): don't
     std::array<TunnelKey, 2> keys;
     std::uint8_t key_count = 1;  // 1 or 2; keys[0] is the newer one
     std::uint16_t path_mtu = 0;  // told to the peer
@@ -158,6 +161,7 @@ enum class EventKind : std::uint8_t {
     ProbeDone,         // value: size that passed, 0: none of the tries did; endpoint
     MoveStarted,       // of a group
     MoveFinished,      // of a group; value: buckets that had to be forced
+    Encapsulation,     // of an automatic tunnel; value: 1 native GRE, 0 GRE-in-UDP; endpoint
 };
 const char* text(EventKind kind);
 
@@ -182,7 +186,9 @@ class Host {
     // it. `to.port` 0: native GRE; else GRE-in-UDP to that port, from the tunnel's keepalive port.
     virtual void send(TunnelRef tunnel, const Endpoint& to,
                       std::span<const std::uint8_t> message) = 0;
-    // The peer's endpoint for data and keepalives is this one from now on.
+    // Data and keepalives go to this endpoint from now on. Of an automatic tunnel that goes over to
+    // native GRE it is the peer's address with port 0; what comes in the other encapsulation is
+    // still the peer's.
     virtual void bind(TunnelRef tunnel, const Endpoint& peer) = 0;
     // First called when something is known of the group's lines; until then none is eligible.
     virtual void choice(GroupRef group, const Choice& choice) = 0;
@@ -234,7 +240,7 @@ struct TunnelStatus {
     Diagnostic peer_diagnostic;
     Time since;  // when it entered `state`
     Time last_received;
-    Endpoint peer;
+    Endpoint peer;  // where to send to; port 0: native GRE
     bool suspect_rx, suspect_tx, degraded, damped, active;
     bool nat_known, nat;
     std::uint32_t flaps;

@@ -55,6 +55,8 @@ struct alignas(64) Tunnel {
     bool no_nat : 1;     // both ends say that there is none
     bool restarted : 1;  // the peer has a new salt, and has not been Up since
     bool baseline : 1;   // peer_received and data counts are set
+    bool automatic : 1;  // `peer` in GRE-in-UDP, or in native GRE while that passes
+    bool native : 1;     // the latter is in use
 
     MacKey tx_key;
     std::uint64_t tx_salt;
@@ -137,6 +139,15 @@ struct alignas(64) TunnelExtra : TunnelWarm {
         std::uint16_t size;
         std::uint8_t tries;
     } probing;
+
+    // Of native GRE, at a UR.
+    struct Trial {
+        Time next;            // probe, or the start of a trial
+        Time hold;            // before the trial after the next failure: twice this; 0: the first
+        Time since;           // native GRE is in use
+        std::uint64_t token;  // of the probe under way; 0: none
+        std::uint8_t passed;  // in a row
+    } trial;
 
     // So many bytes from the start are what most messages touch.
     static constexpr std::size_t kWarm = sizeof(TunnelWarm) + History::kCurrent;

@@ -49,6 +49,11 @@ wire::Endpoint peer_of(const TunnelRecord& record) {
     return endpoint_of(record.family, record.remote, port);
 }
 
+// An endpoint that was learned holds for GRE-in-UDP and automatic tunnels alike.
+bool same_ports(std::uint8_t a, std::uint8_t b) {
+    return (a == 1) == (b == 1);
+}
+
 bool has_keys(const SubscriberView& view) {
     return view.keys.size() != 0;
 }
@@ -120,15 +125,18 @@ void TableWriter::Core::tell_gone(std::uint32_t index, std::uint32_t id) {
 }
 
 BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
-    const BoundTunnel configured{record, record.remote_port == 0};
+    const bool either = record.encapsulation == 3 && record.key_number != 0;
+    const BoundTunnel configured{record, record.remote_port == 0, either};
     if (record.key_number == 0 || learned.empty()) return configured;
     const auto found = learned.find(TunnelId{record.id}.slot());
     if (found == learned.end()) return configured;
     const Learned& known = found->second;
     if (known.bind.tunnel.value != record.id || known.remote != record.remote ||
-        known.remote_port != record.remote_port || known.encapsulation != record.encapsulation)
+        known.remote_port != record.remote_port ||
+        !same_ports(known.encapsulation, record.encapsulation))
         return configured;
-    BoundTunnel out{record, known.bind.entropy};
+    const bool free_port = is_learned(record) || record.remote_port == 0;
+    BoundTunnel out{record, known.bind.entropy && free_port, either};
     out.record.remote = known.bind.peer.address;
     out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
     out.record.remote_port = known.bind.peer.port;
@@ -142,7 +150,7 @@ void TableWriter::Core::forget_stale_endpoint(const TunnelRecord& record) {
     const Learned& known = found->second;
     if (known.bind.tunnel.value != record.id || record.key_number == 0 ||
         known.remote != record.remote || known.remote_port != record.remote_port ||
-        known.encapsulation != record.encapsulation)
+        !same_ports(known.encapsulation, record.encapsulation))
         learned.erase(found);
 }
 

@@ -81,9 +81,9 @@ std::string quoted(const std::array<char, 32>& name) {
 bool check_tunnel(const TunnelRecord& t, std::string* why) {
     if (!check_name(t.line, why)) return false;
     if (TunnelId{t.id}.slot() == 0) return fail(why, "tunnel id's low 24 bits are 0, must be 1 up");
-    if (t.encapsulation != 1 && t.encapsulation != 2)
+    if (t.encapsulation < 1 || t.encapsulation > 3)
         return fail(why, "encapsulation " + number(t.encapsulation) +
-                             ", must be 1 (GRE) or 2 (GRE-in-UDP)");
+                             ", must be 1 (GRE), 2 (GRE-in-UDP) or 3 (automatic)");
     if (t.family != 4 && t.family != 6)
         return fail(why, "outer address family " + number(t.family) + ", must be 4 or 6");
     if (t.encapsulation == 1 && t.remote_port != 0)

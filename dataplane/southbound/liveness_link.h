@@ -29,7 +29,7 @@ struct LiveTunnel {
     std::uint32_t id{};  // the GRE key
     std::uint8_t line{};
     liveness::ProfileId profile{};
-    std::uint8_t encapsulation{};  // as configured: 1 GRE, 2 GRE-in-UDP
+    std::uint8_t encapsulation{};  // as configured: 1 GRE, 2 GRE-in-UDP, 3 automatic
     std::uint16_t mtu{};
     wire::Endpoint peer;  // as configured; not known(): learned
     wire::Endpoint local;

@@ -220,13 +220,14 @@ struct PrefixRecord {
 static_assert(sizeof(PrefixRecord) == 20);
 
 struct TunnelRecord {
-    std::uint32_t id;            // the GRE key
-    std::uint8_t encapsulation;  // 1 GRE, 2 GRE-in-UDP
-    std::uint8_t family;         // of local and remote
-    std::uint16_t remote_port;   // GRE-in-UDP: 0 = 4754 with entropy source port; else fixed
-    std::uint16_t mtu;           // largest inner packet
-    std::uint8_t key_number;     // 0: no keepalives, up while configured
-    std::uint8_t profile;        // 1 fixed, 2 mobile, 3 satellite, 4 metered; 0 without key
+    std::uint32_t id;  // the GRE key
+    // 1 GRE, 2 GRE-in-UDP, 3 automatic: 2, and with a key 1 while the UR says that it passes
+    std::uint8_t encapsulation;
+    std::uint8_t family;        // of local and remote
+    std::uint16_t remote_port;  // GRE-in-UDP: 0 = 4754 with entropy source port; else fixed
+    std::uint16_t mtu;          // largest inner packet
+    std::uint8_t key_number;    // 0: no keepalives, up while configured
+    std::uint8_t profile;       // 1 fixed, 2 mobile, 3 satellite, 4 metered; 0 without key
     std::array<std::uint8_t, 16> local;
     std::array<std::uint8_t, 16> remote;  // zero, with a key only: learned from keepalives
     std::array<char, 32> line;

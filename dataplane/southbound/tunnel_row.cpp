@@ -72,7 +72,7 @@ void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, Tu
 
 void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, TunnelRow* row) {
     const TunnelRecord& record = tunnel.record;
-    const bool udp = record.encapsulation == 2;
+    const bool udp = record.encapsulation != 1;
     const bool ipv6 = record.family == 6;
     const std::uint8_t protocol = udp ? wire::kProtoUdp : wire::kProtoGre;
     row->header.fill(0);
@@ -84,10 +84,10 @@ void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, Tun
     std::memcpy(at, &gre, sizeof gre);
 
     row->subscriber = subscriber.value & 0xffffffU;
-    row->flags =
-        static_cast<std::uint8_t>((udp ? TunnelRow::kUdp : 0) | (ipv6 ? TunnelRow::kIpv6 : 0) |
-                                  (udp && tunnel.entropy ? TunnelRow::kEntropy : 0) |
-                                  (is_learned(record) ? TunnelRow::kDisabled : 0));
+    row->flags = static_cast<std::uint8_t>(
+        (udp ? TunnelRow::kUdp : 0) | (ipv6 ? TunnelRow::kIpv6 : 0) |
+        (udp && tunnel.entropy ? TunnelRow::kEntropy : 0) |
+        (tunnel.either ? TunnelRow::kEither : 0) | (is_learned(record) ? TunnelRow::kDisabled : 0));
     row->mtu = record.mtu;
 }
 

@@ -12,6 +12,8 @@ struct BoundTunnel {
     TunnelRecord record;
     // GRE-in-UDP: the source port carries entropy, and the peer's may be any.
     bool entropy;
+    // Automatic: the peer may send in the other encapsulation too.
+    bool either = false;
 };
 
 // Fills everything but next_hop. The record was accepted by decode(). Writer, on a row that no

@@ -60,6 +60,8 @@ struct alignas(kCacheLine) TunnelRow {
     static constexpr std::uint8_t kEntropy =
         4;  // UDP source port carries entropy, peer's port is free
     static constexpr std::uint8_t kDisabled = 8;  // neither encapsulate nor decapsulate
+    static constexpr std::uint8_t kEither =
+        16;  // the peer may send in the other encapsulation; then its port is free
     // Bytes of outer header by the low two flag bits.
     static constexpr std::array<std::uint8_t, 4> kHeaderLength{28, 36, 48, 56};
     [[nodiscard]] unsigned header_length() const {

@@ -103,6 +103,24 @@ bool bound_to(const TunnelRow& row, const Packet& p, const std::uint8_t* gre) {
     return from_peer ? Exit::DropOuterDestination : Exit::DropOuterSource;
 }
 
+// From the peer of an automatic tunnel, in the encapsulation that this end does not send in: the
+// two ends do not change it at the same moment.
+bool bound_otherwise(const Packet& p, const std::uint8_t* gre) {
+    const TunnelRow& row = *p.from;
+    const bool ipv6 = (row.flags & TunnelRow::kIpv6) != 0;
+    const bool udp = (row.flags & TunnelRow::kUdp) != 0;
+    if ((row.flags & (TunnelRow::kEither | TunnelRow::kDisabled)) != TunnelRow::kEither ||
+        ipv6 != (p.family == 6) || udp == (p.protocol == wire::kProtoUdp))
+        return false;
+    const unsigned size = ipv6 ? 16 : 4;
+    const unsigned source = ipv6 ? 8 : 12;
+    const std::uint8_t* const ours = row.header.data() + source;
+    const std::uint8_t* const theirs = p.ip + source;
+    return std::memcmp(row.header.data() + row.header_length() - 4, gre + 4, 4) == 0 &&
+           std::memcmp(ours + size, theirs, size) == 0 &&
+           std::memcmp(ours, theirs + size, size) == 0;
+}
+
 // Keepalives are taken from any source, in either encapsulation: that is how an endpoint is
 // learned.
 bool keepalive_from_elsewhere(const Packet& p, const std::uint8_t* gre) {
@@ -115,16 +133,21 @@ bool keepalive_from_elsewhere(const Packet& p, const std::uint8_t* gre) {
            std::memcmp(row.header.data() + source, p.ip + source + size, size) == 0;
 }
 
-[[gnu::noinline]] void not_bound(Context& c, Packet& p, const std::uint8_t* gre) {
-    if (keepalive_from_elsewhere(p, gre)) return take_keepalive(c, p, gre);
-    exit_with(c, p, refuse(p, gre));
+// true: it is the tunnel's all the same.
+[[gnu::noinline]] bool not_bound(Context& c, Packet& p, const std::uint8_t* gre) {
+    if (bound_otherwise(p, gre)) return true;
+    if (keepalive_from_elsewhere(p, gre))
+        take_keepalive(c, p, gre);
+    else
+        exit_with(c, p, refuse(p, gre));
+    return false;
 }
 
 bool check_tunnel(Context& c, Packet& p, const std::uint8_t* gre) {
     const bool bound = p.family == 4 ? bound_to<4>(*p.from, p, gre) : bound_to<16>(*p.from, p, gre);
     if (!bound) [[unlikely]]
-        not_bound(c, p, gre);
-    return bound;
+        return not_bound(c, p, gre);
+    return true;
 }
 
 // ECN of the inner packet after decapsulation, RFC 6040 figure 4; 0xff: drop.

@@ -121,6 +121,44 @@ TEST_CASE("source ports carry entropy once the UR has found no NAT, and not behi
     CHECK(w.exchange(World::outer(any, dr, kA, wire::kEtherIpv4, World::uplink())).size() == 1);
 }
 
+TEST_CASE(
+    "an automatic tunnel's data goes over to native GRE and back, and none of it is refused") {
+    World w;
+    Site site = one_line(GENERATE("0.0.0.0", "198.51.100.2"));
+    site.lines[0].encapsulation = 3;
+    site.lines[0].remote_port = site.lines[0].remote == "0.0.0.0" ? 4754 : 0;
+    w.provision(site, {{{"a", 1}}});
+    Ur& ur = w.add_ur(site);
+    const Endpoint dr = endpoint("192.0.2.1", 4754);
+    const Endpoint udp = ur.from[0];
+    Endpoint native = udp;
+    native.port = 0;
+    const auto taken = [&](const Endpoint& from) {
+        return w.exchange(World::outer(from, dr, kA, wire::kEtherIpv4, World::uplink())).size() ==
+               1;
+    };
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    w.run(kSecond);
+    CHECK(way_down(w) == udp);
+    CHECK(taken(native));
+    CHECK(taken(udp));
+    REQUIRE(w.run_until([&] { return w.live(kA).port == 0; }, 20 * kSecond));
+    w.run(5 * kMillisecond);
+    CHECK(way_down(w) == native);
+    CHECK(taken(native));
+    CHECK(taken(udp));
+    Endpoint stranger = native;
+    stranger.address[3] = 99;
+    CHECK_FALSE(taken(stranger));
+    CHECK(w.exit(Exit::DropOuterSource) == 1);
+    CHECK(w.exit(Exit::DropEncapMismatch) == 0);
+    ur.cut_native = true;
+    CHECK(w.run_until([&] { return way_down(w) == udp; }, kSecond));
+    CHECK(taken(udp));
+    CHECK(up(w, ur, 0));
+    CHECK(w.live(kA).flaps == 0);
+}
+
 TEST_CASE("packets that are refused for what is in them do not count as lost on the path") {
     World w;
     const Site site = one_line("198.51.100.2");

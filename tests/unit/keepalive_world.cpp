@@ -103,6 +103,7 @@ Ur::Ur(World& w, const Site& site, unsigned salt_seed)
         tunnel.id = line.id;
         tunnel.peer = endpoint(line.local, port);
         tunnel.local = from.back();
+        tunnel.automatic = line.encapsulation == 3;
         tunnel.keys[0] = {line.key_number, key_of(line)};
         tunnels.push_back(line.keyed ? engine->add_tunnel(world.now, tunnel)
                                      : liveness::TunnelRef{});
@@ -115,6 +116,7 @@ void Ur::send(liveness::TunnelRef tunnel, const Endpoint& to,
         if (tunnels[n] != tunnel || cut[n]) continue;
         Endpoint source = from[n];
         if (to.port == 0) source.port = 0;
+        if (to.port == 0 && cut_native) continue;
         world.put(World::outer(source, to, ids[n], wire::kEtherKeepalive, message));
     }
 }
@@ -269,7 +271,10 @@ void World::deliver(const Bytes& packet) {
     const std::uint32_t id = wire::detail::load32(packet.data() + gre + 4);
     for (const auto& ur : urs) {
         for (unsigned n = 0; n < ur->ids.size(); ++n) {
-            if (ur->ids[n] != id || ur->cut[n] || ur->from[n] != to) continue;
+            Endpoint at = ur->from[n];
+            if (to.port == 0) at.port = 0;
+            if (ur->ids[n] != id || ur->cut[n] || at != to) continue;
+            if (to.port == 0 && ur->cut_native) continue;
             if (!keepalive) ++ur->data[n].received;
             if (keepalive)
                 ur->engine->receive(now, ur->tunnels[n],

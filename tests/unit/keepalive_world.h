@@ -68,6 +68,7 @@ struct Ur final : liveness::Host {
     std::vector<std::uint32_t> ids;
     std::vector<Endpoint> from;  // by line: what its packets come from, as the DR sees it
     std::vector<bool> cut;       // by line, both directions
+    bool cut_native = false;     // native GRE on all lines
     liveness::Choice last{};
     std::vector<liveness::DataCounters> data;  // by line; what arrives is counted
     std::vector<liveness::Event> events;

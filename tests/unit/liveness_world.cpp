@@ -38,10 +38,14 @@ void End::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_
                   !is_dr,
                   is_dr ? World::dr_endpoint() : world.ur_seen_as[number],
                   {message.begin(), message.end()}};
+    const bool native = to.port == 0;
+    if (native) packet.from.port = 0;
     if (world.tap) world.tap(packet);
     const Path& path = is_dr ? world.down[number] : world.up[number];
     // The network delivers to the UR only what goes to where it is now.
-    const bool lost = is_dr && to != world.ur_seen_as[number];
+    Endpoint now_at = world.ur_seen_as[number];
+    if (native) now_at.port = 0;
+    const bool lost = (is_dr && to != now_at) || (native && path.cut_native);
     if (lost || path.cut || (path.drop && path.drop(packet))) return;
     world.put({world.now + path.delay, 0, std::move(packet), false});
 }
@@ -80,6 +84,7 @@ TunnelConfig World::tunnel_config(const End& end, unsigned line) const {
     config.keys[0].number = 1;
     config.keys[0].bytes.fill(static_cast<std::uint8_t>(line + 1));
     config.roaming = end.is_dr;
+    config.automatic = setup.automatic;
     if (!end.is_dr) {
         config.peer = dr_endpoint();
         config.local = ur_endpoint(line);

@@ -15,7 +15,7 @@ namespace dr::liveness::test {
 struct Packet {
     unsigned line = 0;
     bool to_dr = false;
-    Endpoint from;  // as the receiver sees it
+    Endpoint from;  // as the receiver sees it; port 0: native GRE
     std::vector<std::uint8_t> bytes;
 };
 
@@ -24,6 +24,7 @@ struct Path {
     Time delay = 10 * kMillisecond;
     bool cut = false;
     bool cut_data = false;
+    bool cut_native = false;
     std::function<bool(const Packet&)> drop;  // true: lost
 };
 
@@ -69,6 +70,7 @@ struct Setup {
     Tuning tuning;
     std::uint64_t seed = 1;
     bool strict = false;
+    bool automatic = false;
 };
 
 struct World {

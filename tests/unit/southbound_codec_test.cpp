@@ -85,7 +85,8 @@ TEST_CASE("a tunnel is refused for each field that is out of bounds") {
     };
     CHECK(with([](TunnelSpec&) {}).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.id = 0x05000000; }).empty());
-    CHECK_FALSE(with([](TunnelSpec& t) { t.encapsulation = 3; }).empty());
+    CHECK_FALSE(with([](TunnelSpec& t) { t.encapsulation = 4; }).empty());
+    CHECK(with([](TunnelSpec& t) { t.encapsulation = 3; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.mtu = 1279; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.mtu = 9001; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.line = ""; }).empty());

@@ -115,6 +115,7 @@ struct World {
         config.local = dr::ur::to_endpoint(t.remote, 4754);
         config.key_count = static_cast<std::uint8_t>(t.keys.size());
         std::copy(t.keys.begin(), t.keys.end(), config.keys.begin());
+        config.automatic = t.automatic;
         config.user = t.slot;
         const auto at = dr.tunnels.find(t.slot);
         if (at == dr.tunnels.end())
@@ -138,13 +139,18 @@ struct World {
         if (cut.contains(m.slot) || lost_ports.contains(m.from.port)) return;
         Endpoint seen = m.from;
         if (nat_port != 0) seen.port = nat_port;
+        if (m.to.port == 0) {
+            if (native_lost) return;
+            seen.port = 0;
+        }
         real[m.slot] = m.from;
         dr.engine->receive(now, dr.tunnels.at(m.slot), m.bytes, seen);
     }
     void carry_down(const Message& m) {
-        if (cut.contains(m.slot)) return;
+        const std::uint16_t port = m.to.port == 0 ? std::uint16_t{0} : std::uint16_t{4754};
+        if (cut.contains(m.slot) || (port == 0 && native_lost)) return;
         keepalives->receive(now, m.slot, m.bytes,
-                            dr::ur::to_endpoint(address("198.51.100.1"), 4754));
+                            dr::ur::to_endpoint(address("198.51.100.1"), port));
     }
     [[nodiscard]] State state(unsigned slot) const { return keepalives->status(now, slot).state; }
 
@@ -156,6 +162,7 @@ struct World {
     std::set<unsigned> cut;
     std::set<std::uint16_t> lost_ports;
     std::uint16_t nat_port = 0;
+    bool native_lost = false;
     std::map<unsigned, Endpoint> real;
 };
 
@@ -191,6 +198,30 @@ TEST_CASE("keepalives go from the port that data goes from, and no NAT frees the
     CHECK(w.real.at(3).port == 4754);
     CHECK(w.sink.ends_of.at(3).local_port == 4754);
     CHECK(w.sink.ends_of.at(3).entropy);
+}
+
+TEST_CASE("an automatic tunnel's ends become native GRE, and its port is there when it is back") {
+    World w;
+    auto config = make_config();
+    config.tunnels[0].automatic = true;
+    w.set_dr(config.tunnels[0]);
+    w.keepalives->apply(w.now, config);
+    w.up(3);
+    w.up(0, "192.0.2.2");
+    w.run(kSecond);
+    CHECK(w.sink.ends_of.at(3).peer.port == 4754);
+    w.run(8 * kSecond);
+    CHECK(w.sink.ends_of.at(3).peer.port == 0);
+    CHECK(w.sink.ends_of.at(3).local_port == 4754);
+    CHECK(w.sink.ends_of.at(0).peer.port == 4754);
+    CHECK_FALSE(w.keepalives->status(w.now, 3).nat);
+    w.native_lost = true;
+    w.sink.changes.clear();
+    w.run(kSecond);
+    CHECK(w.sink.ends_of.at(3).peer.port == 4754);
+    CHECK(w.sink.ends_of.at(3).local_port == 4754);
+    CHECK(w.sink.ends_of.at(3).entropy);
+    CHECK(w.sink.changes.empty());
 }
 
 TEST_CASE("behind a NAT the ports stay fixed") {

@@ -81,8 +81,8 @@ static __always_inline int ur_read_outer(struct __sk_buff* skb, struct ur_outer*
 }
 
 static __always_inline int ur_format(const struct ur_outer* o, const struct ur_tunnel* t) {
-    if (!t->udp) return o->protocol == IPPROTO_GRE;
-    return o->protocol == IPPROTO_UDP && o->destination_port == t->local_port;
+    if (o->protocol == IPPROTO_GRE) return !t->udp || t->either;
+    return (t->udp || t->either) && o->destination_port == t->local_port;
 }
 
 /* A message for urd: in another encapsulation too, because that is how a path for it is found. */

@@ -1,0 +1,105 @@
+// Automatic tunnels: GRE-in-UDP that becomes native GRE while that passes, and goes back before the
+// tunnel is down (proto/TUNNEL.md §12). The UR tries and decides; the DR does as it is told.
+#include <algorithm>
+
+#include "dataplane/liveness/core.h"
+
+namespace dr::liveness {
+
+namespace {
+
+// On trial: so many probes in a row, so far apart that no two seconds of five lack more than one.
+constexpr unsigned kProbes = 3;
+constexpr Time kGap = 3 * kSecond;
+// The outer packet of a probe: the least that a tunnel's MTU may be.
+constexpr std::uint16_t kOuterSize = 1280;
+// Before the next trial after one that failed, or after native GRE did; twice as long each time.
+constexpr Time kFirstHold = 10 * kSecond;
+constexpr Time kLongestHold = 3600 * kSecond;
+// Native GRE that was in use for so long has failed for the first time.
+constexpr Time kProven = 600 * kSecond;
+
+constexpr std::uint16_t probe_size(const Endpoint& to) {
+    return static_cast<std::uint16_t>(kOuterSize - (to.family == 6 ? 40 : 20) - 8);
+}
+
+Endpoint native_of(Endpoint peer) {
+    peer.port = 0;
+    return peer;
+}
+
+}  // namespace
+
+Endpoint Core::way(const Tunnel& t) {
+    return t.native ? native_of(t.peer) : t.peer;
+}
+
+bool Core::is_peer(const Tunnel& t, const Endpoint& source) {
+    return source == t.peer || (t.automatic && t.peer.known() && source == native_of(t.peer));
+}
+
+bool Core::tries_native(const Tunnel& t) const {
+    return t.automatic && !t.native && config_.role == Role::UserRouter && t.state == State::Up &&
+           t.no_nat && !t.suspect_rx && !t.suspect_tx && !t.degraded && t.peer.port != 0;
+}
+
+void Core::check_native(Time now, std::uint32_t i) {
+    const Tunnel& t = tunnels_[i];
+    if (!t.automatic) return;
+    TunnelExtra::Trial& trial = extras_[i].trial;
+    if (!tries_native(t)) {
+        trial.passed = 0;
+        trial.token = 0;
+        return;
+    }
+    if (now < trial.next) return;
+    if (trial.token != 0) return hold_native(now, i);
+    while (trial.token == 0) trial.token = host_.random();
+    trial.next = now + kGap;
+    const Endpoint to = native_of(t.peer);
+    Message m;
+    m.type = wire::MessageType::Probe;
+    m.token = trial.token;
+    m.probe_size = probe_size(to);
+    send(i, m, to);
+}
+
+void Core::native_answered(Time now, std::uint32_t i, const Message& m) {
+    TunnelExtra::Trial& trial = extras_[i].trial;
+    if (trial.token == 0 || m.token != trial.token) return;
+    trial.token = 0;
+    if (++trial.passed < kProbes || !tries_native(tunnels_[i])) return;
+    trial.passed = 0;
+    trial.since = now;
+    use_native(now, i, true);
+}
+
+void Core::hold_native(Time now, std::uint32_t i) {
+    TunnelExtra::Trial& trial = extras_[i].trial;
+    trial.hold = trial.hold == 0 ? kFirstHold : std::min(2 * trial.hold, kLongestHold);
+    trial.next = now + trial.hold;
+    trial.passed = 0;
+    trial.token = 0;
+}
+
+void Core::use_native(Time now, std::uint32_t i, bool native) {
+    Tunnel& t = tunnels_[i];
+    if (t.native == native) return;
+    t.native = native;
+    host_.bind({i}, way(t));
+    Event event = event_of(EventKind::Encapsulation, now, i);
+    event.value = native ? 1 : 0;
+    emit(event);
+    send_soon(now, i);
+}
+
+void Core::leave_native(Time now, std::uint32_t i, Leaving why) {
+    if (!tunnels_[i].native) return;
+    TunnelExtra::Trial& trial = extras_[i].trial;
+    if (now >= trial.since + kProven) trial.hold = 0;
+    if (why == Leaving::LosesData) trial.hold = kLongestHold;
+    if (why != Leaving::Told) hold_native(now, i);
+    use_native(now, i, false);
+}
+
+}  // namespace dr::liveness
