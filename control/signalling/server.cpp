@@ -18,7 +18,7 @@ constexpr int kPingTimeoutMs = 10'000;
 constexpr int kLeastPingMs = 4'000;  // a UR that pings more often is cut off
 constexpr int kStreamsOfConnection = 4;
 
-std::string_view view(grpc::string_ref text) {
+std::string_view view(const grpc::string_ref& text) {
     return {text.data(), text.size()};
 }
 
