@@ -32,6 +32,7 @@ LoggedEvent event(std::int64_t at_us, const std::string& subscriber, const std::
 
 std::vector<std::int64_t> times(const std::vector<LoggedEvent>& events) {
     std::vector<std::int64_t> out;
+    out.reserve(events.size());
     for (const auto& e : events) out.push_back(e.at_us);
     return out;
 }
