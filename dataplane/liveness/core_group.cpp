@@ -229,7 +229,8 @@ void Core::group_due(Time now, std::uint32_t group) {
     if (move.step(config_.tuning, now, idle_ms, ages)) {
         end_move(now, group, true);
         if (config_.role == Role::DistributionRouter) tell_lines(now, group, kNone);
-        if (g.waits_for_move) choose(now, group);
+        // What waited for this move; and the lines that it left carry nothing any more.
+        choose(now, group);
         return;
     }
     if (move.moved != before) publish(group);

@@ -283,6 +283,23 @@ TEST_CASE("a drained line is left bucket by bucket, idle buckets first, the rest
     }
 }
 
+TEST_CASE(
+    "a line that a planned move has left stands by: nothing on it, keepalives at its interval") {
+    World w(quick());
+    w.run(5 * kSecond);
+    w.dr.ages.fill(10'000);
+    w.ur.ages.fill(10'000);
+    CHECK(w.status(w.dr, 0).active);
+    w.engine_drain(w.dr, 0);
+    w.run(3 * kSecond);
+    REQUIRE(w.dr.count(EventKind::MoveFinished) == 1);
+    for (const End* end : {&w.dr, &w.ur}) {
+        CHECK_FALSE(w.status(*end, 0).active);
+        CHECK(w.status(*end, 1).active);
+        CHECK(w.status(*end, 0).tx_interval_us == 500'000);
+    }
+}
+
 TEST_CASE("a line that dies during a planned move ends it at once") {
     Setup s = quick();
     World w(s);
