@@ -73,6 +73,13 @@ std::string encapsulation_text(dr::v1::Encapsulation encapsulation) {
                : dr::v1::Encapsulation_Name(encapsulation);
 }
 
+std::string encapsulation_text(dr::v1::Encapsulation configured, dr::v1::Encapsulation now) {
+    if (now == configured || now == dr::v1::ENCAPSULATION_UNSPECIFIED) {
+        return encapsulation_text(configured);
+    }
+    return encapsulation_text(configured) + ", now " + encapsulation_text(now);
+}
+
 std::string remote_text(const dr::v1::Tunnel& tunnel) {
     if (tunnel.remote().empty()) {
         return "learned";

@@ -22,8 +22,11 @@ namespace dr::cli {
 // A GRE key: decimal or 0x hexadecimal, 32 bit.
 [[nodiscard]] std::optional<std::uint32_t> parse_tunnel_id(const std::string& text);
 
-// "GRE", "GRE_UDP".
+// "GRE", "GRE_UDP", "AUTO".
 [[nodiscard]] std::string encapsulation_text(dr::v1::Encapsulation encapsulation);
+// What is configured, and what is in use where that is another one: "AUTO, now GRE".
+[[nodiscard]] std::string encapsulation_text(dr::v1::Encapsulation configured,
+                                             dr::v1::Encapsulation now);
 
 // "198.51.100.7", or with the fixed port "198.51.100.7:4754", "[2001:db8::7]:4754";
 // "learned" when it is not configured.

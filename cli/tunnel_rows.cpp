@@ -73,7 +73,7 @@ std::vector<std::string> counter_row(const TunnelStatus& status) {
     return {std::to_string(tunnel.id()),
             status.subscriber(),
             tunnel.line(),
-            encapsulation_text(tunnel.encapsulation()),
+            encapsulation_text(tunnel.encapsulation(), status.liveness().encapsulation()),
             tunnel.local(),
             remote_text(tunnel),
             TunnelStatus::State_Name(status.state()),

@@ -89,9 +89,10 @@ void read_address(const std::string& text, IpAddress* out, int index, const char
 Tunnel read_tunnel(const v1::AttachedTunnel& from, int index, Errors& errors) {
     Tunnel t;
     t.line = from.line();
-    t.udp = from.encapsulation() == v1::GRE_UDP;
+    t.automatic = from.encapsulation() == v1::AUTO;
+    t.udp = from.encapsulation() == v1::GRE_UDP || t.automatic;
     if (!t.udp && from.encapsulation() != v1::GRE)
-        errors.push_back(place("tunnels", index, "encapsulation") + "must be GRE or GRE_UDP");
+        errors.push_back(place("tunnels", index, "encapsulation") + "must be GRE, GRE_UDP or AUTO");
     read_address(from.dr_address(), &t.remote, index, "dr_address", errors);
     if (from.dr_address().empty())
         errors.push_back(place("tunnels", index, "dr_address") + "is missing");

@@ -110,13 +110,17 @@ void read_policy(JsonObject& root, Config& config, Errors& errors) {
     object.finish();
 }
 
-bool read_encapsulation(JsonObject& object) {
+void read_encapsulation(JsonObject& object, Tunnel& t) {
     const auto* value = object.find("encapsulation");
-    if (value != nullptr && (*value == "GRE" || *value == 1)) return false;
-    if (value != nullptr && (*value == "GRE_UDP" || *value == 2)) return true;
+    const auto is = [value](const char* name, int number) {
+        return value != nullptr && (*value == name || *value == number);
+    };
+    if (is("GRE", 1)) return;
+    t.automatic = is("AUTO", 3);
+    t.udp = t.automatic || is("GRE_UDP", 2);
+    if (t.udp) return;
     object.error("encapsulation", (value == nullptr ? "is missing" : "is " + value->dump()) +
-                                      "; must be \"GRE\" or \"GRE_UDP\"");
-    return false;
+                                      "; must be \"GRE\", \"GRE_UDP\" or \"AUTO\"");
 }
 
 IpAddress read_address(JsonObject& object, const std::string& name, bool required) {
@@ -142,7 +146,7 @@ void read_tunnel(const json& value, const std::string& path, Config& config, Err
     t.line = object.text("line");
     if (t.line.empty()) object.error("line", "is missing; must be a line's name");
     t.device = object.text("device");
-    t.udp = read_encapsulation(object);
+    read_encapsulation(object, t);
     t.local = read_address(object, "local", false);
     t.remote = read_address(object, "remote", true);
     t.id = static_cast<std::uint32_t>(object.number("id", UINT32_MAX));
@@ -180,7 +184,7 @@ void check_tunnel(const Tunnel& t, const Config& config,
                   const std::function<void(const char*, const std::string&)>& complain) {
     if (t.id == 0) complain("id", "is missing; must be the tunnel's GRE key, not 0");
     if (!t.udp && t.local_port != 0)
-        complain("local_port", "is for GRE_UDP only; remove it or set encapsulation");
+        complain("local_port", "is for GRE_UDP and AUTO only; remove it or set encapsulation");
     if (t.local.family != 0 && t.remote.family != 0 && t.local.family != t.remote.family)
         complain("local", to_string(t.local) + " is not of the family of remote " +
                               to_string(t.remote) + "; both must be IPv4 or both IPv6");

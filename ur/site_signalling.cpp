@@ -81,6 +81,8 @@ void SiteSignalling::tell_lines() {
         out.set_name(line);
         out.set_ipv4(known.ipv4);
         out.set_ipv6(known.ipv6);
+        for (const auto encapsulation : {v1::GRE, v1::GRE_UDP, v1::AUTO})
+            out.add_encapsulations(encapsulation);
     }
     if (changed) attacher_.set_lines(std::move(lines));
 }

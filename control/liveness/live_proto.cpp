@@ -114,6 +114,7 @@ void fill_liveness(const sb::LivenessState& from, const WallClock& clock, v1::Tu
     out.set_key_number(from.key_number);
     out.set_peer_policy_generation(from.peer_policy_generation);
     out.set_peer_path_mtu(from.peer_path_mtu);
+    if (from.family != 0) out.set_encapsulation(from.port == 0 ? v1::GRE : v1::GRE_UDP);
 }
 
 bool troubled(const sb::LivenessState& state) {

@@ -165,7 +165,7 @@ std::vector<Case> refused_objects() {
              "]"),
          Code::ResourceExhausted, "subscriber.tunnels", "16 lines a subscriber"},
         {"an encapsulation", with_tunnel(R"("line":"a",)" + ends), Code::InvalidArgument,
-         "subscriber.tunnels[0].encapsulation", "GRE or GRE_UDP"},
+         "subscriber.tunnels[0].encapsulation", "GRE, GRE_UDP or AUTO"},
         {"one family", with_tunnel(gre + R"("local":"192.0.2.1","remote":"2001:db8:b::7")"),
          Code::InvalidArgument, "subscriber.tunnels[0].remote", "one family"},
         {"an address", with_tunnel(gre + R"("local":"dr1","remote":"198.51.100.9")"),

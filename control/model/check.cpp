@@ -94,8 +94,9 @@ void check_profile(v1::Profile profile, const std::string& field, Findings& find
 
 Endpoints check_tunnel(v1::Tunnel& tunnel, const std::string& path, Findings& findings) {
     check_line(tunnel.line(), path + ".line", findings);
-    if (tunnel.encapsulation() != v1::GRE && tunnel.encapsulation() != v1::GRE_UDP)
-        findings.invalid(path + ".encapsulation", "missing or unknown; GRE or GRE_UDP");
+    if (tunnel.encapsulation() == v1::ENCAPSULATION_UNSPECIFIED ||
+        !v1::Encapsulation_IsValid(tunnel.encapsulation()))
+        findings.invalid(path + ".encapsulation", "missing or unknown; GRE, GRE_UDP or AUTO");
     Endpoints ends{check_end(*tunnel.mutable_local(), path + ".local", findings), {}};
     if (!tunnel.remote().empty())
         ends.remote = check_end(*tunnel.mutable_remote(), path + ".remote", findings);
@@ -119,7 +120,7 @@ Endpoints check_tunnel(v1::Tunnel& tunnel, const std::string& path, Findings& fi
                              "given without remote; a learned endpoint has a learned port");
         if (tunnel.encapsulation() == v1::GRE)
             findings.invalid(path + ".remotePort",
-                             "given with GRE, which has no ports; only GRE_UDP");
+                             "given with GRE, which has no ports; only GRE_UDP or AUTO");
         else if (tunnel.remote_port() == 0 || tunnel.remote_port() > 65535)
             findings.invalid(
                 path + ".remotePort",
@@ -196,7 +197,7 @@ bool is_line_name(std::string_view text) {
 }
 
 unsigned tunnel_overhead(bool ipv6, v1::Encapsulation encapsulation) {
-    return (ipv6 ? 40U : 20U) + (encapsulation == v1::GRE_UDP ? 8U : 0U) + 8U;
+    return (ipv6 ? 40U : 20U) + (encapsulation == v1::GRE ? 0U : 8U) + 8U;
 }
 
 Prefix check_pool(v1::Pool& pool, Findings& findings) {

@@ -20,11 +20,22 @@ const v1::Line* find_line(const std::vector<v1::Line>& lines, const std::string&
     return at == lines.end() ? nullptr : &*at;
 }
 
+bool names(const v1::Line& line, v1::Encapsulation encapsulation) {
+    const auto& able = line.encapsulations();
+    return std::find(able.begin(), able.end(), encapsulation) != able.end();
+}
+
+// AUTO is GRE-in-UDP for a UR that does not know better.
+v1::Encapsulation encapsulation_for(const v1::Line* line, const v1::Tunnel& tunnel) {
+    const bool able = line != nullptr && names(*line, v1::AUTO);
+    return tunnel.encapsulation() == v1::AUTO && !able ? v1::GRE_UDP : tunnel.encapsulation();
+}
+
 // Why this line cannot carry this tunnel; empty: it can.
 std::string misfit(const v1::Line& line, const v1::Tunnel& tunnel) {
-    const auto& able = line.encapsulations();
-    if (!able.empty() && std::find(able.begin(), able.end(), tunnel.encapsulation()) == able.end())
-        return fmt::format("it does not do {}", v1::Encapsulation_Name(tunnel.encapsulation()));
+    const v1::Encapsulation needed = encapsulation_for(&line, tunnel);
+    if (!line.encapsulations().empty() && !names(line, needed))
+        return fmt::format("it does not do {}", v1::Encapsulation_Name(needed));
     if (!line.ipv4() && !line.ipv6()) return {};
     const bool ipv6 = tunnel.local().find(':') != std::string::npos;
     if (ipv6 ? line.ipv6() : line.ipv4()) return {};
@@ -37,14 +48,15 @@ void add_key(v1::AttachedTunnel& out, std::uint32_t number, const std::string& k
     added.set_key(key);
 }
 
-void add_tunnel(const Catalog::Site& site, const v1::Tunnel& tunnel, v1::Attachment& attachment) {
+void add_tunnel(const Catalog::Site& site, const v1::Tunnel& tunnel, const v1::Line* line,
+                v1::Attachment& attachment) {
     auto& out = *attachment.add_tunnels();
-    const bool udp = tunnel.encapsulation() == v1::GRE_UDP;
+    const bool udp = tunnel.encapsulation() != v1::GRE;
     out.set_id(tunnel.id());
     out.set_line(tunnel.line());
     out.set_line_number(
         static_cast<std::uint32_t>(std::max(0, line_number(site.policy, tunnel.line()))));
-    out.set_encapsulation(tunnel.encapsulation());
+    out.set_encapsulation(encapsulation_for(line, tunnel));
     out.set_dr_address(tunnel.local());
     out.set_dr_port(udp ? kGreUdpPort : 0);
     out.set_mtu(effective_mtu(tunnel));
@@ -106,7 +118,7 @@ v1::Attachment make_attachment(const Catalog::Site& site, const std::vector<v1::
         const v1::Line* line = find_line(lines, tunnel.line());
         const std::string why = line == nullptr ? std::string() : misfit(*line, tunnel);
         if (why.empty())
-            add_tunnel(site, tunnel, out);
+            add_tunnel(site, tunnel, line, out);
         else
             out.add_notes(fmt::format("line {} is left out: {}", tunnel.line(), why));
     }

@@ -320,6 +320,26 @@ TEST_CASE("a tunnel that its line cannot carry is left out, and a note says why"
     CHECK(ur.attachment(2).tunnels_size() == 2);
 }
 
+TEST_CASE("an automatic tunnel is GRE-in-UDP for a UR that does not say that it knows better") {
+    Fixture f;
+    std::string automatic = Fixture::site();
+    automatic.replace(automatic.find("GRE_UDP"), 7, "AUTO");
+    f.apply({automatic});
+    v1::Line able = line("a");
+    for (const auto encapsulation : {v1::GRE, v1::GRE_UDP, v1::AUTO})
+        able.add_encapsulations(encapsulation);
+    Ur ur(f.enroll(), {}, {able, line("b")});
+    const auto first = ur.attachment(1).tunnels(0);
+    CHECK(first.encapsulation() == v1::AUTO);
+    CHECK(first.dr_port() == 4754);
+    ur.client().set_lines({line("a"), line("b")});
+    CHECK(ur.attachment(2).tunnels(0).encapsulation() == v1::GRE_UDP);
+    v1::Line native = line("a");
+    native.add_encapsulations(v1::GRE);
+    ur.client().set_lines({native, line("b")});
+    CHECK(ur.attachment(3).tunnels_size() == 1);
+}
+
 TEST_CASE("a subscriber that is deleted loses its stream") {
     Fixture f;
     Ur ur(f.enroll());

@@ -39,7 +39,7 @@ sb::TunnelRecord tunnel_record(const v1::Subscriber& s, const v1::Tunnel& tunnel
     sb::TunnelRecord r{};
     const Address local = parse_address(tunnel.local()).value();
     r.id = tunnel.id();
-    r.encapsulation = tunnel.encapsulation() == v1::GRE_UDP ? 2 : 1;
+    r.encapsulation = byte(static_cast<unsigned long>(tunnel.encapsulation()));
     r.family = local.family;
     r.remote_port = static_cast<std::uint16_t>(tunnel.has_remote_port() ? tunnel.remote_port() : 0);
     r.mtu = static_cast<std::uint16_t>(effective_mtu(tunnel));

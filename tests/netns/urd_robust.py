@@ -15,6 +15,7 @@ from lablib import topology as t  # noqa: E402
 from lablib import ur  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
+from lablib.packets import Capture  # noqa: E402
 from lablib.probe import Probe, four_probes, lost_nothing  # noqa: E402
 from lablib.programs import signalled_resources  # noqa: E402
 from lablib.shell import run, wait_until  # noqa: E402
@@ -70,6 +71,58 @@ def _(lab):
     note = lost_nothing(probes)
     expect(undisturbed(before, sessions(lab)), f"{before} -> {sessions(lab)}")
     return note
+
+
+def encapsulation_of_a(lab, encapsulation):
+    site = signalled_resources(lab.sites, wait_to_restore=5)[-1]["subscriber"]
+    tunnels = [{**site["tunnels"][0], "encapsulation": encapsulation}, site["tunnels"][1]]
+    changed(lab, lambda: apply(lab, {"subscriber": {**site, "tunnels": tunnels}}))
+
+
+def passed_on_a(lab, seconds=1):
+    """(native GRE packets, UDP packets) of the tunnel, while all of four probes arrived."""
+    with Capture(lab, "ispa", "ur1", f"proto 47 or udp port {ur.TUNNEL_PORT}") as capture:
+        lost_nothing(four_probes(lab, seconds=seconds))
+    native = sum(packet["IP"].proto == 47 for packet in capture.packets())
+    return native, len(capture.packets()) - native
+
+
+@cases.case("an automatic line goes over to native GRE, and no packet is lost by that")
+def _(lab):
+    before = sessions(lab)
+    probes = four_probes(lab, seconds=9)
+    encapsulation_of_a(lab, "AUTO")
+    ur.wait_for(lab, "a", {"encapsulation": "GRE", "configured": "AUTO", "endpoint": t.DR_IX4})
+    note = lost_nothing(probes)
+    native, udp = passed_on_a(lab)
+    expect(native > 1900 and udp == 0, f"{native} packets in native GRE, {udp} in UDP")
+    expect(undisturbed(before, sessions(lab)), f"{before} -> {sessions(lab)}")
+    one = next(x["tunnel"] for x in lab.router.drcli_json("tunnel", "list")
+               if x["tunnel"]["line"] == "a")
+    shown = lab.router.drcli("tunnel", "get", str(one["id"])).stdout
+    expect("AUTO, now GRE\n" in shown, shown)
+    return note
+
+
+@cases.case("where native GRE stops passing the line goes back to UDP, and is not down for that")
+def _(lab):
+    before = sessions(lab)
+    lab.net["ispa"].run(["nft", "-f", "-"], stdin="""
+        table ip native { chain through { type filter hook forward priority 0;
+            meta l4proto gre drop; }; }
+        """)
+    try:
+        ur.wait_for(lab, "a", {"encapsulation": "GRE_UDP", "state": "up"}, seconds=3)
+        wait_until(lambda: ur.tunnel(lab, "a")["suspect"] is False, "a line without suspicion")
+        native, udp = passed_on_a(lab)
+        expect(native == 0 and udp > 1900, f"{native} packets in native GRE, {udp} in UDP")
+        expect(undisturbed(before, sessions(lab)), f"{before} -> {sessions(lab)}")
+        kinds = [e.get("detail") for e in lab.router.drcli_json(
+            "event", "list", "--kind", "encapsulation", "--line", "a")]
+        expect(sorted(kinds) == ["GRE-in-UDP", "native GRE"], f"{kinds}")
+    finally:
+        lab.net["ispa"].run(["nft", "delete", "table", "ip", "native"])
+        encapsulation_of_a(lab, "GRE_UDP")
 
 
 @cases.case("a prefix more is carried, one less is not, and the tunnels go on")

@@ -96,6 +96,12 @@ TEST_CASE("JSON has every field without presence, and 64-bit integers as numbers
     CHECK(json["tunnels"][0]["encapsulation"] == "GRE_UDP");
 }
 
+TEST_CASE("an encapsulation that is not the configured one is shown beside it") {
+    CHECK(encapsulation_text(dr::v1::AUTO, dr::v1::GRE) == "AUTO, now GRE");
+    CHECK(encapsulation_text(dr::v1::GRE_UDP, dr::v1::GRE_UDP) == "GRE_UDP");
+    CHECK(encapsulation_text(dr::v1::GRE, dr::v1::ENCAPSULATION_UNSPECIFIED) == "GRE");
+}
+
 TEST_CASE("what is written as JSON is read back as the same resource") {
     dr::v1::Resource resource;
     auto* subscriber = resource.mutable_subscriber();

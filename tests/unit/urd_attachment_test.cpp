@@ -58,6 +58,16 @@ std::string errors_of(const v1::Attachment& attachment) {
 
 }  // namespace
 
+TEST_CASE("an automatic tunnel begins in GRE-in-UDP") {
+    v1::Attachment a = good();
+    a.mutable_tunnels(0)->set_encapsulation(v1::AUTO);
+    a.mutable_tunnels(1)->set_encapsulation(v1::GRE);
+    const auto config = Translator(Devices{}).translate(a);
+    CHECK((config.tunnels[0].udp && config.tunnels[0].automatic));
+    CHECK_FALSE((config.tunnels[1].udp || config.tunnels[1].automatic));
+    CHECK_FALSE(Translator(Devices{}).translate(good()).tunnels[0].automatic);
+}
+
 TEST_CASE("an attachment is read field by field") {
     const Config config = Translator(Devices{{"a", "eth0"}, {"b", "eth1"}}).translate(good());
     CHECK(config.subscriber == "site-42");

@@ -58,6 +58,15 @@ TEST_CASE("a file as drcli writes it is read field by field") {
     CHECK(config.mtu() == 1400);
 }
 
+TEST_CASE("AUTO is read, and without keepalives is GRE-in-UDP") {
+    json value = good();
+    value["tunnels"][0]["encapsulation"] = "AUTO";
+    const Config config = dr::ur::parse_config(value.dump());
+    CHECK(config.tunnels[0].udp);
+    CHECK(config.tunnels[0].automatic);
+    CHECK_FALSE(config.tunnels[1].automatic);
+}
+
 TEST_CASE("line numbers follow the first appearance over classes and tiers") {
     const Config config = dr::ur::parse_config(good().dump());
     CHECK(config.lines == std::vector<std::string>{"b", "a"});
@@ -89,7 +98,7 @@ TEST_CASE("a mistake is named with its JSON path and with what would be right") 
         {"/policy/classes/0/tiers/1/lines/0/line", "b",
          "policy.classes[0].tiers[1].lines[0].line: stands twice"},
         {"/tunnels/0/encapsulation", "VXLAN",
-         "tunnels[0].encapsulation: is \"VXLAN\"; must be \"GRE\" or \"GRE_UDP\""},
+         "tunnels[0].encapsulation: is \"VXLAN\"; must be \"GRE\", \"GRE_UDP\" or \"AUTO\""},
         {"/tunnels/0/remote", "example.net",
          "tunnels[0].remote: \"example.net\" is not an address"},
         {"/tunnels/0/remote", nullptr, "tunnels[0].remote: is missing"},
@@ -99,7 +108,7 @@ TEST_CASE("a mistake is named with its JSON path and with what would be right") 
         {"/tunnels/0/id", -1, "tunnels[0].id: is -1; must be an integer"},
         {"/tunnels/0/id", "12x", "tunnels[0].id: is \"12x\"; must be an integer"},
         {"/tunnels/0/mtu", 1279, "tunnels[0].mtu: is 1279; must be 1280 to 9000"},
-        {"/tunnels/1/localPort", 4754, "tunnels[1].localPort: is for GRE_UDP only"},
+        {"/tunnels/1/localPort", 4754, "tunnels[1].localPort: is for GRE_UDP and AUTO only"},
         {"/tunnels/1/line", "a", "tunnels[1].line: \"a\" has a tunnel already"},
         {"/tunnels/1/device", nullptr, "tunnels[1].device: is missing"},
         {"/tunnels", json::object(), "tunnels: is object; must be an array"},
