@@ -35,6 +35,44 @@ std::string restore_text(const TunnelLiveness& liveness) {
                : "";
 }
 
+std::string limit_text(const char* what, const std::string& now, const std::string& most) {
+    return fmt::format("{} {} of at most {}", what, now, most);
+}
+
+// What is measured beside each limit of the class: whether it is kept, one can see.
+std::string broken_text(const dr::v1::BrokenLimits& broken) {
+    std::string text;
+    if (broken.max_loss_permille() != 0) {
+        add_part(text, limit_text("loss", loss_text(true, broken.loss_permille()),
+                                  loss_text(true, broken.max_loss_permille())));
+    }
+    if (broken.max_rtt_ms() != 0) {
+        add_part(text, limit_text("RTT", rtt_text(broken.rtt_us()),
+                                  fmt::format("{}ms", broken.max_rtt_ms())));
+    }
+    if (broken.max_jitter_ms() != 0) {
+        add_part(text, limit_text("jitter", rtt_text(broken.jitter_us()),
+                                  fmt::format("{}ms", broken.max_jitter_ms())));
+    }
+    return fmt::format("class {}: {}", broken.class_name(), text);
+}
+
+std::string broken_list(const TunnelLiveness& liveness) {
+    std::string text;
+    for (const auto& broken : liveness.broken_limits()) {
+        text += (text.empty() ? "" : "; ") + broken_text(broken);
+    }
+    return text.empty() ? "no" : text;
+}
+
+std::string broken_classes(const TunnelLiveness& liveness) {
+    std::string names;
+    for (const auto& broken : liveness.broken_limits()) {
+        names += (names.empty() ? "outside the limits of class " : ", ") + broken.class_name();
+    }
+    return names;
+}
+
 std::string window_text(const LivenessWindow& w) {
     const std::string rtt = w.rtt_max_us() == 0
                                 ? "-"
@@ -121,6 +159,7 @@ std::string why_text(const TunnelStatus& status) {
         add_part(text, suspect_text(liveness));
         add_part(text, liveness.degraded() ? "degraded" : "");
         add_part(text, liveness.damped() ? "damped" : "");
+        add_part(text, broken_classes(liveness));
     }
     return !text.empty() ? text : liveness.active() ? "carries traffic" : "standby";
 }
@@ -137,6 +176,7 @@ std::vector<std::pair<std::string, std::string>> liveness_entries(const TunnelLi
         {"Suspect", suspect_text(l).empty() ? "no" : suspect_text(l)},
         {"Degraded", yes(l.degraded())},
         {"Damped", yes(l.damped())},
+        {"Outside limits", broken_list(l)},
         {"Flaps", fmt::format("{}, penalty {}", l.flaps(), l.penalty())},
         {"Peer", peer_text(l)},
         {"Endpoint", l.endpoint().empty() ? "not known yet" : l.endpoint()},

@@ -28,8 +28,23 @@ void read_prefixes(const v1::Attachment& attachment, Config& config, Errors& err
                          " of them; must be 1 to " + std::to_string(kMaxPrefixes));
 }
 
-Tiers read_class(const v1::Class& klass, Config& config, Errors& errors) {
-    Tiers tiers;
+std::uint16_t read_limit(std::uint32_t value, std::uint16_t most, const v1::Class& klass,
+                         const char* field, Errors& errors) {
+    if (value > most)
+        errors.push_back("policy: class " + klass.name() + " has " + field + " " +
+                         std::to_string(value) + "; must be at most " + std::to_string(most));
+    return static_cast<std::uint16_t>(value);
+}
+
+Class read_class(const v1::Class& klass, Config& config, Errors& errors) {
+    Class out;
+    Tiers& tiers = out.tiers;
+    out.max_loss_permille =
+        read_limit(klass.max_loss_permille(), kMaxLossPermille, klass, "max_loss_permille", errors);
+    out.max_rtt_ms = read_limit(klass.max_rtt_ms(), kMaxDelayMs, klass, "max_rtt_ms", errors);
+    out.max_jitter_ms =
+        read_limit(klass.max_jitter_ms(), kMaxDelayMs, klass, "max_jitter_ms", errors);
+    out.strict = klass.strict();
     for (const auto& tier : klass.tiers()) {
         auto& lines = tiers.emplace_back();
         for (const auto& line : tier.lines()) {
@@ -41,10 +56,14 @@ Tiers read_class(const v1::Class& klass, Config& config, Errors& errors) {
                              static_cast<std::uint8_t>(std::max(line.weight(), 1U))});
         }
     }
-    return tiers;
+    return out;
 }
 
 void read_policy(const v1::Attachment& attachment, Config& config, Errors& errors) {
+    for (const auto& entry : attachment.policy().line_numbers()) {
+        const std::string wrong = set_line_number(config, entry.line(), entry.number());
+        if (!wrong.empty()) errors.push_back("policy.line_numbers: " + wrong);
+    }
     for (const auto& klass : attachment.policy().classes())
         config.classes.push_back(read_class(klass, config, errors));
     if (config.classes.empty() || config.classes.size() > kMaxClasses)

@@ -66,10 +66,18 @@ WeightedLine read_line(const json& value, const std::string& path, Config& confi
             static_cast<std::uint8_t>(std::max<std::uint64_t>(weight, 1))};
 }
 
-Tiers read_class(const json& value, const std::string& path, Config& config, Errors& errors) {
+Class read_class(const json& value, const std::string& path, Config& config, Errors& errors) {
     JsonObject object(value, path, errors);
-    Tiers tiers;
+    Class klass;
+    Tiers& tiers = klass.tiers;
     object.text("name");
+    const auto limit = [&](const char* name, std::uint16_t most) {
+        return static_cast<std::uint16_t>(object.number(name, most));
+    };
+    klass.max_loss_permille = limit("max_loss_permille", kMaxLossPermille);
+    klass.max_rtt_ms = limit("max_rtt_ms", kMaxDelayMs);
+    klass.max_jitter_ms = limit("max_jitter_ms", kMaxDelayMs);
+    klass.strict = object.truth("strict");
     for (const auto& [tier, tier_path] : object.list("tiers")) {
         JsonObject reader(*tier, tier_path, errors);
         auto& lines = tiers.emplace_back();
@@ -88,7 +96,18 @@ Tiers read_class(const json& value, const std::string& path, Config& config, Err
     }
     if (tiers.empty()) object.error("tiers", "is empty; a class needs at least one tier");
     object.finish();
-    return tiers;
+    return klass;
+}
+
+void read_line_numbers(JsonObject& policy, Config& config, Errors& errors) {
+    for (const auto& [entry, path] : policy.list("line_numbers")) {
+        JsonObject object(*entry, path, errors);
+        const std::string line = object.text("line");
+        const auto number = object.number("number", UINT32_MAX);
+        object.finish();
+        const std::string wrong = set_line_number(config, line, number);
+        if (!wrong.empty()) errors.push_back(path + ": " + wrong);
+    }
 }
 
 void read_policy(JsonObject& root, Config& config, Errors& errors) {
@@ -97,6 +116,9 @@ void read_policy(JsonObject& root, Config& config, Errors& errors) {
     JsonObject object(*value, root.at("policy"), errors);
     object.text("name");
     object.number("revision", UINT64_MAX);
+    // Without keepalives nothing ever waits to be restored.
+    object.number("wait_to_restore_s", UINT32_MAX);
+    read_line_numbers(object, config, errors);
     for (const auto& [entry, path] : object.list("classes"))
         config.classes.push_back(read_class(*entry, path, config, errors));
     if (config.classes.empty())
@@ -174,10 +196,27 @@ void read_tunnels(JsonObject& root, Config& config, Errors& errors) {
 }  // namespace
 
 unsigned line_number(Config& config, const std::string& name) {
-    const auto it = std::find(config.lines.begin(), config.lines.end(), name);
-    if (it != config.lines.end()) return static_cast<unsigned>(it - config.lines.begin());
-    config.lines.push_back(name);
-    return static_cast<unsigned>(config.lines.size() - 1);
+    auto it = std::find(config.lines.begin(), config.lines.end(), name);
+    if (it == config.lines.end()) {
+        it = std::find(config.lines.begin(), config.lines.end(), std::string());
+        if (it == config.lines.end()) it = config.lines.emplace(it);
+        *it = name;
+    }
+    return static_cast<unsigned>(it - config.lines.begin());
+}
+
+std::string set_line_number(Config& config, const std::string& name, std::uint64_t number) {
+    if (name.empty()) return "has no line";
+    if (number >= kMaxLines)
+        return "line " + name + " has number " + std::to_string(number) + "; must be at most " +
+               std::to_string(kMaxLines - 1);
+    if (std::find(config.lines.begin(), config.lines.end(), name) != config.lines.end())
+        return "line " + name + " stands twice";
+    if (config.lines.size() <= number) config.lines.resize(number + 1);
+    std::string& at = config.lines[number];
+    if (!at.empty()) return "lines " + at + " and " + name + " have the same number";
+    at = name;
+    return {};
 }
 
 void check_tunnel(const Tunnel& t, const Config& config,

@@ -38,13 +38,23 @@ struct Tunnel {
     liveness::ProfileId profile = liveness::ProfileId::Fixed;
 };
 
+struct Class {
+    Tiers tiers;
+    // What a line must keep to carry the class; 0: any.
+    std::uint16_t max_loss_permille{};
+    std::uint16_t max_rtt_ms{};
+    std::uint16_t max_jitter_ms{};
+    bool strict{};  // rather drop than use a line that does not
+};
+
 struct Config {
     std::string subscriber;
     std::vector<IpPrefix> prefixes;
-    // Line names by line number: order of first appearance over classes and tiers of the policy
-    // (proto/TUNNEL.md §4), then tunnels whose line is in no class: those only receive.
+    // Line names by line number, as the DR gives them (proto/TUNNEL.md §8); empty: no line has the
+    // number. Lines to which it gives none take what is left, in order of first appearance over
+    // classes and tiers of the policy, then tunnels whose line is in no class: those only receive.
     std::vector<std::string> lines;
-    std::vector<Tiers> classes;
+    std::vector<Class> classes;
     std::uint32_t seed{};
     std::uint16_t policy_generation{};
     std::uint32_t restore_ms = 60'000;  // wait-to-restore; 0: never by itself
@@ -69,8 +79,13 @@ class ConfigError final : public std::runtime_error {
 void check_tunnel(const Tunnel& tunnel, const Config& config,
                   const std::function<void(const char*, const std::string&)>& complain);
 
-// The number of the line of this name, a new one when the name is new (TUNNEL.md §4).
+// The number of the line of this name; a new one, which may be too large, when the name is new.
 unsigned line_number(Config& config, const std::string& name);
+// Gives the line its number before any line_number(). Empty, or what is wrong with that.
+std::string set_line_number(Config& config, const std::string& name, std::uint64_t number);
+// The greatest value of Class's limits.
+inline constexpr std::uint16_t kMaxLossPermille = 999;
+inline constexpr std::uint16_t kMaxDelayMs = 60'000;
 
 // Throws ConfigError.
 Config parse_config(const std::string& text);

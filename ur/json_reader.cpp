@@ -75,6 +75,14 @@ std::uint64_t JsonObject::number(const std::string& name, std::uint64_t max) {
     return 0;
 }
 
+bool JsonObject::truth(const std::string& name) {
+    const auto* value = find(name);
+    if (value == nullptr) return false;
+    if (value->is_boolean()) return value->get<bool>();
+    error(name, "is " + value->dump() + "; must be true or false");
+    return false;
+}
+
 std::vector<std::pair<const nlohmann::json*, std::string>> JsonObject::list(
     const std::string& name) {
     std::vector<std::pair<const nlohmann::json*, std::string>> out;

@@ -26,6 +26,8 @@ class JsonObject final {
     std::string text(const std::string& name);
     // 0 when absent or wrong.
     std::uint64_t number(const std::string& name, std::uint64_t max);
+    // false when absent or wrong.
+    bool truth(const std::string& name);
     // Elements with their paths; none when absent or wrong.
     std::vector<std::pair<const nlohmann::json*, std::string>> list(const std::string& name);
 

@@ -35,11 +35,18 @@ liveness::Policy make_policy(const Config& config) {
     policy.generation = config.policy_generation;
     policy.classes = static_cast<std::uint8_t>(
         std::clamp<std::size_t>(config.classes.size(), 1, liveness::kClasses));
-    for (std::size_t c = 0; c < config.classes.size() && c < liveness::kClasses; ++c)
-        for (std::size_t tier = 0; tier < config.classes[c].size(); ++tier)
-            for (const auto& line : config.classes[c][tier])
+    for (std::size_t c = 0; c < config.classes.size() && c < liveness::kClasses; ++c) {
+        const Class& from = config.classes[c];
+        liveness::ClassPolicy& klass = policy.klass[c];
+        klass.max_loss_permille = from.max_loss_permille;
+        klass.max_rtt_ms = from.max_rtt_ms;
+        klass.max_jitter_ms = from.max_jitter_ms;
+        klass.strict = from.strict;
+        for (std::size_t tier = 0; tier < from.tiers.size(); ++tier)
+            for (const auto& line : from.tiers[tier])
                 if (line.line < liveness::kLines)
-                    policy.klass[c].tier[line.line] = static_cast<std::uint8_t>(tier);
+                    klass.tier[line.line] = static_cast<std::uint8_t>(tier);
+    }
     return policy;
 }
 

@@ -71,7 +71,7 @@ BucketPlan plan_buckets(const Config& config, const Eligible& eligible) {
     for (std::size_t c = 0; c < plan.size(); ++c) {
         plan[c].fill(UR_NO_SLOT);
         if (c >= config.classes.size()) continue;
-        const BucketMap map = make_bucket_map(config.classes[c], eligible[c]);
+        const BucketMap map = make_bucket_map(config.classes[c].tiers, eligible[c]);
         for (unsigned b = 0; b < UR_BUCKETS; ++b)
             if (map.line[b] < slot_of.size()) plan[c][b] = slot_of[map.line[b]];
     }

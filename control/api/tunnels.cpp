@@ -53,9 +53,10 @@ struct TunnelsService::Token {
 // Fills a page with the tunnels that match.
 class TunnelsService::Page {
   public:
-    Page(const v1::ListTunnelsRequest& request, std::uint32_t limit, Link& link,
+    Page(Catalog& catalog, const v1::ListTunnelsRequest& request, std::uint32_t limit, Link& link,
          v1::ListTunnelsResponse& response)
-        : request_(request),
+        : catalog_(catalog),
+          request_(request),
           limit_(static_cast<int>(limit)),
           counters_(link.counters()),
           live_(link.live()),
@@ -82,7 +83,7 @@ class TunnelsService::Page {
             *out.mutable_tunnel() = tunnel;
             out.set_state(live.state);
             if (counters_) add_counters(tunnel.id(), *out.mutable_counters());
-            if (live.known) fill_liveness(*live.known, clock_, *out.mutable_liveness());
+            if (live.known) add_liveness(s, *live.known, *out.mutable_liveness());
         }
         return i;
     }
@@ -120,6 +121,15 @@ class TunnelsService::Page {
         out.set_sampled_at_ns(now_);
     }
 
+    void add_liveness(const v1::Subscriber& s, const southbound::LivenessState& known,
+                      v1::TunnelLiveness& out) {
+        fill_liveness(known, clock_, out);
+        if (!breaks_limits(known)) return;
+        const auto policy = catalog_.get(Kind::Policy, s.policy());
+        if (policy) fill_broken_limits(known, std::get<v1::Policy>(*policy), out);
+    }
+
+    Catalog& catalog_;
     const v1::ListTunnelsRequest& request_;
     int limit_;
     std::shared_ptr<const CountersMap> counters_;
@@ -152,7 +162,7 @@ grpc::Status TunnelsService::collect(const v1::ListTunnelsRequest& request, std:
     std::uint32_t limit = 0;
     if (auto status = page_limit(request.page_size(), limit); !status.ok()) return status;
     const Token token = Token::parse(request.page_token());
-    Page page(request, limit, link_, response);
+    Page page(catalog_, request, limit, link_, response);
     if (!request.subscriber().empty() || request.id() != 0)
         return collect_one(request, token, page);
     Catalog::Query query;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "control/model/address.h"
 #include "dataplane/liveness/engine.h"
 
@@ -117,11 +119,32 @@ void fill_liveness(const sb::LivenessState& from, const WallClock& clock, v1::Tu
     if (from.family != 0) out.set_encapsulation(from.port == 0 ? v1::GRE : v1::GRE_UDP);
 }
 
+void fill_broken_limits(const sb::LivenessState& from, const v1::Policy& policy,
+                        v1::TunnelLiveness& out) {
+    const unsigned violating = unsigned{from.flags} >> sb::LivenessState::kViolatingShift;
+    const auto& second = from.windows[0];
+    const auto& minute = from.windows[2];
+    const auto known = [](std::uint16_t loss) { return loss == kNoLoss ? 0U : loss; };
+    for (int c = 0; c < policy.classes_size(); ++c) {
+        const v1::Class& limits = policy.classes(c);
+        if ((violating >> c & 1U) == 0) continue;
+        auto& broken = *out.add_broken_limits();
+        broken.set_class_name(limits.name());
+        broken.set_max_loss_permille(limits.max_loss_permille());
+        broken.set_max_rtt_ms(limits.max_rtt_ms());
+        broken.set_max_jitter_ms(limits.max_jitter_ms());
+        broken.set_loss_permille(
+            std::max(known(minute.loss_uplink_permille), known(minute.loss_downlink_permille)));
+        broken.set_rtt_us(second.rtt_avg_us);
+        broken.set_jitter_us(from.jitter_us);
+    }
+}
+
 bool troubled(const sb::LivenessState& state) {
     constexpr unsigned kTrouble = sb::LivenessState::kSuspectRx | sb::LivenessState::kSuspectTx |
                                   sb::LivenessState::kDegraded | sb::LivenessState::kDamped;
     return state.state != static_cast<std::uint8_t>(State::Up) || state.ineligible != 0 ||
-           (state.flags & kTrouble) != 0;
+           (state.flags & kTrouble) != 0 || breaks_limits(state);
 }
 
 void fill_time(std::int64_t us, google::protobuf::Timestamp& out) {

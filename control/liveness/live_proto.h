@@ -25,7 +25,14 @@ std::string endpoint_text(std::uint8_t family, const std::array<std::uint8_t, 16
 
 void fill_liveness(const southbound::LivenessState& from, const WallClock& clock,
                    v1::TunnelLiveness& out);
-// Whether an operator should look at it: no traffic may use it, or it is suspect or degraded.
+// Whose limits the line does not keep, by the subscriber's policy.
+void fill_broken_limits(const southbound::LivenessState& from, const v1::Policy& policy,
+                        v1::TunnelLiveness& out);
+[[nodiscard]] inline bool breaks_limits(const southbound::LivenessState& from) {
+    return from.flags >> southbound::LivenessState::kViolatingShift != 0;
+}
+// Whether an operator should look at it: no traffic may use it, it is suspect or degraded, or
+// it does not keep the limits of a class.
 bool troubled(const southbound::LivenessState& state);
 
 void fill_time(std::int64_t us, google::protobuf::Timestamp& out);

@@ -187,6 +187,34 @@ TEST_CASE("a state is told in the API's words") {
     CHECK(to_state(static_cast<std::uint8_t>(State::AdminDown)) == v1::TunnelStatus::ADMIN_DOWN);
 }
 
+TEST_CASE("limits that a line does not keep are told with what is measured") {
+    auto policy = std::get<v1::Policy>(object(kPolicy));
+    policy.mutable_classes(0)->set_max_rtt_ms(50);
+    auto& voice = *policy.add_classes();
+    voice.set_name("voice");
+    voice.set_max_rtt_ms(150);
+    voice.set_max_loss_permille(20);
+    auto s = state_of(1, State::Up, 2U << sb::LivenessState::kViolatingShift);
+    s.windows[0].rtt_avg_us = 182'000;
+    s.windows[2].loss_uplink_permille = 0xffff;
+    s.windows[2].loss_downlink_permille = 7;
+    s.jitter_us = 900;
+    v1::TunnelLiveness out;
+    fill_broken_limits(s, policy, out);
+    REQUIRE(out.broken_limits_size() == 1);
+    const auto& broken = out.broken_limits(0);
+    CHECK(broken.class_name() == "voice");
+    CHECK(broken.max_rtt_ms() == 150);
+    CHECK(broken.max_loss_permille() == 20);
+    CHECK(broken.max_jitter_ms() == 0);
+    CHECK(broken.rtt_us() == 182'000);
+    CHECK(broken.loss_permille() == 7);
+    CHECK(broken.jitter_us() == 900);
+    CHECK(breaks_limits(s));
+    CHECK(troubled(s));
+    CHECK_FALSE(breaks_limits(state_of(1, State::Up, sb::LivenessState::kNat)));
+}
+
 TEST_CASE("an event is logged with the names of subscriber and line, and its outage") {
     Tailed t;
     sb::LivenessMemfd::EventFields fields{};

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "control/model/check.h"
+#include "control/model/line_numbers.h"
 #include "control/model/secrets.h"
 
 namespace dr::control {
@@ -59,7 +60,12 @@ Object parse_object(Kind kind, std::string_view bytes) {
         return message;
     };
     if (kind == Kind::Pool) return parse(v1::Pool{});
-    if (kind == Kind::Policy) return parse(v1::Policy{});
+    if (kind == Kind::Policy) {
+        v1::Policy policy;
+        parse_into(policy, kind, bytes);
+        complete_line_numbers(policy);
+        return policy;
+    }
     return parse(v1::Subscriber{});
 }
 
@@ -168,6 +174,7 @@ Failure Catalog::plan_policy(const Request& request, Plan& plan, Result& result)
         if (!findings.empty()) return findings.failure();
     }
     policy.set_revision(stored);
+    number_lines(policy, before != nullptr ? &before->object : nullptr, index_.line_census());
     if (before != nullptr && same_bytes(before->object, policy)) {
         result.object = std::make_shared<const Object>(before->object);
         result.outcome = Result::Outcome::Unchanged;

@@ -38,6 +38,20 @@ void check_line(std::string_view line, const std::string& field, Findings& findi
                      fmt::format("\"{}\" is no line name; it is [a-z0-9][a-z0-9.-]{{0,30}}", line));
 }
 
+void check_limit(std::uint32_t value, std::uint32_t most, const std::string& field,
+                 const char* unit, Findings& findings) {
+    if (value > most)
+        findings.invalid(field, fmt::format("{} is out of range; 1 to {} {}, or absent for any",
+                                            value, most, unit));
+}
+
+void check_limits(const v1::Class& c, const std::string& path, Findings& findings) {
+    check_limit(c.max_loss_permille(), kMaxLossPermille, path + ".maxLossPermille",
+                "of a thousand keepalives", findings);
+    check_limit(c.max_rtt_ms(), kMaxDelayMs, path + ".maxRttMs", "ms", findings);
+    check_limit(c.max_jitter_ms(), kMaxDelayMs, path + ".maxJitterMs", "ms", findings);
+}
+
 void check_class(v1::Class& c, const std::string& path, std::set<std::string>& lines,
                  Findings& findings) {
     if (!is_line_name(c.name()))
@@ -46,6 +60,7 @@ void check_class(v1::Class& c, const std::string& path, std::set<std::string>& l
             fmt::format("\"{}\" is no class name; it is [a-z0-9][a-z0-9.-]{{0,30}}", c.name()));
     if (c.tiers().empty())
         findings.invalid(path + ".tiers", "missing; a class has at least one tier");
+    check_limits(c, path, findings);
     std::set<std::string> in_class;
     for (int t = 0; t < c.tiers_size(); ++t) {
         auto& tier = *c.mutable_tiers(t);

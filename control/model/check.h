@@ -20,6 +20,8 @@ inline constexpr int kMaxClasses = 8;    // of a policy
 inline constexpr int kMaxPrefixes = 64;  // of a subscriber
 inline constexpr std::uint32_t kDefaultWaitToRestore = 60;  // s
 inline constexpr std::uint32_t kMaxWaitToRestore = 65534;
+inline constexpr std::uint32_t kMaxLossPermille = 999;
+inline constexpr std::uint32_t kMaxDelayMs = 60'000;  // of a class's round trip and jitter
 inline constexpr std::uint32_t kMinMtu = 1280;
 inline constexpr std::uint32_t kMaxMtu = 9000;
 

@@ -66,18 +66,24 @@ void Index::put_policy(std::uint32_t id, const v1::Policy& policy) {
     if (added)
         ++rows_[row(southbound::Table::Policies)];
     else
-        digest_[kPolicies] -= digest_of(policy_record(entry.object, entry.id));
+        forget_policy(entry);
     entry.id = id;
     entry.object = policy;
+    line_census_.add(policy);
     digest_[kPolicies] += digest_of(policy_record(policy, id));
 }
 
 void Index::remove_policy(std::string_view name) {
     const auto at = policies_.find(name);
     if (at == policies_.end()) return;
-    digest_[kPolicies] -= digest_of(policy_record(at->second.object, at->second.id));
+    forget_policy(at->second);
     policies_.erase(at);
     --rows_[row(southbound::Table::Policies)];
+}
+
+void Index::forget_policy(const PolicyEntry& entry) {
+    line_census_.remove(entry.object);
+    digest_[kPolicies] -= digest_of(policy_record(entry.object, entry.id));
 }
 
 void Index::count(std::string_view policy_name, const Record& record, bool add) {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "control/model/address.h"
+#include "control/model/line_numbers.h"
 #include "control/southbound/records.h"
 #include "control/store/store.h"
 #include "dataplane/southbound/protocol.h"
@@ -56,6 +57,7 @@ class Index {
     [[nodiscard]] const ByName<PoolEntry>& pools() const { return pools_; }
     [[nodiscard]] const ByName<PolicyEntry>& policies() const { return policies_; }
     [[nodiscard]] const Subscribers& subscribers() const { return subscribers_; }
+    [[nodiscard]] const LineCensus& line_census() const { return line_census_; }
 
     template <typename Map>
     static const typename Map::mapped_type* find(const Map& map, std::string_view name) {
@@ -132,12 +134,14 @@ class Index {
         return Prefix{range.first, range.second.length}.overlaps(prefix);
     }
     void count(std::string_view policy, const Record& record, bool add);
+    void forget_policy(const PolicyEntry& entry);
     void add_end(const Address& end, std::uint32_t subscriber);
     void remove_end(const Address& end, std::uint32_t subscriber);
 
     ByName<PoolEntry> pools_;
     std::map<Address, std::string> pools_by_address_;
     ByName<PolicyEntry> policies_;
+    LineCensus line_census_;
     Subscribers subscribers_;
     Ranges ranges_;  // by first address; disjoint
     absl::btree_map<Address, EndCount> ends_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "control/model/check.h"
+#include "control/model/line_numbers.h"
 #include "control/model/secrets.h"
 #include "control/southbound/records.h"
 #include "dataplane/liveness/profile.h"
@@ -54,8 +55,7 @@ void add_tunnel(const Catalog::Site& site, const v1::Tunnel& tunnel, const v1::L
     const bool udp = tunnel.encapsulation() != v1::GRE;
     out.set_id(tunnel.id());
     out.set_line(tunnel.line());
-    out.set_line_number(
-        static_cast<std::uint32_t>(std::max(0, line_number(site.policy, tunnel.line()))));
+    out.set_line_number(line_number(site.policy, tunnel.line()).value_or(0));
     out.set_encapsulation(encapsulation_for(line, tunnel));
     out.set_dr_address(tunnel.local());
     out.set_dr_port(udp ? kGreUdpPort : 0);
@@ -75,20 +75,6 @@ void add_tunnel(const Catalog::Site& site, const v1::Tunnel& tunnel, const v1::L
 }
 
 }  // namespace
-
-int line_number(const v1::Policy& policy, std::string_view line) {
-    std::vector<std::string_view> seen;
-    for (const auto& c : policy.classes())
-        for (const auto& tier : c.tiers())
-            for (const auto& weighted : tier.lines()) {
-                const auto at = std::find(seen.begin(), seen.end(), weighted.line());
-                if (at == seen.end()) seen.emplace_back(weighted.line());
-                if (weighted.line() == line)
-                    return static_cast<int>(std::find(seen.begin(), seen.end(), line) -
-                                            seen.begin());
-            }
-    return -1;
-}
 
 v1::Timers timers_of(v1::Profile profile) {
     const auto number = std::max(1, static_cast<int>(profile)) - 1;  // PROFILE_UNSPECIFIED: FIXED

@@ -11,10 +11,6 @@
 
 namespace dr::control {
 
-// The line's number in keepalives: its place among the policy's lines in order of first appearance
-// over classes and tiers; -1: the policy does not name it.
-int line_number(const v1::Policy& policy, std::string_view line);
-
 // Where the profile's keepalives begin (proto/TUNNEL.md).
 v1::Timers timers_of(v1::Profile profile);
 

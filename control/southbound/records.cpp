@@ -7,6 +7,7 @@
 
 #include "control/model/address.h"
 #include "control/model/check.h"
+#include "control/model/line_numbers.h"
 #include "control/model/secrets.h"
 #include "control/store/store.h"
 
@@ -85,7 +86,14 @@ Record policy_record(const v1::Policy& policy, std::uint32_t id) {
     head.wait_to_restore = static_cast<std::uint16_t>(
         policy.has_wait_to_restore_s() ? policy.wait_to_restore_s() : kDefaultWaitToRestore);
     head.generation = static_cast<std::uint16_t>(policy.revision());
+    head.classes = static_cast<std::uint16_t>(policy.classes_size());
     append(out, head);
+    for (const auto& c : policy.classes()) {
+        append(out, sb::ClassRecord{static_cast<std::uint16_t>(c.max_loss_permille()),
+                                    static_cast<std::uint16_t>(c.max_rtt_ms()),
+                                    static_cast<std::uint16_t>(c.max_jitter_ms()),
+                                    byte(c.strict() ? 1 : 0), 0});
+    }
     for (int c = 0; c < policy.classes_size(); ++c) {
         for (int t = 0; t < policy.classes(c).tiers_size(); ++t) {
             for (const auto& line : policy.classes(c).tiers(t).lines()) {
@@ -94,6 +102,7 @@ Record policy_record(const v1::Policy& policy, std::uint32_t id) {
                 r.class_number = byte(static_cast<unsigned long>(c));
                 r.tier = byte(static_cast<unsigned long>(t));
                 r.weight = byte(std::max(1U, line.weight()));
+                r.number = byte(line_number(policy, line.line()).value());
                 append(out, r);
                 ++head.lines;
             }

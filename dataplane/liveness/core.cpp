@@ -43,10 +43,13 @@ std::uint32_t Core::random32() {
 
 bool Core::set_policy(Time now, std::uint32_t number, const Policy& policy) {
     if (number >= policies_.size() || policy.classes < 1 || policy.classes > kClasses) return false;
+    const Policy before = policies_[number];
     policies_[number] = policy;
     policy_set_[number] = true;
     for (std::uint32_t g = 0; g < groups_.size(); ++g) {
-        if (groups_[g].used && groups_[g].policy == number) choose(now, g);
+        if (!groups_[g].used || groups_[g].policy != number) continue;
+        judge_anew(groups_[g], before, policy);
+        choose(now, g);
     }
     return true;
 }
@@ -75,6 +78,7 @@ bool Core::update_group(Time now, GroupRef group, const GroupConfig& config) {
         return false;
     }
     Group& g = groups_[group.value];
+    judge_anew(g, policies_[g.policy], policies_[config.policy]);
     g.policy = config.policy;
     g.restore_us = std::min(config.restore_ms, 0xffffffffU / 1000) * 1000;
     g.user = config.user;

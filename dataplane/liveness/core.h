@@ -128,7 +128,8 @@ class Core {
     void check_data(Time now, std::uint32_t i, const Message& m);
     void check_data_second(Time now, std::uint32_t i, std::uint32_t sent, std::uint32_t received);
     void degrade(Time now, std::uint32_t i, bool tell_peer);
-    void check_quality(Time now, std::uint32_t i);
+    void check_quality(Time now, std::uint32_t i, const Sample& second);
+    void judge_anew(const Group& g, const Policy& before, const Policy& after);
 
     // core_group.cpp
     [[nodiscard]] Lines lines_of(Time now, const Group& g) const;

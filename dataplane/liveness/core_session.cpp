@@ -71,6 +71,7 @@ void Core::went_up(Time now, std::uint32_t i, Event& event) {
     t.restarted = false;
     x.down_detected = 0;
     x.restore.clean_since = now;
+    x.loss_rx = x.loss_tx = {};
     x.data_since = 0;
     x.observed_left = 3;
     x.tx_since_advance = 0;
@@ -232,9 +233,15 @@ void Core::schedule(Time now, std::uint32_t i) {
 
 void Core::each_second(Time now, std::uint32_t i) {
     TunnelExtra& x = extras_[i];
-    if (!x.history.advance(now)) return;
+    const Time second = x.history.current_second();
+    Sample closed;
+    if (!x.history.advance(now, &closed)) return;
     x.detection.decay(profile_of(tunnels_[i]), config_.tuning, now);
-    check_quality(now, i);
+    x.loss_rx.forget(x.history.current_second() - second);
+    x.loss_tx.forget(x.history.current_second() - second);
+    // What an outage has swallowed is not held against the line's quality.
+    const Tunnel& t = tunnels_[i];
+    if (t.state == State::Up && t.since <= second * kSecond) check_quality(now, i, closed);
 }
 
 void Core::tunnel_due(Time now, std::uint32_t i) {

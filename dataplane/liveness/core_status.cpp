@@ -102,6 +102,7 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.peer_policy_generation = x.peer_policy_generation;
     s.peer_path_mtu = x.peer_path_mtu;
     s.key_number = t.key_number[t.tx_key_index];
+    s.violating = x.violating;
     History history = x.history;
     history.advance(now);
     s.second = history.second();

@@ -70,6 +70,9 @@ struct ClassPolicy {
     std::uint16_t max_jitter_ms = 0;
 
     constexpr ClassPolicy() { tier.fill(kNoTier); }
+    [[nodiscard]] constexpr bool limited() const {
+        return max_loss_permille != 0 || max_rtt_ms != 0 || max_jitter_ms != 0;
+    }
 };
 
 struct Policy {
@@ -250,6 +253,7 @@ struct TunnelStatus {
     std::uint32_t srtt_us, rtt_p95_us, jitter_us;
     std::uint16_t peer_policy_generation, peer_path_mtu;
     std::uint8_t key_number;  // that is sent with
+    std::uint8_t violating;   // bit c: it does not keep the limits of class c
     Quality second, ten_seconds, minute;
 };
 

@@ -79,9 +79,10 @@ void History::close_second() {
     ++second_;
 }
 
-bool History::advance(Time now) {
+bool History::advance(Time now, Sample* closed) {
     const Time now_second = now / kSecond;
     if (now_second == second_) return false;
+    if (closed != nullptr) *closed = current_;
     // After a long rest all that is kept is empty, whatever its place.
     if (now_second > second_ + Time{kTens} * 10 + 10) {
         seconds_ = {};
@@ -104,6 +105,29 @@ Quality History::ten_seconds() const {
 
 Quality History::minute() const {
     return total(tens_, {});
+}
+
+void Losses::add(std::uint32_t sent, std::uint32_t got) {
+    constexpr std::uint32_t kMost = 0xffff;  // of a second; the sums stay below 64 times that
+    sent = std::min(sent, kMost);
+    got = std::min(got, kMost);
+    sent_ += sent * 256;
+    // What comes late was counted as lost before.
+    lost_ = got > sent ? lost_ - std::min(lost_, (got - sent) * 256) : lost_ + (sent - got) * 256;
+}
+
+void Losses::forget(Time seconds) {
+    for (Time n = std::min<Time>(seconds, 1024); n != 0 && sent_ != 0; --n) {
+        sent_ -= sent_ / 64;
+        lost_ -= lost_ / 64;
+        if (sent_ < 64) *this = {};
+    }
+}
+
+std::uint32_t Losses::permille() const {
+    if (sent_ == 0 || lost_ < 3 * 256) return 0;
+    return static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(std::uint64_t{lost_} * 1000 / sent_, 1000));
 }
 
 void Smoothed::rtt(std::uint32_t us) {

@@ -34,8 +34,11 @@ class History {
     // Of ours: the same, as the peer reports.
     void reported(std::uint32_t sent, std::uint32_t got);
     // Closes the seconds that are over. To be called at least now and then, and before reading;
-    // true when a second was closed.
-    bool advance(Time now);
+    // true when a second was closed. The first of them, the only one that may not be empty, is
+    // copied to `closed`.
+    bool advance(Time now, Sample* closed = nullptr);
+    // The number of the current second.
+    [[nodiscard]] Time current_second() const { return second_; }
 
     [[nodiscard]] Quality second() const;
     [[nodiscard]] Quality ten_seconds() const;
@@ -50,6 +53,21 @@ class History {
     Time second_ = 0;  // number of the current one
     std::array<Sample, kSeconds> seconds_;
     std::array<Sample, kTens> tens_;
+};
+
+// Loss in one direction over about a minute: sums of which 1/64 is forgotten each second. A class's
+// limit of some permille needs hundreds of messages to be judged by; a second has ten.
+class Losses {
+  public:
+    void add(std::uint32_t sent, std::uint32_t got);
+    void forget(Time seconds);
+    // 0 while fewer than three messages are missing.
+    [[nodiscard]] std::uint32_t permille() const;
+
+  private:
+    // Of messages: 1/256.
+    std::uint32_t sent_ = 0;
+    std::uint32_t lost_ = 0;
 };
 
 // Smoothed figures (microseconds).

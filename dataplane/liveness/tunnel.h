@@ -120,6 +120,7 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     std::uint8_t bad_seconds;
     std::uint32_t adoptions;
 
+    Losses loss_rx, loss_tx;                          // while Up
     std::array<std::uint8_t, kClasses> bad_history;   // bit 0: the latest second violated the class
     std::array<std::uint8_t, kClasses> good_seconds;  // in a row, with margin
 

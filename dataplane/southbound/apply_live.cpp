@@ -74,6 +74,7 @@ void TableWriter::Core::tell_policy(const Policy& policy) const {
     if (!hooks.policy_changed) return;
     PolicyRecord record;
     std::memcpy(&record, policy.body.data(), sizeof record);
+    const RecordList<ClassRecord> limits(policy.body.data() + sizeof record, record.classes);
     LivePolicy out;
     out.id = policy.id;
     out.restore_ms = std::uint32_t{record.wait_to_restore} * 1000;
@@ -81,11 +82,16 @@ void TableWriter::Core::tell_policy(const Policy& policy) const {
     out.policy.classes = static_cast<std::uint8_t>(policy.shape.classes.size());
     for (std::size_t c = 0; c < policy.shape.classes.size(); ++c) {
         const Tiers& tiers = policy.shape.classes[c];
+        liveness::ClassPolicy& klass = out.policy.klass[c];
         for (std::size_t tier = 0; tier < tiers.size(); ++tier) {
             for (const WeightedLine& line : tiers[tier])
-                out.policy.klass[c].tier[policy.shape.wire[line.line]] =
-                    static_cast<std::uint8_t>(tier);
+                klass.tier[policy.shape.wire[line.line]] = static_cast<std::uint8_t>(tier);
         }
+        const ClassRecord keep = limits[c];
+        klass.max_loss_permille = keep.max_loss_permille;
+        klass.max_rtt_ms = keep.max_rtt_ms;
+        klass.max_jitter_ms = keep.max_jitter_ms;
+        klass.strict = keep.strict != 0;
     }
     hooks.policy_changed(out);
 }

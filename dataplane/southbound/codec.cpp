@@ -150,6 +150,41 @@ bool check_line_order(const PolicyView& policy, std::string* why) {
     return true;
 }
 
+bool check_limits(const PolicyView& policy, std::string* why) {
+    for (std::size_t c = 0; c < policy.classes.size(); ++c) {
+        const ClassRecord record = policy.classes[c];
+        const std::string who = "class " + number(c) + ": ";
+        if (record.max_loss_permille > kMaxLossPermille)
+            return fail(why, who + "loss limit " + number(record.max_loss_permille) + ", at most " +
+                                 number(kMaxLossPermille) + " of a thousand");
+        if (record.strict > 1) return fail(why, who + "strict must be 0 or 1");
+        if (record.reserved != 0) return fail(why, who + "reserved field must be 0");
+    }
+    return true;
+}
+
+// One number for each name, and one name for each number.
+bool check_line_numbers(const PolicyView& policy, std::string* why) {
+    std::array<LineRecord, kMaxLines> of_number{};
+    for (std::size_t i = 0; i < policy.lines.size(); ++i) {
+        const LineRecord line = policy.lines[i];
+        if (line.number >= kMaxLines)
+            return fail(why, "line " + quoted(line.name) + " has number " + number(line.number) +
+                                 ", at most " + number(kMaxLines - 1));
+        LineRecord& first = of_number[line.number];
+        if (first.name[0] == '\0') first = line;
+        if (first.name != line.name)
+            return fail(why, "lines " + quoted(first.name) + " and " + quoted(line.name) +
+                                 " have the same number, " + number(line.number));
+        for (const LineRecord& other : of_number) {
+            if (other.name == line.name && other.number != line.number)
+                return fail(why, "line " + quoted(line.name) + " has the numbers " +
+                                     number(other.number) + " and " + number(line.number));
+        }
+    }
+    return true;
+}
+
 bool check_lines(const PolicyView& policy, std::string* why) {
     std::vector<std::array<char, 32>> names;
     for (std::size_t i = 0; i < policy.lines.size(); ++i) {
@@ -160,14 +195,13 @@ bool check_lines(const PolicyView& policy, std::string* why) {
                 why, "class " + number(line.class_number) + ", at most " + number(kMaxClasses - 1));
         if (line.weight == 0)
             return fail(why, "weight of line " + quoted(line.name) + " is 0, must be 1 to 255");
-        if (line.reserved != 0) return fail(why, "reserved field must be 0");
         if (std::find(names.begin(), names.end(), line.name) == names.end())
             names.push_back(line.name);
     }
     if (names.size() > kMaxLines)
         return fail(
             why, number(names.size()) + " line names, a policy has at most " + number(kMaxLines));
-    return check_line_order(policy, why);
+    return check_line_numbers(policy, why) && check_line_order(policy, why);
 }
 
 bool check_prefixes(const SubscriberView& subscriber, std::string* why) {
@@ -243,13 +277,21 @@ bool decode(Bytes body, PolicyView* out, std::string* why) {
     if (record.lines == 0 || record.lines > kMaxClasses * kMaxLines)
         return fail(
             why, number(record.lines) + " lines, must be 1 to " + number(kMaxClasses * kMaxLines));
-    const std::size_t expected = sizeof record + record.lines * sizeof(LineRecord);
+    const std::size_t lines_at = sizeof record + record.classes * sizeof(ClassRecord);
+    const std::size_t expected = lines_at + record.lines * sizeof(LineRecord);
     if (body.size() != expected)
         return fail(why, "policy record of " + number(body.size()) + " bytes, must be " +
-                             number(expected) + " with " + number(record.lines) + " lines");
-    const PolicyView view{record.id, {body.data() + sizeof record, record.lines}, body};
-    if (record.reserved != 0) return fail(why, "reserved field must be 0");
-    if (!check_lines(view, why)) return false;
+                             number(expected) + " with " + number(record.classes) +
+                             " classes and " + number(record.lines) + " lines");
+    const PolicyView view{record.id,
+                          {body.data() + sizeof record, record.classes},
+                          {body.data() + lines_at, record.lines},
+                          body};
+    if (!check_limits(view, why) || !check_lines(view, why)) return false;
+    const unsigned classes = view.lines[record.lines - 1U].class_number + 1U;
+    if (record.classes != classes)
+        return fail(why, number(record.classes) + " classes, must be " + number(classes) +
+                             ", as the lines are of");
     *out = view;
     return true;
 }

@@ -17,6 +17,7 @@
 namespace dr::southbound {
 
 inline constexpr std::uint8_t kMaxProfile = 4;
+inline constexpr std::uint16_t kMaxLossPermille = 999;
 // Smallest and largest inner packet that a tunnel may be set to, bytes (IPv6 needs 1280).
 inline constexpr std::uint16_t kMinTunnelMtu = 1280;
 inline constexpr std::uint16_t kMaxTunnelMtu = 9000;
@@ -68,6 +69,7 @@ struct PoolView {
 };
 struct PolicyView {
     std::uint32_t id{};
+    RecordList<ClassRecord> classes;
     RecordList<LineRecord> lines;
     Bytes body;
 };

@@ -65,7 +65,7 @@ struct LivenessState {
     std::uint8_t key_number;
     std::uint8_t line;    // number in keepalives
     std::uint8_t family;  // of `endpoint`: 4, 6; 0: not known yet
-    std::uint16_t flags;  // kSuspectRx...
+    std::uint16_t flags;  // kSuspectRx...; bit 8 + c: the line does not keep the limits of class c
     std::uint16_t port;   // of `endpoint`; 0: native GRE
     std::uint16_t peer_policy_generation;
     std::uint16_t peer_path_mtu;
@@ -86,6 +86,7 @@ struct LivenessState {
     static constexpr std::uint16_t kActive = 16;  // carries traffic now
     static constexpr std::uint16_t kNatKnown = 32;
     static constexpr std::uint16_t kNat = 64;
+    static constexpr unsigned kViolatingShift = 8;
 };
 static_assert(sizeof(LivenessState) == 152);
 

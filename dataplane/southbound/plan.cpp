@@ -8,9 +8,6 @@
 namespace dr::southbound {
 namespace {
 
-// A number of a line that has not appeared.
-constexpr std::uint8_t kUnseen = 0xff;
-
 Outcome refuse(Status status, std::uint32_t record, std::string text) {
     return {status, record, std::move(text)};
 }
@@ -205,14 +202,9 @@ PolicyShape TableWriter::Core::shape_for(const PolicyView& view, const Policy* i
         }
         shape.names[best] = name;
     }
-    std::uint8_t appeared = 0;
-    shape.wire.fill(kUnseen);
-    for (std::size_t i = 0; i < view.lines.size(); ++i) {
-        std::uint8_t& wire = shape.wire[static_cast<unsigned>(shape.number_of(view.lines[i].name))];
-        if (wire == kUnseen) wire = appeared++;
-    }
     for (std::size_t i = 0; i < view.lines.size(); ++i) {
         const LineRecord line = view.lines[i];
+        shape.wire[static_cast<unsigned>(shape.number_of(line.name))] = line.number;
         shape.classes.resize(line.class_number + 1U);
         shape.classes.back().resize(line.tier + 1U);
         shape.classes.back().back().push_back(

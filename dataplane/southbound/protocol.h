@@ -31,7 +31,7 @@
 
 namespace dr::southbound {
 
-inline constexpr std::uint32_t kVersion = 4;
+inline constexpr std::uint32_t kVersion = 5;
 inline constexpr std::uint32_t kMaxMessage = 64 * 1024;  // bytes after the header
 inline constexpr std::uint32_t kMaxTxnBytes = 16 * 1024 * 1024;
 inline constexpr std::uint32_t kMaxTxnRecords = 65'536;
@@ -182,21 +182,31 @@ struct DeleteRecord {
     std::uint32_t reserved;
 };
 
-// PolicyRecord, then `lines` LineRecords in order of class, tier, position.
+// PolicyRecord, then `classes` ClassRecords, then `lines` LineRecords in order of class, tier,
+// position.
 struct PolicyRecord {
     std::uint32_t id;
     std::uint16_t lines;            // at most kMaxClasses * kMaxLines; distinct names kMaxLines
     std::uint16_t wait_to_restore;  // seconds; 0: traffic does not return by itself
     std::uint16_t generation;       // as keepalives carry it
-    std::uint16_t reserved;
+    std::uint16_t classes;          // as many as the lines are of, 1-8
 };
 static_assert(sizeof(PolicyRecord) == 12);
+// What a line must keep to carry the class; 0: any.
+struct ClassRecord {
+    std::uint16_t max_loss_permille;  // at most 999
+    std::uint16_t max_rtt_ms;
+    std::uint16_t max_jitter_ms;
+    std::uint8_t strict;  // 1: no line that does not, ever; 0: else the least bad one
+    std::uint8_t reserved;
+};
+static_assert(sizeof(ClassRecord) == 8);
 struct LineRecord {
     std::array<char, 32> name;  // zero-padded, at most 31 bytes
     std::uint8_t class_number;  // 0-7, ascending without gaps
     std::uint8_t tier;          // ascending without gaps within the class
     std::uint8_t weight;        // 1-255
-    std::uint8_t reserved;
+    std::uint8_t number;        // in keepalives, 0-15: one for each name
 };
 static_assert(sizeof(LineRecord) == 36);
 

@@ -44,8 +44,7 @@ using MapsByMasks = std::unordered_map<ClassMasks, std::uint32_t, ClassMasksHash
 struct PolicyShape {
     std::array<LineName, kMaxLines> names{};  // empty name: the number is free
     std::vector<Tiers> classes;
-    // By internal number: the line's number in keepalives, which is its place in the order of first
-    // appearance, at both ends.
+    // By internal number: the line's number in keepalives, which drd gives to both ends.
     std::array<std::uint8_t, kMaxLines> wire{};
 
     // -1: none.

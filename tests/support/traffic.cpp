@@ -133,11 +133,13 @@ void Traffic::provision() {
     writer_ = std::make_unique<TableWriter>(*tables_, *rib_);
     Transaction transaction;
     Bytes policy;
-    put(policy, PolicyRecord{1, 2, 60, 0, 0});
+    put(policy, PolicyRecord{1, 2, 60, 0, 1});
+    put(policy, ClassRecord{});
     for (const char line : {'a', 'b'}) {
         LineRecord record{};
         record.name[0] = line;
         record.weight = 1;
+        record.number = static_cast<std::uint8_t>(line - 'a');
         put(policy, record);
     }
     transaction.add(Type::UpsertPolicy, policy);

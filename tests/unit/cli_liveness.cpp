@@ -89,6 +89,26 @@ TEST_CASE("a row says what keepalives have shown") {
     CHECK(liveness_columns().size() == expected.size());
 }
 
+TEST_CASE("a line outside a class's limits is shown with each limit and what is measured") {
+    TunnelStatus status = up();
+    auto& l = *status.mutable_liveness();
+    auto& broken = *l.add_broken_limits();
+    broken.set_class_name("voice");
+    broken.set_max_rtt_ms(150);
+    broken.set_max_loss_permille(20);
+    broken.set_rtt_us(182'000);
+    broken.set_loss_permille(3);
+    CHECK(why_text(status) == "outside the limits of class voice");
+    const auto entry = [&] {
+        for (const auto& [name, value] : liveness_entries(status.liveness()))
+            if (name == "Outside limits") return value;
+        return std::string("missing");
+    };
+    CHECK(entry() == "class voice: loss 0.3% of at most 2.0%, RTT 182ms of at most 150ms");
+    l.clear_broken_limits();
+    CHECK(entry() == "no");
+}
+
 TEST_CASE("the reason is that of the state, of being out of use, or of both kinds of trouble") {
     TunnelStatus status = up();
     auto& l = *status.mutable_liveness();

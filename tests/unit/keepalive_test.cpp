@@ -404,6 +404,16 @@ TEST_CASE("another key, profile or policy reaches a session without its going do
     w.run(2 * kSecond);
     CHECK(up(w, ur, 0));
     CHECK(w.service->shard(0).statistics().downs == 0);
+    // Lines that come, go and change places leave the others' numbers alone.
+    southbound::Transaction changed;
+    southbound::test::PolicySpec policy{1, {{{{"c", 1}}, {{"a", 3}, {"b", 1}}}}, {{"a", 0}}, {}};
+    policy.limits[0] = {0, 500, 0, 1, 0};
+    changed.add(southbound::Type::UpsertPolicy, encode(policy));
+    REQUIRE(w.commit(changed).ok());
+    w.run(2 * kSecond);
+    CHECK(up(w, ur, 0));
+    CHECK(way_down(w) == ur.from[0]);
+    CHECK(w.service->shard(0).statistics().downs == 0);
     // Without its key it carries traffic as configured, and has no session.
     site.lines[0].keyed = false;
     w.provision(site, {{{"a", 2}}});

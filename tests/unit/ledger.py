@@ -20,7 +20,7 @@ def rows():
 
 def test_cases():
     names = set()
-    for path in (ROOT / "tests" / "unit").glob("*.cpp"):
+    for path in [*(ROOT / "tests" / "unit").glob("*.cpp"), *(ROOT / "control").rglob("*_test.cpp")]:
         text = path.read_text(encoding="utf-8")
         for match in re.finditer(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
             names.add("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1))))

@@ -7,32 +7,6 @@
 using namespace dr::liveness;
 using namespace dr::liveness::test;
 
-namespace {
-
-// Seconds until the DR has `mask` as the eligible lines; -1: not within `most`.
-double until_eligible(World& w, std::uint16_t mask, Time most) {
-    const Time start = w.now;
-    if (!w.run_until([&] { return w.dr.eligible() == mask; }, most)) return -1;
-    return static_cast<double>(w.now - start) / static_cast<double>(kSecond);
-}
-
-Setup quick() {
-    Setup s;
-    s.restore_ms = 2'000;
-    s.tuning.clean_us = 1'000'000;
-    s.tuning.initial_us = 1'000'000;
-    return s;
-}
-
-void fail(World& w, unsigned line) {
-    w.cut(line);
-    w.run(2 * kSecond);
-    w.cut(line, false);
-    w.run_until([&] { return w.state(w.dr, line) == State::Up; }, 5 * kSecond);
-}
-
-}  // namespace
-
 TEST_CASE("a line that went down comes back after five clean seconds and its wait-to-restore") {
     World w;
     w.run(20 * kSecond);
@@ -342,26 +316,4 @@ TEST_CASE("a UR follows the set of its DR, and leaves at once a line that it kno
     CHECK(w.run_until([&] { return w.dr.eligible() == 1; }, 150 * kMillisecond));
     CHECK(w.now - start <= 15 * kMillisecond);  // one keepalive over the other line
     CHECK(w.status(w.dr, 1).cause == Cause::ReportedElsewhere);
-}
-
-TEST_CASE(
-    "a class's quality limits move it after three bad seconds, and back after thirty good ones") {
-    Setup s = quick();
-    World w(s);
-    Policy policy;
-    policy.klass[0].tier[0] = 0;
-    policy.klass[0].tier[1] = 1;
-    policy.klass[0].max_rtt_ms = 100;
-    REQUIRE(w.dr.engine->set_policy(w.now, 0, policy));
-    w.run(10 * kSecond);
-    REQUIRE(w.dr.eligible() == 3);
-    w.down[0].delay = 120 * kMillisecond;
-    const double left = until_eligible(w, 2, 10 * kSecond);
-    CHECK(left > 2);
-    CHECK(left < 6);
-    CHECK(w.status(w.dr, 0).ineligible == Cause::QualityViolated);
-    w.down[0].delay = 10 * kMillisecond;
-    const double back = until_eligible(w, 3, 100 * kSecond);
-    CHECK(back >= 29);
-    CHECK(back < 40);
 }

@@ -181,4 +181,25 @@ State World::state(const End& end, unsigned line) const {
     return status(end, line).state;
 }
 
+double until_eligible(World& w, std::uint16_t mask, Time most) {
+    const Time start = w.now;
+    if (!w.run_until([&] { return w.dr.eligible() == mask; }, most)) return -1;
+    return static_cast<double>(w.now - start) / static_cast<double>(kSecond);
+}
+
+Setup quick() {
+    Setup s;
+    s.restore_ms = 2'000;
+    s.tuning.clean_us = 1'000'000;
+    s.tuning.initial_us = 1'000'000;
+    return s;
+}
+
+void fail(World& w, unsigned line) {
+    w.cut(line);
+    w.run(2 * kSecond);
+    w.cut(line, false);
+    w.run_until([&] { return w.state(w.dr, line) == State::Up; }, 5 * kSecond);
+}
+
 }  // namespace dr::liveness::test

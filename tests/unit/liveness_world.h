@@ -126,4 +126,11 @@ struct World {
     std::uint64_t order_ = 0;
 };
 
+// Seconds until the DR has `mask` as the eligible lines; -1: not within `most`.
+double until_eligible(World& w, std::uint16_t mask, Time most);
+// Short waits.
+Setup quick();
+// Takes a line down, and up again.
+void fail(World& w, unsigned line);
+
 }  // namespace dr::liveness::test

@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <cstddef>
 
 #include "dataplane/southbound/codec.h"
 #include "dataplane/southbound/tunnel_row.h"
@@ -55,9 +56,12 @@ TEST_CASE("counts that promise more than there is are refused") {
     CHECK_FALSE(fault<SubscriberView>(body).empty());
 
     Body lines = encode(policy(1, {{{"a", 1}}}));
+    Body classes = lines;
     const std::uint32_t many = 0xffffffff;
-    std::memcpy(lines.data() + 4, &many, 4);
+    std::memcpy(lines.data() + offsetof(PolicyRecord, lines), &many, 2);
     CHECK_FALSE(fault<PolicyView>(lines).empty());
+    std::memcpy(classes.data() + offsetof(PolicyRecord, classes), &many, 2);
+    CHECK_FALSE(fault<PolicyView>(classes).empty());
 }
 
 TEST_CASE("prefixes with host bits, wrong lengths or families are refused by name") {
@@ -104,20 +108,55 @@ TEST_CASE("a tunnel is refused for each field that is out of bounds") {
 TEST_CASE("classes and tiers that do not ascend from 0 without gaps are refused") {
     const auto with = [](std::vector<LineRecord> lines) {
         Body body;
-        append(&body, PolicyRecord{1, static_cast<std::uint16_t>(lines.size()), 60, 0, 0});
+        const auto classes = static_cast<std::uint16_t>(lines.back().class_number + 1);
+        append(&body, PolicyRecord{1, static_cast<std::uint16_t>(lines.size()), 60, 0, classes});
+        body.resize(body.size() + classes * sizeof(ClassRecord));
         for (const LineRecord& line : lines) append(&body, line);
         return fault<PolicyView>(body);
     };
     const auto a = line_name("a");
     const auto b = line_name("b");
-    CHECK(with({{a, 0, 0, 1, 0}, {b, 0, 1, 1, 0}, {a, 1, 0, 1, 0}}).empty());
+    CHECK(with({{a, 0, 0, 1, 0}, {b, 0, 1, 1, 1}, {a, 1, 0, 1, 0}}).empty());
     CHECK_FALSE(with({{a, 1, 0, 1, 0}}).empty());
     CHECK_FALSE(with({{a, 0, 1, 1, 0}}).empty());
-    CHECK_FALSE(with({{a, 0, 0, 1, 0}, {b, 0, 2, 1, 0}}).empty());
-    CHECK_FALSE(with({{a, 0, 0, 1, 0}, {b, 1, 1, 1, 0}}).empty());
+    CHECK_FALSE(with({{a, 0, 0, 1, 0}, {b, 0, 2, 1, 1}}).empty());
+    CHECK_FALSE(with({{a, 0, 0, 1, 0}, {b, 1, 1, 1, 1}}).empty());
     CHECK_FALSE(with({{a, 0, 0, 0, 0}}).empty());
     CHECK_FALSE(with({{a, 0, 0, 1, 0}, {a, 0, 0, 1, 0}}).empty());
     CHECK_FALSE(with({{a, 8, 0, 1, 0}}).empty());
+}
+
+TEST_CASE("a line has one number in a policy, below 16, and shares it with no other") {
+    const auto numbered = [](std::uint8_t a, std::uint8_t b, std::uint8_t again) {
+        Body body;
+        append(&body, PolicyRecord{1, 3, 60, 0, 2});
+        append(&body, ClassRecord{});
+        append(&body, ClassRecord{});
+        append(&body, LineRecord{line_name("a"), 0, 0, 1, a});
+        append(&body, LineRecord{line_name("b"), 0, 0, 1, b});
+        append(&body, LineRecord{line_name("a"), 1, 0, 1, again});
+        return fault<PolicyView>(body);
+    };
+    CHECK(numbered(15, 3, 15).empty());
+    CHECK_THAT(numbered(16, 3, 16), Catch::Contains("number 16, at most 15"));
+    CHECK_THAT(numbered(3, 3, 3), Catch::Contains("the same number, 3"));
+    CHECK_THAT(numbered(1, 3, 2), Catch::Contains("the numbers 1 and 2"));
+}
+
+TEST_CASE("limits of a class that cannot be are refused") {
+    const auto with = [](const ClassRecord& limits) {
+        PolicySpec spec = policy(1, {{{"a", 1}}});
+        spec.limits[0] = limits;
+        return fault<PolicyView>(encode(spec));
+    };
+    CHECK(with({999, 60'000, 60'000, 1, 0}).empty());
+    CHECK_THAT(with({1000, 0, 0, 0, 0}), Catch::Contains("at most 999 of a thousand"));
+    CHECK_THAT(with({0, 0, 0, 2, 0}), Catch::Contains("strict must be 0 or 1"));
+    CHECK_FALSE(with({0, 0, 0, 0, 1}).empty());
+    Body missing = encode(policy(1, {{{"a", 1}}}));
+    missing.insert(missing.end(), sizeof(ClassRecord), 0);
+    missing[offsetof(PolicyRecord, classes)] = 2;
+    CHECK_FALSE(fault<PolicyView>(missing).empty());
 }
 
 TEST_CASE("a policy has at most 16 different lines") {

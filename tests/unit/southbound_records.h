@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,9 @@ using TierSpec = std::vector<std::pair<std::string, std::uint8_t>>;  // line, we
 struct PolicySpec {
     std::uint32_t id;
     std::vector<std::vector<TierSpec>> classes;
+    // In keepalives. Lines without one here are numbered in order of first appearance.
+    std::map<std::string, std::uint8_t> numbers = {};
+    std::map<std::size_t, ClassRecord> limits = {};  // by class
 };
 struct PoolSpec {
     std::uint32_t id;
@@ -92,19 +96,27 @@ inline Body encode(const SubscriberSpec& spec) {
 }
 
 inline Body encode(const PolicySpec& spec) {
+    Body body;
     Body lines;
-    std::uint32_t count = 0;
+    std::uint16_t count = 0;
+    std::map<std::string, std::uint8_t> numbers = spec.numbers;
     for (std::size_t c = 0; c < spec.classes.size(); ++c) {
         for (std::size_t t = 0; t < spec.classes[c].size(); ++t) {
             for (const auto& [name, weight] : spec.classes[c][t]) {
+                const auto next = static_cast<std::uint8_t>(numbers.size());
                 append(&lines, LineRecord{line_name(name), static_cast<std::uint8_t>(c),
-                                          static_cast<std::uint8_t>(t), weight, 0});
+                                          static_cast<std::uint8_t>(t), weight,
+                                          numbers.try_emplace(name, next).first->second});
                 ++count;
             }
         }
     }
-    Body body;
-    append(&body, PolicyRecord{spec.id, static_cast<std::uint16_t>(count), 60, 0, 0});
+    const auto classes = static_cast<std::uint16_t>(spec.classes.size());
+    append(&body, PolicyRecord{spec.id, count, 60, 0, classes});
+    for (std::size_t c = 0; c < classes; ++c) {
+        const auto limits = spec.limits.find(c);
+        append(&body, limits == spec.limits.end() ? ClassRecord{} : limits->second);
+    }
     body.insert(body.end(), lines.begin(), lines.end());
     return body;
 }
@@ -119,7 +131,7 @@ inline Body encode(const PoolSpec& spec) {
 
 // A policy of one class.
 inline PolicySpec policy(std::uint32_t id, std::vector<TierSpec> tiers) {
-    return {id, {std::move(tiers)}};
+    return {id, {std::move(tiers)}, {}, {}};
 }
 
 class Txn final {

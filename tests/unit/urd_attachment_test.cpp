@@ -92,6 +92,35 @@ TEST_CASE("an attachment is read field by field") {
     CHECK(t.keys[0].bytes[31] == 'k');
 }
 
+TEST_CASE("lines have the numbers that the DR gives them, others what is left") {
+    v1::Attachment attachment = good();
+    auto& b = *attachment.mutable_policy()->add_line_numbers();
+    b.set_line("b");
+    b.set_number(3);
+    const Config config = Translator(Devices{}).translate(attachment);
+    CHECK(config.lines == std::vector<std::string>{"a", "", "", "b"});
+    CHECK(config.tunnels[1].number == 3);
+    CHECK(config.classes[0].tiers[0][0].line == 3);
+    CHECK(config.classes[0].tiers[1][0].line == 0);
+}
+
+TEST_CASE("limits and strictness of a class are read") {
+    v1::Attachment attachment = good();
+    auto& c = *attachment.mutable_policy()->mutable_classes(0);
+    c.set_max_loss_permille(20);
+    c.set_max_rtt_ms(150);
+    c.set_max_jitter_ms(30);
+    c.set_strict(true);
+    const auto read = Translator(Devices{}).translate(attachment).classes[0];
+    CHECK(read.max_loss_permille == 20);
+    CHECK(read.max_rtt_ms == 150);
+    CHECK(read.max_jitter_ms == 30);
+    CHECK(read.strict);
+    const auto plain = Translator(Devices{}).translate(good()).classes[0];
+    CHECK(plain.max_loss_permille + plain.max_rtt_ms + plain.max_jitter_ms == 0);
+    CHECK_FALSE(plain.strict);
+}
+
 TEST_CASE("a line without a device waits: its tunnel is there, and has none") {
     const Config config = Translator(Devices{{"a", "eth0"}}).translate(good());
     REQUIRE(config.tunnels.size() == 2);
@@ -140,6 +169,19 @@ TEST_CASE("a mistake in an attachment is named with its place") {
         {[](v1::Attachment& a) { a.set_prefixes(0, "203.0.113.9/29"); }, "prefixes[0]: "},
         {[](v1::Attachment& a) { a.clear_prefixes(); }, "prefixes: 0 of them"},
         {[](v1::Attachment& a) { a.clear_policy(); }, "policy.classes: 0 of them"},
+        {[](v1::Attachment& a) {
+             auto& entry = *a.mutable_policy()->add_line_numbers();
+             entry.set_line("a");
+             entry.set_number(16);
+         },
+         "policy.line_numbers: line a has number 16; must be at most 15"},
+        {[](v1::Attachment& a) {
+             for (const char* line : {"a", "b"})
+                 a.mutable_policy()->add_line_numbers()->set_line(line);
+         },
+         "policy.line_numbers: lines a and b have the same number"},
+        {[](v1::Attachment& a) { a.mutable_policy()->mutable_classes(0)->set_max_rtt_ms(70'000); },
+         "has max_rtt_ms 70000; must be at most 60000"},
         {[](v1::Attachment& a) { a.mutable_tunnels(1)->set_dr_address("here"); },
          "tunnels[1].dr_address: \"here\" is not an address"},
         {[](v1::Attachment& a) { a.mutable_tunnels(1)->clear_dr_address(); },

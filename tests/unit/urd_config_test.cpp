@@ -71,9 +71,9 @@ TEST_CASE("line numbers follow the first appearance over classes and tiers") {
     const Config config = dr::ur::parse_config(good().dump());
     CHECK(config.lines == std::vector<std::string>{"b", "a"});
     CHECK(config.tunnels[0].slot == 1);
-    CHECK(config.classes[1][0][0].line == 1);
-    CHECK(config.classes[1][0][0].weight == 3);
-    CHECK(config.classes[1][0][1].weight == 1);
+    CHECK(config.classes[1].tiers[0][0].line == 1);
+    CHECK(config.classes[1].tiers[0][0].weight == 3);
+    CHECK(config.classes[1].tiers[0][1].weight == 1);
 }
 
 TEST_CASE("field names as in the .proto and enum numbers are read too") {

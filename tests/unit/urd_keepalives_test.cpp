@@ -38,7 +38,8 @@ dr::ur::Tunnel make_tunnel(unsigned number, unsigned slot) {
 dr::ur::Config make_config() {
     dr::ur::Config config;
     config.lines = {"a", "b"};
-    config.classes = {{{{0, 1}}, {{1, 1}}}};
+    config.classes.resize(1);
+    config.classes[0].tiers = {{{0, 1}}, {{1, 1}}};
     config.tunnels = {make_tunnel(0, 3), make_tunnel(1, 0)};
     return config;
 }

@@ -32,7 +32,8 @@ std::vector<Ends> all_outers() {
 dr::ur::Config two_lines() {
     dr::ur::Config config;
     config.lines = {"a", "b"};
-    config.classes = {{{{0, 1}}, {{1, 1}}}};
+    config.classes.resize(1);
+    config.classes[0].tiers = {{{0, 1}}, {{1, 1}}};
     config.tunnels.resize(2);
     config.tunnels[0].number = 0;
     config.tunnels[0].slot = 5;

@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+"""Changes of a policy while a site's traffic runs: sessions stay, no packet is lost."""
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from lablib import switching, ur  # noqa: E402
+from lablib.cases import Cases, expect  # noqa: E402
+from lablib.lab import Lab, temporary_lab  # noqa: E402
+from lablib.shell import wait_until  # noqa: E402
+from lablib.stream import site_streams  # noqa: E402
+
+cases = Cases()
+RATE = 1000
+POLICY = "a-then-b"
+
+
+@contextmanager
+def attached_lab():
+    with temporary_lab(signalled={"wait_to_restore": 2}, emulated=True) as lab:
+        yield lab
+
+
+def apply(lab, *tiers, **limits):
+    """The site's policy anew, one class; in force at both ends when this returns. Tiers: "a", "b*3 c"."""
+    named = []
+    for tier in tiers:
+        lines = [(*entry.split("*"), "1")[:2] for entry in tier.split()]
+        named.append({"lines": [{"line": line, "weight": int(weight)} for line, weight in lines]})
+    policy = {"name": POLICY, "waitToRestoreS": 2,
+              "classes": [{"name": "all", "tiers": named, **limits}]}
+    path = lab.directory / "policy.json"
+    path.write_text(json.dumps({"policy": policy}))
+    lab.router.drcli("apply", "-f", path)
+    lab.wait_in_sync()
+    generation = int(stored(lab)["revision"])
+    wait_until(lambda: all(t["liveness"].get("peerPolicyGeneration") == generation & 0xffff
+                           for t in lab.tunnels().values()),
+               f"the UR at policy generation {generation}", interval=0.05)
+
+
+def stored(lab):
+    return lab.router.drcli_json("policy", "get", POLICY)
+
+
+def numbers(lab):
+    return {n["line"]: n.get("number", 0) for n in stored(lab)["lineNumbers"]}
+
+
+def changes(lab):
+    """Changes of state of the sessions so far, as the DR has logged them."""
+    return lab.router.drcli_json("event", "list", "--subscriber", "site-1", "--kind", "state")
+
+
+@cases.case("lines that come, go, change places and weights restart no session and lose no packet")
+def _(lab):
+    ur.wait_up(lab)
+    ur.pings(lab)
+    before, said = changes(lab), lab.urds["site-1"].output().count("event=state")
+    ours = numbers(lab)
+    with site_streams(lab, rate=RATE) as running:
+        time.sleep(0.3)
+        begin = time.monotonic_ns()
+        apply(lab, "c", "a", "b")
+        expect(numbers(lab) == {**ours, "c": 2}, f"{numbers(lab)}")
+        apply(lab, "d b", "a c")
+        wait_until(lambda: switching.carrying(lab, RATE) == "b", "both streams on line b")
+        apply(lab, "a*3 b")
+        apply(lab, "a", "b")
+        wait_until(lambda: switching.carrying(lab, RATE) == "a", "both streams on line a")
+        time.sleep(0.2)
+        end = time.monotonic_ns()
+        results = {way: one.end().window(begin, end) for way, one in running.items()}
+    expect(numbers(lab) == ours, f"{numbers(lab)}, before {ours}")
+    for way, r in results.items():
+        expect(r["lost"] == 0, f"{way}: {r['lost']} of {r['packets']} packets lost: {r}")
+    expect(before and changes(lab) == before, f"{changes(lab)}, before {before}")
+    events = lab.urds["site-1"].output().count("event=state")
+    expect(events == said, f"urd tells of {events - said} changes of state")
+    return ", ".join(f"{way} {r['packets']} packets, {r['reordered']} reordered"
+                     for way, r in results.items())
+
+
+if __name__ == "__main__":
+    sys.exit(cases.run(attached_lab, Lab.describe))
