@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Changes of a policy while a site's traffic runs: sessions stay, no packet is lost."""
+"""Changes of a policy while a site's traffic runs: sessions stay, no packet is lost; limits of quality."""
 
 import json
 import sys
@@ -58,6 +58,10 @@ def changes(lab):
     return lab.router.drcli_json("event", "list", "--subscriber", "site-1", "--kind", "state")
 
 
+def tunnel(lab, line):
+    return lab.tunnels()["site-1", line]["liveness"]
+
+
 @cases.case("lines that come, go, change places and weights restart no session and lose no packet")
 def _(lab):
     ur.wait_up(lab)
@@ -85,6 +89,52 @@ def _(lab):
     expect(events == said, f"urd tells of {events - said} changes of state")
     return ", ".join(f"{way} {r['packets']} packets, {r['reordered']} reordered"
                      for way, r in results.items())
+
+
+@cases.case("a line beyond a class's limits is left, drcli says why, and comes back without them")
+def _(lab):
+    lab.line("a").set(delay=30)
+    apply(lab, "a", "b", maxRttMs=40, maxLossPermille=100)
+    # Packets of a flow stand far enough apart for its bucket to be idle between them.
+    with site_streams(lab, rate=100) as running:
+        wait_until(lambda: switching.carrying(lab, 100, 0.5) == "b", "both streams on line b",
+                   seconds=20)
+        results = {way: one.end() for way, one in running.items()}
+    for way, recording in results.items():
+        lost = sum(at == 0 for at in recording.arrived)
+        expect(lost == 0, f"{way}: {lost} packets lost by the change of lines")
+    said = tunnel(lab, "a")
+    expect(said["ineligible"] == "quality outside the policy's limits", f"{said}")
+    broken = said["brokenLimits"][0]
+    expect(broken["className"] == "all" and broken["maxRttMs"] == 40 and broken["rttUs"] > 55_000,
+           f"{broken}")
+    at_ur = ur.wait_for(lab, "a", {"ineligible": "quality outside the policy's limits"})
+    expect(at_ur["state"] == "up" and not at_ur["carries"], f"{at_ur}")
+    shown = lab.router.drcli("tunnel", "get", str(lab.tunnels()["site-1", "a"]["tunnel"]["id"])).stdout
+    expect("of at most 40ms" in shown, shown)
+    shown = lab.router.drcli("policy", "get", POLICY).stdout
+    expect("40 ms" in shown and "10" in shown and "the least bad" in shown, shown)
+    apply(lab, "a", "b")
+    wait_until(lambda: tunnel(lab, "a").get("active"), "line a in use again", seconds=3)
+
+
+@cases.case("with every line beyond a strict class's limits its packets are dropped, else they pass")
+def _(lab):
+    for line in switching.LINES:
+        lab.line(line).set(delay=30)
+    apply(lab, "a", "b", maxRttMs=40)
+    wait_until(lambda: all(tunnel(lab, line).get("brokenLimits") for line in switching.LINES),
+               "both lines beyond the limit", seconds=20)
+    ur.pings(lab)
+    apply(lab, "a", "b", maxRttMs=40, strict=True)
+    wait_until(lambda: not any(x["carries"] for x in ur.status(lab)["tunnels"]), "no line in use")
+    dropped = lab.counters()["drop.no_tunnel"]
+    lab.ping("inet", lab.sites[0].lan4, check=False)
+    expect(lab.counters()["drop.no_tunnel"] > dropped, "no packet was dropped as without a tunnel")
+    apply(lab, "a", "b")
+    ur.pings(lab)
+    for line in switching.LINES:
+        lab.line(line).clear()
 
 
 if __name__ == "__main__":
