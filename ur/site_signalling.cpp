@@ -14,6 +14,7 @@ SignallingOptions make_options(const Options& options) {
         std::filesystem::permissions(options.state, std::filesystem::perms::owner_all);
     SignallingOptions out;
     out.cache = options.state + "/attachment";
+    for (const auto& [line, device] : line_devices(options.lines)) out.devices.push_back(device);
     out.version = DR_VERSION;
     std::random_device random;
     out.incarnation = std::uint64_t{random()} << 32 | random();

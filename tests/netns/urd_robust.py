@@ -337,5 +337,23 @@ def _(lab):
     return lost_nothing(four_probes(lab, seconds=1))
 
 
+@cases.case("a UR without an attachment, whose main line is dead when it starts, attaches over the "
+            "other")
+def _(lab):
+    expect(lab.urds["site-1"].stop(), "urd did not end")
+    (lab.directory / "urd-site-1.json").unlink()  # a new one, with the DR's address
+    for old in (lab.directory / "urd-site-1-state").iterdir():
+        old.unlink()
+    lab.line("a").set(cut=True)
+    lab.start_urd(lab.sites[0])
+    wait_until(lambda: ur.status(lab)["signalling"]["connected"], "an attachment", seconds=30)
+    expect("over wan-b" in ur.status(lab)["signalling"]["dr"], f"{ur.status(lab)['signalling']}")
+    ur.wait_up(lab, "b")
+    note = lost_nothing(four_probes(lab, seconds=1))
+    lab.line("a").clear()
+    ur.wait_up(lab, "a")
+    return note
+
+
 if __name__ == "__main__":
     sys.exit(cases.run(attached_lab, describe=Lab.describe))

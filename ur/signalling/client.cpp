@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <system_error>
 #include <thread>
 
 #include "control/ca/authority.h"
@@ -125,6 +126,8 @@ class SignallingClient::Core {
     const SignallingEvents events_;
     AttachmentCache cache_;                               // this thread, and start()
     std::vector<v1::SignallingAddress> attachments_drs_;  // likewise
+    std::string last_device_;                             // likewise; of the way that worked last
+    bool refused_ = false;                                // likewise; in the latest attempt
     std::mt19937_64 random_;                              // likewise; of back-offs only
     std::thread thread_;
 
@@ -142,10 +145,14 @@ void SignallingClient::Core::run() {
     milliseconds pause = options_.first_back_off;
     while (!stopping()) {
         bool attached = false;
+        std::optional<DrAddress> refused_by;
         for (const auto& dr : candidates()) {
             if (stopping()) return;
+            // It would say the same over another line.
+            if (refused_by && refused_by->same_dr(dr)) continue;
             attached = attempt(dr);
             if (attached) break;
+            if (refused_) refused_by = dr;
         }
         if (attached) pause = options_.first_back_off;
         const auto refused = status().refused;
@@ -166,12 +173,15 @@ void SignallingClient::Core::wait(milliseconds time) {
 
 std::vector<DrAddress> SignallingClient::Core::candidates() {
     std::vector<DrAddress> out;
+    const auto add_one = [&](const DrAddress& candidate) {
+        if (std::find(out.begin(), out.end(), candidate) == out.end()) out.push_back(candidate);
+    };
     const auto add = [&](const auto& drs) {
         for (const auto& dr : drs)
             for (const auto& address : dr.addresses()) {
-                const DrAddress candidate{dr.name(), address};
-                if (std::find(out.begin(), out.end(), candidate) == out.end())
-                    out.push_back(candidate);
+                add_one({dr.name(), address, last_device_});
+                add_one({dr.name(), address, {}});
+                for (const auto& device : options_.devices) add_one({dr.name(), address, device});
             }
     };
     add(attachments_drs_);
@@ -193,6 +203,7 @@ v1::Hello SignallingClient::Core::hello() {
 
 // True: it had attached.
 bool SignallingClient::Core::attempt(const DrAddress& dr) {
+    refused_ = false;
     try {
         SignallingStream stream(credentials_, options_, dr, hello(), [this] {
             const std::lock_guard lock(mutex_);
@@ -200,9 +211,11 @@ bool SignallingClient::Core::attempt(const DrAddress& dr) {
         });
         return follow(stream, dr);
     } catch (const pki::PkiError& e) {
-        report(false, dr.address, e.what());
-        return false;
+        report(false, dr.text(), e.what());
+    } catch (const std::system_error& e) {
+        report(false, dr.text(), e.what());
     }
+    return false;
 }
 
 bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& dr) {
@@ -224,10 +237,12 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
         tell_lines(stream);
         if (const auto result = stream.result()) {
             const bool late = !attached && Clock::now() >= deadline;
-            report(false, dr.address,
-                   result->ok() ? "the DR has ended the stream"
-                   : late       ? "no answer in 10 s: is the name right, and the way there open?"
-                                : result->error_message());
+            const std::string fault = stream.fault();
+            report(false, dr.text(),
+                   result->ok()     ? "the DR has ended the stream"
+                   : !fault.empty() ? fault
+                   : late ? "no answer in 10 s: is the name right, and the way there open?"
+                          : result->error_message());
             return attached;
         }
         // A stream that timed out has a result soon; news will tell.
@@ -242,6 +257,7 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
 bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage& message,
                                   const DrAddress& dr) {
     if (message.has_refused()) {
+        refused_ = true;
         const std::lock_guard lock(mutex_);
         status_.refused = message.refused().reason();
         return false;
@@ -249,13 +265,14 @@ bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage&
     if (!message.has_attachment()) return false;
     const auto& attachment = message.attachment();
     std::string why = put_in_force(attachment, false);
+    last_device_ = dr.device;
     if (why.empty()) {
         why = cache_.save(attachment);
         v1::UrMessage applied;
         applied.mutable_applied()->set_generation(attachment.generation());
         stream.send(applied);
     }
-    report(true, dr.address, why);
+    report(true, dr.text(), why);
     return true;
 }
 

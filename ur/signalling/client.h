@@ -8,6 +8,9 @@
 // s, each shortened by up to a half at random, so that many URs do not come back at once. A DR that
 // refuses the UR (revoked, unknown, superseded) is asked again after 30 s.
 //
+// A DR is tried as the kernel routes, then out of each line: the main default route may lead over
+// the one that is dead. The way that worked last comes first.
+//
 // No wall clock decides anything: certificates are checked for chain and name, not for dates.
 #pragma once
 
@@ -31,6 +34,8 @@ struct SignallingOptions {
     // Where the last attachment is kept (mode 0600: it holds the tunnels' keys); its folder exists.
     // Empty: nowhere.
     std::string cache;
+    // Of the site's lines. Connecting out of one needs CAP_NET_RAW.
+    std::vector<std::string> devices;
     // Of the UR's software.
     std::string version;
     // New at each start of the UR: the salt of its keepalives.
@@ -57,8 +62,8 @@ struct SignallingEvents {
 
 struct SignallingStatus {
     bool connected = false;
-    std::string address;                                            // of the DR in hand
-    std::string detail;                                             // why it is not connected
+    std::string address;  // of the DR in hand; with " over DEVICE" when it is out of a given one
+    std::string detail;   // why it is not connected
     v1::Refused::Reason refused = v1::Refused::REASON_UNSPECIFIED;  // by the last DR that answered
     std::uint64_t generation = 0;  // of the attachment in force; 0: none
     bool cached = false;           // it is the one from disk

@@ -48,8 +48,9 @@ SignallingStream::SignallingStream(const v1::Credentials& credentials,
                                    const SignallingOptions& options, const DrAddress& dr,
                                    const v1::Hello& hello, std::function<void()> wake)
     : wake_(std::move(wake)),
-      channel_(grpc::CreateCustomChannel(dr.address, tls(credentials, dr.name),
-                                         arguments(options, dr.name))),
+      relay_(dr.device.empty() ? nullptr : std::make_unique<LineRelay>(dr.device, dr.address)),
+      channel_(grpc::CreateCustomChannel(relay_ ? relay_->target() : dr.address,
+                                         tls(credentials, dr.name), arguments(options, dr.name))),
       stub_(v1::Signalling::NewStub(channel_)) {
     stub_->async()->Attach(&context_, this);
     // Keeps the stream until the end is wanted, also between a write and the next.

@@ -15,20 +15,30 @@
 #include "dr/v1/api.pb.h"
 #include "dr/v1/signalling.grpc.pb.h"
 #include "ur/signalling/client.h"
+#include "ur/signalling/relay.h"
 
 namespace dr::ur {
 
-// A DR as one of its addresses.
+// A DR as one of its addresses, and the way there.
 struct DrAddress {
     std::string name;     // that its certificate must carry
     std::string address;  // host:port
+    std::string device;   // to connect out of; empty: as the kernel routes
     bool operator==(const DrAddress&) const = default;
+    [[nodiscard]] bool same_dr(const DrAddress& other) const {
+        return name == other.name && address == other.address;
+    }
+    // For people.
+    [[nodiscard]] std::string text() const {
+        return device.empty() ? address : address + " over " + device;
+    }
 };
 
 class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1::DrMessage> {
   public:
     // Connects and says `hello`. `wake` is called, from any thread, when take() or result() has
-    // news. Throws pki::PkiError when the credentials' CA cannot be read.
+    // news. Throws pki::PkiError when the credentials' CA cannot be read, std::system_error when
+    // there is no socket to be had.
     SignallingStream(const v1::Credentials& credentials, const SignallingOptions& options,
                      const DrAddress& dr, const v1::Hello& hello, std::function<void()> wake);
     SignallingStream(const SignallingStream&) = delete;
@@ -39,6 +49,8 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     std::optional<v1::DrMessage> take();
     // Set when the stream is over; everything has been taken by then or is still in take().
     [[nodiscard]] std::optional<grpc::Status> result();
+    // What is known of a failure beyond result(); may be empty.
+    [[nodiscard]] std::string fault() const { return relay_ ? relay_->fault() : std::string(); }
     void send(const v1::UrMessage& message);
     // Lets go of the stream, whatever it is doing.
     void cancel() { context_.TryCancel(); }
@@ -50,6 +62,7 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     void write_next();
 
     const std::function<void()> wake_;
+    const std::unique_ptr<LineRelay> relay_;  // of a stream out of a given device
     std::shared_ptr<grpc::Channel> channel_;
     std::unique_ptr<v1::Signalling::Stub> stub_;
     grpc::ClientContext context_;
