@@ -357,7 +357,7 @@ TEST_CASE("a message out of order ends the stream with a reason") {
     const auto credentials = f.enroll();
     v1::Hello too_many;
     for (int i = 0; i < 17; ++i) *too_many.add_lines() = line("l" + std::to_string(i));
-    ur::SignallingStream stream(credentials, {}, {"127.0.0.1", f.address()}, too_many, [] {});
+    ur::SignallingStream stream(credentials, {}, {"127.0.0.1", f.address(), {}}, too_many, [] {});
     std::optional<v1::DrMessage> answer;
     REQUIRE(eventually([&] { return answer || (answer = stream.take()); }));
     CHECK(answer->refused().reason() == v1::Refused::PROTOCOL);

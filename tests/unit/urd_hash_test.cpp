@@ -226,7 +226,7 @@ int skip(const char* why) {
 
 // How many of the flows differ; the first few are told.
 unsigned compare(int program, const dr::ur::Config& config, std::array<unsigned, 3>& used) {
-    const dr::BucketMap map = dr::make_bucket_map(config.classes[0], 0b111);
+    const dr::BucketMap map = dr::make_bucket_map(config.classes[0].tiers, 0b111);
     Generator random;
     unsigned different = 0;
     for (unsigned i = 0; i < kFlows; ++i) {
