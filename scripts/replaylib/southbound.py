@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 
-VERSION = 4
+VERSION = 5
 READER = 0
 
 HELLO, HELLO_REPLY, ERROR = 1, 2, 3

@@ -11,7 +11,7 @@ import select
 import socket
 import struct
 
-VERSION = 4
+VERSION = 5
 READER, PROVISIONER = 0, 1
 FORCE = 1
 MAX_OUTSTANDING = 4
@@ -42,10 +42,12 @@ def pool(number: int, raw: bytes, length: int) -> bytes:
 
 
 def policy(number: int, lines: dict[str, int]) -> bytes:
-    """One class, one tier; lines: weight by name."""
-    records = b"".join(line_name(line) + struct.pack("<BBBB", 0, 0, weight, 0)
-                       for line, weight in lines.items())
-    return message(UPSERT_POLICY, struct.pack("<IHHHH", number, len(lines), 60, 0, 0) + records)
+    """One class without limits, one tier; lines: weight by name."""
+    limits = struct.pack("<HHHBB", 0, 0, 0, 0, 0)
+    records = b"".join(line_name(line) + struct.pack("<BBBB", 0, 0, weight, at)
+                       for at, (line, weight) in enumerate(lines.items()))
+    header = struct.pack("<IHHHH", number, len(lines), 60, 0, 1)
+    return message(UPSERT_POLICY, header + limits + records)
 
 
 def subscriber(number: int, seed: int, prefixes: list[tuple[bytes, int]],

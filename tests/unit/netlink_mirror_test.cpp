@@ -85,7 +85,10 @@ int in_namespace(const std::function<int()>& test) {
             "set -e; ip link set lo up; ip link add d0 type veth peer name p0;"
             "ip link set d0 address 02:00:00:00:00:d0; ip link set p0 address 02:00:00:00:00:f0;"
             "ip addr add 192.0.2.1/24 dev d0; ip addr add 2001:db8:ff::1/64 dev d0 nodad;"
-            "ip addr add 198.51.100.1/32 dev lo; ip link set d0 up; ip link set p0 up");
+            "ip addr add 198.51.100.1/32 dev lo; ip link set d0 up; ip link set p0 up;"
+            // The kernel tells of the carrier a little later, and then routes are of use.
+            "timeout 5 sh -c 'until ip -o link show d0 | grep -q \"state UP\"; do sleep 0.01; "
+            "done'");
         _exit(made ? test() : 201);
     }
     int status = 0;
