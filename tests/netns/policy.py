@@ -66,6 +66,8 @@ def tunnel(lab, line):
 def _(lab):
     ur.wait_up(lab)
     ur.pings(lab)
+    wait_until(lambda: {change["line"] for change in changes(lab) if change["to"] == "UP"} ==
+               set(switching.LINES), "both lines up in the event log")
     before, said = changes(lab), lab.urds["site-1"].output().count("event=state")
     ours = numbers(lab)
     with site_streams(lab, rate=RATE) as running:
@@ -84,7 +86,7 @@ def _(lab):
     expect(numbers(lab) == ours, f"{numbers(lab)}, before {ours}")
     for way, r in results.items():
         expect(r["lost"] == 0, f"{way}: {r['lost']} of {r['packets']} packets lost: {r}")
-    expect(before and changes(lab) == before, f"{changes(lab)}, before {before}")
+    expect(changes(lab) == before, f"{changes(lab)}, before {before}")
     events = lab.urds["site-1"].output().count("event=state")
     expect(events == said, f"urd tells of {events - said} changes of state")
     return ", ".join(f"{way} {r['packets']} packets, {r['reordered']} reordered"
