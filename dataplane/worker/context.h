@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "dataplane/worker/exits.h"
+#include "dataplane/worker/rate_limit.h"
 #include "dataplane/worker/worker.h"
 
 namespace dr {
@@ -97,59 +98,6 @@ struct TxQueue {
     std::uint64_t bytes{};
 };
 inline constexpr std::uint8_t kNoExit = 0xff;
-
-// A token bucket for ICMP errors (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-template <std::uint64_t PerSecond, std::uint64_t Bucket>
-struct TokenBucket {
-    static constexpr std::uint64_t kPerSecond = PerSecond;
-    static constexpr std::uint64_t kBucket = Bucket;
-    std::uint64_t tokens = kBucket;
-    std::uint64_t filled_at = 0;  // TSC
-    bool take(std::uint64_t now, std::uint64_t hz) {
-        const std::uint64_t due = (now - filled_at) * kPerSecond / hz;
-        if (due > 0) {
-            tokens = tokens + due > kBucket ? kBucket : tokens + due;
-            filled_at = now;
-        }
-        if (tokens == 0) return false;
-        --tokens;
-        return true;
-    }
-};
-using IcmpLimiter = TokenBucket<1000, 100>;
-// Of keepalives that look genuine beyond their tunnel's pace. Who has seen one message can make
-// such, without the key, and must not so take the tunnel's own messages' place: the engine tells
-// them apart, which costs it little, up to this.
-using GenuineLimiter = TokenBucket<50'000, 256>;
-
-// Limits keepalives that anybody could have sent: a few at once for a handshake, then one in 5 ms
-// for each tunnel, and 20,000 a second on this worker. Slots that fall together share an allowance.
-struct KeepaliveLimiter {
-    static constexpr std::uint64_t kPerSecond = 20'000;
-    static constexpr std::uint64_t kBucket = 2'000;
-    static constexpr std::uint32_t kSlots = 4'096;
-    static constexpr std::uint32_t kGapUs = 5'000;
-    static constexpr std::uint32_t kAtOnce = 8;
-    std::uint64_t tokens = kBucket;
-    std::uint64_t filled_at = 0;  // TSC
-    // By slot: when its allowance was, or will be, whole again, microseconds; as in GCRA (ITU-T
-    // I.371).
-    std::array<std::uint64_t, kSlots> whole_at{};
-
-    bool take(std::uint32_t slot, std::uint64_t tsc, std::uint64_t hz) {
-        const std::uint64_t due = (tsc - filled_at) * kPerSecond / hz;
-        if (due > 0) {
-            tokens = tokens + due > kBucket ? kBucket : tokens + due;
-            filled_at = tsc;
-        }
-        const std::uint64_t now_us = tsc / (hz / 1'000'000);
-        std::uint64_t& whole = whole_at[slot % kSlots];
-        if (tokens == 0 || whole > now_us + std::uint64_t{kGapUs} * (kAtOnce - 1)) return false;
-        --tokens;
-        whole = (whole > now_us ? whole : now_us) + kGapUs;
-        return true;
-    }
-};
 
 // Names of the stages, in the order of WorkerCounters::stage_cycles.
 enum class Stage : std::uint8_t {

@@ -42,18 +42,23 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre) {
     if (handover == nullptr) return Exit::DropKeepalive;
     const std::uint8_t* const message = gre + sizeof(wire::GreKey);
     const auto size = static_cast<unsigned>(p.ip + p.length - message);
-    KeepaliveArrival arrival{rte_rdtsc(), source_of(p), wire::detail::load32(gre + 4)};
-    const std::uint32_t slot = arrival.key & 0xffffffU;
+    const std::uint32_t key = wire::detail::load32(gre + 4);
+    const std::uint32_t slot = key & 0xffffffU;
     const KeepalivePeer& peer = handover->peers[slot];
     const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
     if (salt == 0) return Exit::DropKeepalive;
-    const bool genuine = looks_genuine(peer, salt, message, size);
-    const auto now_ms = static_cast<std::uint32_t>(arrival.tsc / handover->tsc_per_ms);
-    const bool trusted = genuine && handover->pace[c.config.number][slot].take(now_ms);
-    const bool taken = trusted   ? true
-                       : genuine ? c.genuine.take(arrival.tsc, c.tsc_hz)
-                                 : c.keepalives.take(slot, arrival.tsc, c.tsc_hz);
+    const std::uint64_t now = rte_rdtsc();
+    bool trusted = false;
+    bool taken = false;
+    if (looks_genuine(peer, salt, message, size)) {
+        const auto now_ms = static_cast<std::uint32_t>(now / handover->tsc_per_ms);
+        trusted = handover->pace[c.config.number][slot].take(now_ms);
+        taken = trusted || c.genuine.take(now, c.tsc_hz);
+    } else {
+        taken = c.keepalives.take(slot, now, c.tsc_hz);
+    }
     if (!taken) return Exit::DropKeepaliveRate;
+    const KeepaliveArrival arrival{now, source_of(p), key};
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
     rte_mbuf* const m = p.mbuf;
     const auto offset =
