@@ -37,7 +37,7 @@ void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
     for (const auto& [value, path] : root.list("prefixes")) {
         IpPrefix prefix;
         if (!value->is_string() || !parse_prefix(value->get<std::string>(), &prefix)) {
-            errors.push_back(path + ": " + value->dump() +
+            errors.push_back(path + ": " + shown(*value) +
                              " is not a prefix; must be like \"203.0.113.8/29\" or "
                              "\"2001:db8:5000::/48\", with no host bits set");
             continue;
@@ -141,7 +141,7 @@ void read_encapsulation(JsonObject& object, Tunnel& t) {
     t.automatic = is("AUTO", 3);
     t.udp = t.automatic || is("GRE_UDP", 2);
     if (t.udp) return;
-    object.error("encapsulation", (value == nullptr ? "is missing" : "is " + value->dump()) +
+    object.error("encapsulation", (value == nullptr ? "is missing" : "is " + shown(*value)) +
                                       "; must be \"GRE\", \"GRE_UDP\" or \"AUTO\"");
 }
 
@@ -259,7 +259,7 @@ Config parse_config(const std::string& text) {
     json value;
     try {
         value = json::parse(text);
-    } catch (const json::parse_error& e) {
+    } catch (const json::exception& e) {  // a number beyond all bounds is no parse_error
         throw ConfigError({std::string("not JSON: ") + e.what()});
     }
     Errors errors;

@@ -37,6 +37,10 @@ bool as_number(const nlohmann::json& value, std::uint64_t* out) {
 
 }  // namespace
 
+std::string shown(const nlohmann::json& value) {
+    return value.is_structured() ? value.type_name() : value.dump();
+}
+
 JsonObject::JsonObject(const nlohmann::json& value, std::string path,
                        std::vector<std::string>& errors)
     : value_(value), path_(std::move(path)), errors_(errors) {
@@ -71,7 +75,7 @@ std::uint64_t JsonObject::number(const std::string& name, std::uint64_t max) {
     if (value == nullptr) return 0;
     std::uint64_t n = 0;
     if (as_number(*value, &n) && n <= max) return n;
-    error(name, "is " + value->dump() + "; must be an integer from 0 to " + std::to_string(max));
+    error(name, "is " + shown(*value) + "; must be an integer from 0 to " + std::to_string(max));
     return 0;
 }
 
@@ -79,7 +83,7 @@ bool JsonObject::truth(const std::string& name) {
     const auto* value = find(name);
     if (value == nullptr) return false;
     if (value->is_boolean()) return value->get<bool>();
-    error(name, "is " + value->dump() + "; must be true or false");
+    error(name, "is " + shown(*value) + "; must be true or false");
     return false;
 }
 

@@ -13,6 +13,10 @@
 
 namespace dr::ur {
 
+// A value for a message: as it is written, but of an array or an object only that it is one, since
+// those may be long, and deeper than a stack.
+std::string shown(const nlohmann::json& value);
+
 class JsonObject final {
   public:
     // `path`: "" for the root. When `value` is not an object, that is reported and all is absent.

@@ -54,18 +54,6 @@ void put_u32(nl_msg* message, int type, std::uint32_t value) {
     put(message, type, &value, sizeof value);
 }
 
-IpAddress read_address(const nlattr* attribute, std::uint8_t family) {
-    IpAddress out;
-    if (attribute == nullptr || nla_len(attribute) < size_of(family)) return out;
-    out.family = family;
-    std::memcpy(out.bytes.data(), nla_data(attribute), static_cast<std::size_t>(size_of(family)));
-    return out;
-}
-
-std::uint32_t u32_of(const nlattr* attribute) {
-    return attribute == nullptr ? 0 : nla_get_u32(const_cast<nlattr*>(attribute));
-}
-
 // What the kernel has said to a request so far.
 struct Answer {
     const std::function<void(nlmsghdr*)>& visit;
@@ -174,12 +162,7 @@ std::optional<Link> Netlink::link(const std::string& device) {
     auto message = make(RTM_GETLINK, NLM_F_REQUEST, ifinfomsg{});
     put(message.get(), IFLA_IFNAME, device.c_str(), static_cast<int>(device.size()) + 1);
     std::optional<Link> out;
-    const int error = talk(message.get(), [&](nlmsghdr* header) {
-        const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
-        constexpr unsigned kUsable = IFF_UP | IFF_RUNNING;
-        out = Link{info->ifi_index, (info->ifi_flags & kUsable) == kUsable,
-                   info->ifi_type == ARPHRD_ETHER};
-    });
+    const int error = talk(message.get(), [&](nlmsghdr* header) { out = link_in(header); });
     if (error != 0 && error != ENODEV)
         throw std::system_error(error, std::generic_category(), "device " + device);
     return out;
@@ -217,14 +200,7 @@ IpAddress Netlink::address_of(int index, std::uint8_t family) {
     filter.ifa_family = af(family);
     IpAddress out;
     dump(RTM_GETADDR, &filter, sizeof filter, [&](nlmsghdr* header) {
-        const auto* info = static_cast<const ifaddrmsg*>(nlmsg_data(header));
-        constexpr unsigned kNotYet = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
-        if (out.family != 0 || info->ifa_family != af(family) || (info->ifa_flags & kNotYet) != 0 ||
-            static_cast<int>(info->ifa_index) != index || info->ifa_scope != RT_SCOPE_UNIVERSE)
-            return;
-        std::array<nlattr*, IFA_MAX + 1> tb{};
-        if (nlmsg_parse(header, sizeof *info, tb.data(), IFA_MAX, nullptr) != 0) return;
-        out = read_address(tb[IFA_LOCAL] != nullptr ? tb[IFA_LOCAL] : tb[IFA_ADDRESS], family);
+        if (out.family == 0) out = address_in(header, index, family);
     });
     return out;
 }
@@ -242,19 +218,8 @@ std::optional<IpAddress> Netlink::ask_route(int index, const IpAddress& local,
     if (local.family != 0) put(message.get(), RTA_SRC, local.bytes.data(), size_of(family));
     put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
     std::optional<IpAddress> out;
-    const int error = talk(message.get(), [&](nlmsghdr* answer) {
-        std::array<nlattr*, RTA_MAX + 1> tb{};
-        const auto* route = static_cast<const rtmsg*>(nlmsg_data(answer));
-        if (nlmsg_parse(answer, sizeof *route, tb.data(), RTA_MAX, nullptr) != 0) return;
-        if (route->rtm_type != RTN_UNICAST) return;
-        if (static_cast<int>(u32_of(tb[RTA_OIF])) != index) return;
-        out = read_address(tb[RTA_GATEWAY], family);
-        if (tb[RTA_VIA] == nullptr) return;
-        const auto* via = static_cast<const rtvia*>(nla_data(tb[RTA_VIA]));
-        const auto length = static_cast<std::size_t>(nla_len(tb[RTA_VIA])) - sizeof *via;
-        out->family = via->rtvia_family == AF_INET6 ? 6 : 4;
-        std::memcpy(out->bytes.data(), via->rtvia_addr, std::min<std::size_t>(length, 16));
-    });
+    const int error =
+        talk(message.get(), [&](nlmsghdr* answer) { out = gateway_in(answer, index, family); });
     return error == 0 ? out : std::nullopt;
 }
 
@@ -295,10 +260,7 @@ unsigned Netlink::flush_rules(std::uint8_t protocol) {
         fib_rule_hdr filter{};
         filter.family = af(family);
         dump(RTM_GETRULE, &filter, sizeof filter, [&](nlmsghdr* header) {
-            std::array<nlattr*, FRA_MAX + 1> tb{};
-            if (nlmsg_parse(header, sizeof filter, tb.data(), FRA_MAX, nullptr) != 0) return;
-            if (tb[FRA_PROTOCOL] != nullptr && nla_get_u8(tb[FRA_PROTOCOL]) == protocol)
-                found.push_back(deletion(header, RTM_DELRULE));
+            if (is_rule_of(header, protocol)) found.push_back(deletion(header, RTM_DELRULE));
         });
     }
     return remove_all(found, "removing a routing rule");
@@ -350,10 +312,7 @@ unsigned Netlink::flush_routes(std::uint32_t table, std::uint8_t protocol) {
         rtmsg filter{};
         filter.rtm_family = af(family);
         dump(RTM_GETROUTE, &filter, sizeof filter, [&](nlmsghdr* header) {
-            std::array<nlattr*, RTA_MAX + 1> tb{};
-            const auto* route = static_cast<const rtmsg*>(nlmsg_data(header));
-            if (nlmsg_parse(header, sizeof *route, tb.data(), RTA_MAX, nullptr) != 0) return;
-            if (route->rtm_protocol == protocol && u32_of(tb[RTA_TABLE]) == table)
+            if (is_route_of(header, table, protocol))
                 found.push_back(deletion(header, RTM_DELROUTE));
         });
     }
@@ -386,12 +345,8 @@ bool NetlinkMonitor::drain() {
         const ssize_t size = recv(fd(), buffer.data(), buffer.size(), 0);
         if (size < 0 && errno == EINTR) continue;
         if (size < 0 && errno != ENOBUFS) return urgent;
-        urgent = urgent || size < 0;
-        auto left = static_cast<int>(std::max<ssize_t>(size, 0));
-        for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); nlmsg_ok(header, left) != 0;
-             header = nlmsg_next(header, &left))
-            urgent = urgent ||
-                     (header->nlmsg_type != RTM_NEWROUTE && header->nlmsg_type != RTM_DELROUTE);
+        const auto received = static_cast<std::size_t>(std::max<ssize_t>(size, 0));
+        urgent = urgent || size < 0 || beyond_routes(std::span(buffer).first(received));
     }
 }
 

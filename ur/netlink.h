@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "dataplane/tables/rib.h"
+#include "ur/netlink_messages.h"
 
 namespace dr::ur {
 
@@ -26,12 +27,6 @@ struct NlSocketFree {
     void operator()(nl_sock* s) const { nl_socket_free(s); }
 };
 using NlSocket = std::unique_ptr<nl_sock, NlSocketFree>;
-
-struct Link {
-    int index{};
-    bool usable{};    // up and with carrier
-    bool ethernet{};  // has an Ethernet header
-};
 
 // A policy rule, or a route of urd's own table.
 struct RuleSpec {

@@ -117,7 +117,9 @@ bool exists(const std::string& path) {
 
 EVP_PKEY* parse_key(const std::string& pem, const std::string& path) {
     const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-    EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr);
+    // Nobody is asked for a passphrase: there may be no one at the terminal.
+    const auto none = [](char*, int, int, void*) { return -1; };
+    EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, none, nullptr);
     if (key == nullptr)
         throw PkiError(
             fmt::format("{}: no private key in PEM without a passphrase: {}", path, last_error()));

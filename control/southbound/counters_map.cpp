@@ -62,8 +62,8 @@ CountersMap::~CountersMap() {
 
 void CountersMap::check(const std::array<std::uint8_t, 16>& uuid) const {
     const auto fits = [&](std::uint64_t offset, std::uint64_t stride, std::uint64_t count) {
-        return offset % 8 == 0 && stride <= size_ && count <= size_ && offset <= size_ &&
-               stride * count <= size_ - offset;
+        return offset % 8 == 0 && stride % 8 == 0 && offset <= size_ &&
+               (count == 0 || stride <= (size_ - offset) / count);
     };
     if (header_.magic != sb::kCountersMagic || header_.version != 1)
         throw ChannelError("data plane: counters of an unknown layout; use programs of one build");

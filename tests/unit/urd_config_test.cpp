@@ -135,6 +135,18 @@ TEST_CASE("what is not JSON, and what is no object, is refused") {
     CHECK_THROWS_AS(dr::ur::parse_config("{"), ConfigError);
     CHECK_THROWS_AS(dr::ur::parse_config("[]"), ConfigError);
     CHECK_THROWS_AS(dr::ur::parse_config(""), ConfigError);
+    CHECK_THROWS_AS(dr::ur::parse_config("1e999"), ConfigError);
+}
+
+TEST_CASE("a value deeper than the stack is refused, and not printed") {
+    const std::size_t depth = 200'000;
+    const std::string deep = std::string(depth, '[') + std::string(depth, ']');
+    const std::string text = good().dump();
+    for (const std::string place : {"16777257", "GRE_UDP", "203.0.113.8/29"}) {
+        std::string file = text;
+        file.replace(file.find('"' + place + '"'), place.size() + 2, deep);
+        CHECK_THROWS_WITH(dr::ur::parse_config(file), Catch::Contains("array"));
+    }
 }
 
 TEST_CASE("two tunnels may have one id only when their DRs differ") {

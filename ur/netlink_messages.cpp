@@ -1,0 +1,137 @@
+#include "ur/netlink_messages.h"
+
+#include <linux/fib_rules.h>
+#include <linux/if.h>
+#include <linux/if_addr.h>
+#include <linux/if_arp.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+
+namespace dr::ur {
+
+namespace {
+
+constexpr std::uint16_t kAddress4 = 4;
+constexpr std::uint16_t kAddress6 = 16;
+
+int af(std::uint8_t family) {
+    return family == 6 ? AF_INET6 : AF_INET;
+}
+std::uint16_t size_of(std::uint8_t family) {
+    return family == 6 ? kAddress6 : kAddress4;
+}
+
+// A message of a fixed part and attributes; `expected` are those whose length is to be checked.
+template <typename Header, int kMaxType>
+class Parsed final {
+  public:
+    using Policy = std::array<nla_policy, kMaxType + 1>;
+    Parsed(nlmsghdr* message, const Policy& expected) {
+        if (nlmsg_parse(message, sizeof(Header), attributes_.data(), kMaxType, expected.data()) ==
+            0)
+            header_ = static_cast<const Header*>(nlmsg_data(message));
+    }
+    // Null: the message is none of the kind.
+    [[nodiscard]] const Header* header() const { return header_; }
+    [[nodiscard]] nlattr* operator[](int type) const {
+        return attributes_[static_cast<std::size_t>(type)];
+    }
+    // 0 when absent.
+    [[nodiscard]] std::uint32_t number(int type) const {
+        nlattr* attribute = (*this)[type];
+        return attribute == nullptr ? 0 : nla_get_u32(attribute);
+    }
+
+  private:
+    std::array<nlattr*, kMaxType + 1> attributes_{};
+    const Header* header_ = nullptr;
+};
+
+using ParsedRoute = Parsed<rtmsg, RTA_MAX>;
+
+ParsedRoute route_in(nlmsghdr* message) {
+    ParsedRoute::Policy expected{};
+    expected[RTA_OIF].type = NLA_U32;
+    expected[RTA_TABLE].type = NLA_U32;
+    expected[RTA_VIA].minlen = sizeof(rtvia) + kAddress4;
+    return {message, expected};
+}
+
+IpAddress to_address(const void* bytes, std::size_t length, std::uint8_t family) {
+    IpAddress out;
+    if (length < size_of(family)) return out;
+    out.family = family;
+    std::memcpy(out.bytes.data(), bytes, size_of(family));
+    return out;
+}
+
+IpAddress to_address(const nlattr* attribute, std::uint8_t family) {
+    if (attribute == nullptr) return {};
+    return to_address(nla_data(attribute), static_cast<std::size_t>(nla_len(attribute)), family);
+}
+
+// A gateway of another family than the destination's.
+IpAddress to_via(const nlattr* attribute) {
+    const auto* via = static_cast<const rtvia*>(nla_data(attribute));
+    const auto length = static_cast<std::size_t>(nla_len(attribute)) - sizeof *via;
+    return to_address(via->rtvia_addr, length, via->rtvia_family == AF_INET6 ? 6 : 4);
+}
+
+}  // namespace
+
+std::optional<Link> link_in(nlmsghdr* message) {
+    if (nlmsg_valid_hdr(message, sizeof(ifinfomsg)) == 0) return std::nullopt;
+    const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(message));
+    constexpr unsigned kUsable = IFF_UP | IFF_RUNNING;
+    return Link{info->ifi_index, (info->ifi_flags & kUsable) == kUsable,
+                info->ifi_type == ARPHRD_ETHER};
+}
+
+IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family) {
+    const Parsed<ifaddrmsg, IFA_MAX> address(message, {});
+    const auto* info = address.header();
+    constexpr unsigned kNotYet = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
+    if (info == nullptr || info->ifa_family != af(family) || (info->ifa_flags & kNotYet) != 0 ||
+        static_cast<int>(info->ifa_index) != index || info->ifa_scope != RT_SCOPE_UNIVERSE)
+        return {};
+    return to_address(address[IFA_LOCAL] != nullptr ? address[IFA_LOCAL] : address[IFA_ADDRESS],
+                      family);
+}
+
+std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family) {
+    const ParsedRoute route = route_in(message);
+    if (route.header() == nullptr || route.header()->rtm_type != RTN_UNICAST ||
+        static_cast<int>(route.number(RTA_OIF)) != index)
+        return std::nullopt;
+    if (route[RTA_VIA] != nullptr) return to_via(route[RTA_VIA]);
+    return to_address(route[RTA_GATEWAY], family);
+}
+
+bool is_rule_of(nlmsghdr* message, std::uint8_t protocol) {
+    Parsed<fib_rule_hdr, FRA_MAX>::Policy expected{};
+    expected[FRA_PROTOCOL].type = NLA_U8;
+    const Parsed<fib_rule_hdr, FRA_MAX> rule(message, expected);
+    return rule.header() != nullptr && rule[FRA_PROTOCOL] != nullptr &&
+           nla_get_u8(rule[FRA_PROTOCOL]) == protocol;
+}
+
+bool is_route_of(nlmsghdr* message, std::uint32_t table, std::uint8_t protocol) {
+    const ParsedRoute route = route_in(message);
+    return route.header() != nullptr && route.header()->rtm_protocol == protocol &&
+           route.number(RTA_TABLE) == table;
+}
+
+bool beyond_routes(std::span<char> datagram) {
+    auto left = static_cast<int>(datagram.size());
+    auto* message = reinterpret_cast<nlmsghdr*>(datagram.data());
+    for (; nlmsg_ok(message, left) != 0; message = nlmsg_next(message, &left))
+        if (message->nlmsg_type != RTM_NEWROUTE && message->nlmsg_type != RTM_DELROUTE) return true;
+    return false;
+}
+
+}  // namespace dr::ur
