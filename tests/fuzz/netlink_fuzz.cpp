@@ -1,0 +1,58 @@
+// What urd reads of route netlink: answers of the kernel, and a monitor's datagrams.
+//
+// Input: what is asked for (the device's index, the family by its low bit, a protocol number and a
+// table, a byte each), then a message as the kernel sends it; its length is made to fit. What is
+// read is what was asked for, and of the message.
+#include <netlink/msg.h>
+
+#include <vector>
+
+#include "tests/fuzz/fuzz.h"
+#include "ur/netlink_messages.h"
+
+using namespace dr;
+using namespace dr::ur;
+using fuzz::require;
+
+namespace {
+
+void check_address(const IpAddress& address) {
+    require(address.family == 0 || address.family == 4 || address.family == 6, "family");
+    const std::size_t used = address.family == 6 ? 16 : address.family;
+    for (std::size_t i = used; i < address.bytes.size(); ++i)
+        require(address.bytes[i] == 0, "bytes beyond the address");
+}
+
+// In memory of its own, so that a byte read beyond it is found.
+struct Message {
+    explicit Message(std::span<const std::uint8_t> bytes)
+        : words((std::max(bytes.size(), sizeof(nlmsghdr)) + 3) / 4) {
+        if (!bytes.empty()) std::memcpy(words.data(), bytes.data(), bytes.size());
+        header()->nlmsg_len = static_cast<std::uint32_t>(words.size() * 4);
+    }
+    nlmsghdr* header() { return reinterpret_cast<nlmsghdr*>(words.data()); }
+    std::vector<std::uint32_t> words;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Input input(data, size);
+    const int index = input.take<std::uint8_t>();
+    const std::uint8_t family = (input.take<std::uint8_t>() & 1U) != 0 ? 6 : 4;
+    const auto protocol = input.take<std::uint8_t>();
+    const std::uint32_t table = input.take<std::uint8_t>();
+    Message message(input.rest());
+
+    (void)link_in(message.header());
+    const IpAddress address = address_in(message.header(), index, family);
+    check_address(address);
+    require(address.family == 0 || address.family == family, "an address of another family");
+    if (const auto gateway = gateway_in(message.header(), index, family)) check_address(*gateway);
+    (void)is_rule_of(message.header(), protocol);
+    (void)is_route_of(message.header(), table, protocol);
+
+    std::vector<char> datagram(input.rest().begin(), input.rest().end());
+    (void)beyond_routes(datagram);
+    return 0;
+}

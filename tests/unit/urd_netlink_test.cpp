@@ -1,0 +1,86 @@
+// What is read of route netlink's messages.
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <memory>
+#include <vector>
+
+#include "ur/netlink_messages.h"
+
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+// Memory of exactly the message's size, for sanitizers.
+class Route final {
+  public:
+    Route() : message_(nlmsg_alloc_simple(RTM_NEWROUTE, 0), &nlmsg_free) {
+        rtmsg route{};
+        route.rtm_family = AF_INET;
+        route.rtm_type = RTN_UNICAST;
+        route.rtm_protocol = 146;
+        REQUIRE(nlmsg_append(message_.get(), &route, sizeof route, NLMSG_ALIGNTO) == 0);
+    }
+    Route& put(int type, const Bytes& value) {
+        REQUIRE(nla_put(message_.get(), type, static_cast<int>(value.size()), value.data()) == 0);
+        return *this;
+    }
+    nlmsghdr* done() {
+        const nlmsghdr* header = nlmsg_hdr(message_.get());
+        const auto* bytes = reinterpret_cast<const std::uint8_t*>(header);
+        copy_.assign(bytes, bytes + header->nlmsg_len);
+        return reinterpret_cast<nlmsghdr*>(copy_.data());
+    }
+
+  private:
+    std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message_;
+    Bytes copy_;
+};
+
+const Bytes kDevice2{2, 0, 0, 0};
+const Bytes kTable9{9, 0, 0, 0};
+
+}  // namespace
+
+TEST_CASE("a gateway is read of a route over the device asked for, of its own family or another") {
+    Route plain;
+    nlmsghdr* message = plain.put(RTA_OIF, kDevice2).put(RTA_GATEWAY, {192, 0, 2, 9}).done();
+    CHECK(to_string(dr::ur::gateway_in(message, 2, 4).value()) == "192.0.2.9");
+    CHECK_FALSE(dr::ur::gateway_in(message, 3, 4));
+
+    Bytes via{AF_INET6, 0, 0xfe, 0x80};
+    via.resize(2 + 15);
+    via.push_back(1);
+    Route other;
+    message = other.put(RTA_OIF, kDevice2).put(RTA_VIA, via).done();
+    CHECK(to_string(dr::ur::gateway_in(message, 2, 4).value()) == "fe80::1");
+
+    Route direct;
+    CHECK(dr::ur::gateway_in(direct.put(RTA_OIF, kDevice2).done(), 2, 4).value().family == 0);
+}
+
+TEST_CASE("an attribute shorter than it must be is not read") {
+    for (const Bytes& via : {Bytes{}, Bytes{AF_INET6}, Bytes{AF_INET6, 0}, Bytes{AF_INET, 0, 1}}) {
+        Route route;
+        CHECK_FALSE(
+            dr::ur::gateway_in(route.put(RTA_OIF, kDevice2).put(RTA_VIA, via).done(), 2, 4));
+    }
+    Route device;
+    CHECK_FALSE(dr::ur::gateway_in(device.put(RTA_OIF, {2}).done(), 2, 4));
+    Route table;
+    CHECK_FALSE(dr::ur::is_route_of(table.put(RTA_TABLE, {9}).done(), 9, 146));
+    Route whole;
+    CHECK(dr::ur::is_route_of(whole.put(RTA_TABLE, kTable9).done(), 9, 146));
+}
+
+TEST_CASE("a message without its fixed part says nothing") {
+    nlmsghdr header{};
+    header.nlmsg_len = sizeof header;
+    CHECK_FALSE(dr::ur::link_in(&header));
+    CHECK(dr::ur::address_in(&header, 2, 4).family == 0);
+    CHECK_FALSE(dr::ur::gateway_in(&header, 2, 4));
+    CHECK_FALSE(dr::ur::is_rule_of(&header, 0));
+    CHECK_FALSE(dr::ur::is_route_of(&header, 0, 0));
+}
