@@ -142,7 +142,9 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
         !same_ports(known.encapsulation, record.encapsulation))
         return configured;
     const bool free_port = is_learned(record) || record.remote_port == 0;
-    BoundTunnel out{record, known.bind.entropy && free_port, either};
+    // Behind a NAT the address alone is that of others, too.
+    const bool own_address = !is_learned(record) || known.bind.entropy || known.bind.peer.port == 0;
+    BoundTunnel out{record, known.bind.entropy && free_port, either && own_address};
     out.record.remote = known.bind.peer.address;
     out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
     out.record.remote_port = known.bind.peer.port;

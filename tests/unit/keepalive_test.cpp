@@ -159,6 +159,30 @@ TEST_CASE(
     CHECK(w.live(kA).flaps == 0);
 }
 
+TEST_CASE(
+    "behind a NAT an automatic tunnel's data is taken from the UR's port, not from its address") {
+    World w;
+    Site site = one_line("0.0.0.0");
+    site.lines[0].encapsulation = 3;
+    site.lines[0].remote_port = 4754;
+    w.provision(site, {{{"a", 1}}});
+    Ur& ur = w.add_ur(site);
+    ur.from[0] = endpoint("198.51.100.77", 31007);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0); }, kSecond));
+    w.run(kSecond);
+    const auto taken = [&](std::uint16_t port) {
+        const Endpoint from = endpoint("198.51.100.77", port);
+        const Endpoint dr = endpoint("192.0.2.1", 4754);
+        return w.exchange(World::outer(from, dr, kA, wire::kEtherIpv4, World::uplink())).size() ==
+               1;
+    };
+    CHECK(taken(31007));
+    CHECK_FALSE(taken(31008));
+    CHECK_FALSE(taken(0));
+    CHECK(w.exit(Exit::DropOuterSource) == 1);
+    CHECK(w.exit(Exit::DropEncapMismatch) == 1);
+}
+
 TEST_CASE("packets that are refused for what is in them do not count as lost on the path") {
     World w;
     const Site site = one_line("198.51.100.2");

@@ -1,24 +1,20 @@
 // The eBPF program and the C++ functions choose the same tunnel for the same flow: random packets
 // of every kind through BPF_PROG_TEST_RUN, against the hash of the tuple they were made from.
 // Exit 0: the same for all; 1: not; 77: cannot run here (meson's code for skipped).
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <netinet/in.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdio>
 #include <cstring>
 #include <initializer_list>
-#include <memory>
 #include <random>
 #include <vector>
 
 #include "dataplane/tables/bucket_map.h"
 #include "dataplane/wire/flow_hash.h"
+#include "tests/unit/urd_program.h"
 #include "ur/config.h"
 #include "ur/site.h"
-#include "urd.skel.h"
 
 namespace {
 
@@ -195,37 +191,9 @@ std::uint32_t expected_hash(const Flow& f, Shape shape, std::uint32_t seed) {
                         end_of(f, f.destination, ports ? f.destination_port : 0), f.protocol, seed);
 }
 
-struct Destroy {
-    void operator()(urd_bpf* s) const { urd_bpf__destroy(s); }
-};
-
-// hash in *hash; the slot is returned, -1 when the run failed.
-int choose(int program, const Bytes& ip, bool v6, std::uint32_t* hash) {
-    std::array<std::uint8_t, 512> frame{};
-    frame[12] = v6 ? 0x86 : 0x08;
-    frame[13] = v6 ? 0xdd : 0x00;
-    std::memcpy(frame.data() + 14, ip.data(), ip.size());
-    __sk_buff context{};
-    bpf_test_run_opts options{};
-    options.sz = sizeof options;
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<std::uint32_t>(14 + ip.size());
-    options.ctx_in = &context;
-    options.ctx_size_in = sizeof context;
-    options.ctx_out = &context;
-    options.ctx_size_out = sizeof context;
-    if (bpf_prog_test_run_opts(program, &options) != 0) return -1;
-    *hash = context.cb[0];
-    return static_cast<int>(options.retval);
-}
-
-int skip(const char* why) {
-    std::printf("skip: %s\n", why);
-    return 77;
-}
-
 // How many of the flows differ; the first few are told.
-unsigned compare(int program, const dr::ur::Config& config, std::array<unsigned, 3>& used) {
+unsigned compare(const bpf_program* program, const dr::ur::Config& config,
+                 std::array<unsigned, 3>& used) {
     const dr::BucketMap map = dr::make_bucket_map(config.classes[0].tiers, 0b111);
     Generator random;
     unsigned different = 0;
@@ -237,8 +205,12 @@ unsigned compare(int program, const dr::ur::Config& config, std::array<unsigned,
             std::swap(flow.source, flow.destination);
             std::swap(flow.source_port, flow.destination_port);
         }
-        std::uint32_t hash = 0;
-        const int slot = choose(program, random.packet(flow, shape), flow.v6, &hash);
+        std::uint32_t verdict = 0;
+        __sk_buff left{};
+        const bool ran =
+            dr::ur::test::run_program(program, random.packet(flow, shape), &verdict, &left);
+        const int slot = ran ? static_cast<int>(verdict) : -1;
+        const std::uint32_t hash = left.cb[0];
         const int want_slot = map.line[dr_flow_bucket(want)];
         if ((slot != want_slot || hash != want) && ++different <= 5)
             std::printf("flow %u, shape %d, IPv%d, protocol %u: eBPF %d, %08x; C++ %d, %08x\n", i,
@@ -252,22 +224,17 @@ unsigned compare(int program, const dr::ur::Config& config, std::array<unsigned,
 }  // namespace
 
 int main() {
-    if (geteuid() != 0) return skip("needs root to load an eBPF program");
-    libbpf_set_print(nullptr);
-    const std::unique_ptr<urd_bpf, Destroy> skeleton(urd_bpf__open());
-    if (!skeleton) return 1;
+    int end = 0;
+    const auto skeleton = dr::ur::test::open_programs(&end);
+    if (!skeleton) return end;
     const auto config = dr::ur::parse_config(kConfig);
     auto& site = *reinterpret_cast<ur_site*>(&skeleton->bss->site);
     dr::ur::fill_site(config, site);
     dr::ur::publish_buckets(dr::ur::plan_buckets(config, dr::ur::everywhere(0b111)), site);
-    const int loaded = urd_bpf__load(skeleton.get());
-    if (loaded == -EPERM) return skip("the kernel does not permit to load an eBPF program");
-    if (loaded != 0) {
-        std::printf("the kernel refused the programs: %s\n", std::strerror(-loaded));
-        return 1;
-    }
+    end = dr::ur::test::load_programs(skeleton.get());
+    if (end != 0) return end;
     std::array<unsigned, 3> used{};
-    const unsigned different = compare(bpf_program__fd(skeleton->progs.urd_choice), config, used);
+    const unsigned different = compare(skeleton->progs.urd_choice, config, used);
     std::printf("%u flows, %u differ; by line: %u %u %u\n", kFlows, different, used[0], used[1],
                 used[2]);
     const bool spread = used[0] > kFlows / 10 && used[1] > kFlows / 10 && used[2] > kFlows / 10;

@@ -115,7 +115,10 @@ __noinline int ur_find_tunnel(const struct ur_outer* o) {
             else if (bound)
                 verdict = -2 - UrDropEncapMismatch;
         }
-        if (format && (bound || t->udp) && verdict == -1) verdict = -2 - UrDropUnknownTunnel;
+        /* The tunnels' UDP port is urd's; GRE from elsewhere may be a tunnel of the kernel's own.
+         */
+        if (format && (bound || o->protocol == IPPROTO_UDP) && verdict == -1)
+            verdict = -2 - UrDropUnknownTunnel;
     }
     if (verdict == -2 - UrDropUnknownTunnel && o->fragment) return -2 - UrDropOuterFragment;
     if (verdict == -2 - UrDropUnknownTunnel && !o->keyed) return -2 - UrDropGreFormat;

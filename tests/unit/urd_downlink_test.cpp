@@ -1,0 +1,126 @@
+// Which packets of a line's device are the tunnels' and which the kernel's: made packets through
+// the eBPF program (BPF_PROG_TEST_RUN).
+// Exit 0: all as they must be; 1: not; 77: cannot run here (meson's code for skipped).
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+
+#include <cstdio>
+#include <vector>
+
+#include "tests/unit/urd_program.h"
+#include "ur/shared.h"
+
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+constexpr std::uint32_t kKey = 0x01000029;
+constexpr std::uint32_t kPass = static_cast<std::uint32_t>(TC_ACT_UNSPEC);
+constexpr std::uint8_t kPeer = 1;   // 192.0.2.1; the UR is .2
+constexpr std::uint8_t kOther = 9;  // 192.0.2.9
+
+enum class Row { Gre, GreUdp, AutoInUdp, AutoInGre };
+constexpr const char* kRows[] = {"GRE", "GRE_UDP", "AUTO in UDP", "AUTO in native GRE"};
+
+struct Case {
+    const char* what;
+    std::uint8_t source;
+    std::uint8_t protocol;
+    std::uint32_t key;  // 0: without
+    // By Row; an inner packet that is none, so a tunnel's own is dropped as well, but counted as
+    // arrived.
+    const char* fates[4];
+};
+
+constexpr Case kCases[] = {
+    {"another GRE tunnel's, without key", kOther, IPPROTO_GRE, 0, {"pass", "pass", "pass", "pass"}},
+    {"another GRE tunnel's, with a key", kOther, IPPROTO_GRE, 7, {"pass", "pass", "pass", "pass"}},
+    {"GRE of the DR without key", kPeer, IPPROTO_GRE, 0, {"drop", "pass", "drop", "drop"}},
+    {"the tunnel's key from elsewhere",
+     kOther,
+     IPPROTO_GRE,
+     kKey,
+     {"drop", "pass", "drop", "drop"}},
+    {"the tunnel's, in native GRE", kPeer, IPPROTO_GRE, kKey, {"ours", "drop", "ours", "ours"}},
+    {"a stranger's on the tunnels' port", kOther, IPPROTO_UDP, 7, {"pass", "drop", "drop", "drop"}},
+    {"the tunnel's, in GRE-in-UDP", kPeer, IPPROTO_UDP, kKey, {"drop", "ours", "ours", "ours"}},
+};
+
+Bytes packet(const Case& c) {
+    Bytes gre{static_cast<std::uint8_t>(c.key != 0 ? 0x20 : 0), 0, 0x08, 0};
+    if (c.key != 0)
+        for (int shift = 24; shift >= 0; shift -= 8)
+            gre.push_back(static_cast<std::uint8_t>(c.key >> shift));
+    gre.insert(gre.end(), 24, 0);
+    const auto udp_length = static_cast<std::uint8_t>(8 + gre.size());
+    if (c.protocol == IPPROTO_UDP) {
+        const Bytes udp{0xc3, 0x50, 4754 >> 8, 4754 & 0xff, 0, udp_length, 0, 0};
+        gre.insert(gre.begin(), udp.begin(), udp.end());
+    }
+    Bytes ip{0x45, 0,          0, static_cast<std::uint8_t>(20 + gre.size()),
+             0,    0,          0, 0,
+             64,   c.protocol, 0, 0,
+             192,  0,          2, c.source,
+             192,  0,          2, 2};
+    ip.insert(ip.end(), gre.begin(), gre.end());
+    return ip;
+}
+
+void fill(Row row, ur_site& site) {
+    ur_tunnel t{};
+    t.id = kKey;
+    t.family = 4;
+    t.udp = row == Row::GreUdp || row == Row::AutoInUdp;
+    t.either = row == Row::AutoInUdp || row == Row::AutoInGre;
+    t.keepalive = 1;
+    t.local_port = t.remote_port = 4754;
+    t.remote.word[0] = htonl(0xc0000201);
+    t.local.word[0] = htonl(0xc0000202);
+    site.tunnel[0].copy[0] = t;
+    site.slots = 1;
+}
+
+std::uint64_t arrived(const urd_bpf& programs) {
+    std::vector<ur_tunnel_counters> cpus(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+    const std::uint32_t slot = 0;
+    std::uint64_t sum = 0;
+    if (bpf_map__lookup_elem(programs.maps.tunnel_counters, &slot, sizeof slot, cpus.data(),
+                             cpus.size() * sizeof cpus[0], 0) == 0)
+        for (const auto& c : cpus) sum += c.rx_arrived;
+    return sum;
+}
+
+const char* fate(const urd_bpf& programs, const Case& c) {
+    const std::uint64_t before = arrived(programs);
+    std::uint32_t verdict = 0;
+    __sk_buff left{};
+    if (!dr::ur::test::run_program(programs.progs.urd_downlink, packet(c), &verdict, &left))
+        return "not run";
+    if (arrived(programs) != before) return "ours";
+    return verdict == kPass ? "pass" : verdict == TC_ACT_SHOT ? "drop" : "neither";
+}
+
+}  // namespace
+
+int main() {
+    int end = 0;
+    const auto programs = dr::ur::test::open_programs(&end);
+    if (!programs) return end;
+    auto& unloaded = *reinterpret_cast<ur_site*>(&programs->bss->site);
+    fill(Row::Gre, unloaded);
+    end = dr::ur::test::load_programs(programs.get());
+    if (end != 0) return end;
+    auto& site = *reinterpret_cast<ur_site*>(&programs->bss->site);
+    unsigned wrong = 0;
+    for (const Row row : {Row::Gre, Row::GreUdp, Row::AutoInUdp, Row::AutoInGre}) {
+        const auto r = static_cast<unsigned>(row);
+        fill(row, site);
+        for (const Case& c : kCases) {
+            const char* const got = fate(*programs, c);
+            if (std::strcmp(got, c.fates[r]) == 0) continue;
+            ++wrong;
+            std::printf("a line with %s, %s: %s, must be %s\n", kRows[r], c.what, got, c.fates[r]);
+        }
+    }
+    return wrong == 0 ? 0 : 1;
+}
