@@ -21,6 +21,8 @@ namespace dr::control {
 namespace {
 
 constexpr rlim_t kMostKept = 256;  // descriptors that no connection gets; of a small limit a half
+// Of a peer that has sent the beginning of a handshake: 70 KB measured.
+constexpr std::uint64_t kPeerBytes = 128 << 10;
 constexpr int kBacklog = 1024;
 constexpr int kHandshakeMs = 10'000;
 constexpr int kIdleMs = 60'000;
@@ -85,10 +87,16 @@ Fd listen_everywhere(const std::string& port) {
 
 }  // namespace
 
+std::uint64_t descriptors_for(std::uint64_t soft, std::uint64_t hard, std::uint64_t memory) {
+    return std::max(soft, std::min(hard, memory / 4 / kPeerBytes));
+}
+
 void raise_descriptor_limit() {
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = limit.rlim_max;
+    const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+    const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    limit.rlim_cur = descriptors_for(limit.rlim_cur, limit.rlim_max, pages * page);
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 

@@ -9,6 +9,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -18,7 +19,12 @@
 
 namespace dr::control {
 
-// Raises this process's soft limit of descriptors to the hard one: each peer takes one.
+// The limit of descriptors to run with, since each peer takes one: the hard one, but no more than
+// such that strangers in the middle of a handshake take a quarter of the machine's memory (bytes).
+// Never less than the soft one, which somebody may have set on purpose.
+[[nodiscard]] std::uint64_t descriptors_for(std::uint64_t soft, std::uint64_t hard,
+                                            std::uint64_t memory);
+// Sets it for this process.
 void raise_descriptor_limit();
 
 class Listener {

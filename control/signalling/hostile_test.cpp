@@ -2,6 +2,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include "control/ca/peer_verifier.h"
+#include "control/listener.h"
 #include "control/signalling/test_fixture.h"
 #include "dr/v1/signalling.grpc.pb.h"
 #include "ur/signalling/stream.h"
@@ -102,6 +103,17 @@ TEST_CASE("drd takes as many connections as its hard limit of descriptors allows
     Ur ur(f.enroll());
     CHECK(ur.attachment().subscriber() == "site-1");
     CHECK(std::none_of(strangers.begin(), strangers.end(), closed));
+}
+
+TEST_CASE("strangers that drd has descriptors for do not fill the machine's memory") {
+    constexpr std::uint64_t kGiB = 1 << 30;
+    // What systemd gives to a service of which nothing is said.
+    CHECK(descriptors_for(1024, 524'288, 4 * kGiB) == 8192);
+    CHECK(descriptors_for(1024, 524'288, 64 * kGiB) == 131'072);
+    CHECK(descriptors_for(1024, 4096, 64 * kGiB) == 4096);
+    // Set on purpose.
+    CHECK(descriptors_for(200'000, 200'000, 4 * kGiB) == 200'000);
+    CHECK(descriptors_for(1024, 4096, 0) == 1024);
 }
 
 TEST_CASE("a UR that does not read what it is sent is cut off by a revocation all the same") {

@@ -24,6 +24,7 @@ struct Chaos {
         s.tier = {0, 1, 1, kNoTier};
         s.restore_ms = seed % 3 == 0 ? 0 : 3'000;
         s.tuning.clean_us = 1'000'000;
+        s.automatic = seed % 2 == 0;
         s.seed = seed;
         return s;
     }
@@ -35,7 +36,7 @@ struct Chaos {
     }
     void trouble() {
         const unsigned line = below(kLinesHere);
-        switch (below(10)) {
+        switch (below(11)) {
             case 0:
                 w.cut(line, below(2) != 0);
                 break;
@@ -64,6 +65,10 @@ struct Chaos {
             case 8:
                 w.ur_seen_as[line] = World::ur_endpoint(line + 16 * below(4));
                 break;
+            case 9:
+                w.up[line].cut_native = below(2) != 0;
+                w.down[line].cut_native = below(2) != 0;
+                break;
             default:
                 if (below(8) == 0) restart(below(2) != 0);
                 for (auto& age : w.dr.ages) age = below(3) == 0 ? 0 : 10'000;
@@ -77,6 +82,7 @@ struct Chaos {
     void calm() {
         for (unsigned line = 0; line < kLinesHere; ++line) {
             w.up[line].cut = w.down[line].cut = w.up[line].cut_data = w.down[line].cut_data = false;
+            w.up[line].cut_native = w.down[line].cut_native = false;
             w.ur.engine->line_state(w.now, w.ur.tunnels[line], true);
         }
     }
