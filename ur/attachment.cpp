@@ -36,6 +36,21 @@ std::uint16_t read_limit(std::uint32_t value, std::uint16_t most, const v1::Clas
     return static_cast<std::uint16_t>(value);
 }
 
+WeightedLine read_line(const v1::WeightedLine& line, const Tiers& before, Config& config,
+                       Errors& errors) {
+    if (line.line().empty()) errors.push_back("policy: a line has no name");
+    if (line.weight() > 255)
+        errors.push_back("policy: line " + line.line() + " has weight " +
+                         std::to_string(line.weight()) + "; must be at most 255");
+    const unsigned number = line.line().empty() ? 0 : line_number(config, line.line());
+    for (const auto& tier : before)
+        for (const auto& used : tier)
+            if (used.line == number)
+                errors.push_back("policy: line " + line.line() + " stands twice in a class");
+    return {static_cast<std::uint8_t>(number),
+            static_cast<std::uint8_t>(std::max(line.weight(), 1U))};
+}
+
 Class read_class(const v1::Class& klass, Config& config, Errors& errors) {
     Class out;
     Tiers& tiers = out.tiers;
@@ -45,36 +60,52 @@ Class read_class(const v1::Class& klass, Config& config, Errors& errors) {
     out.max_jitter_ms =
         read_limit(klass.max_jitter_ms(), kMaxDelayMs, klass, "max_jitter_ms", errors);
     out.strict = klass.strict();
+    if (klass.tiers().empty()) errors.push_back("policy: class " + klass.name() + " has no tier");
+    int named = 0;
+    for (const auto& tier : klass.tiers()) named += tier.lines_size();
+    if (named > static_cast<int>(kMaxLines) || klass.tiers_size() > static_cast<int>(kMaxLines)) {
+        errors.push_back("policy: class " + klass.name() + " has more lines or tiers than " +
+                         std::to_string(kMaxLines));
+        return out;
+    }
     for (const auto& tier : klass.tiers()) {
         auto& lines = tiers.emplace_back();
-        for (const auto& line : tier.lines()) {
-            if (line.weight() > 255)
-                errors.push_back("policy: line " + line.line() + " has weight " +
-                                 std::to_string(line.weight()) + "; must be at most 255");
-            const unsigned number = line_number(config, line.line());
-            lines.push_back({static_cast<std::uint8_t>(number),
-                             static_cast<std::uint8_t>(std::max(line.weight(), 1U))});
-        }
+        for (const auto& line : tier.lines())
+            lines.push_back(read_line(line, tiers, config, errors));
+        if (lines.empty())
+            errors.push_back("policy: class " + klass.name() + " has a tier without a line");
     }
     return out;
 }
 
 void read_policy(const v1::Attachment& attachment, Config& config, Errors& errors) {
-    for (const auto& entry : attachment.policy().line_numbers()) {
+    const auto& policy = attachment.policy();
+    if (policy.classes().empty() || policy.classes_size() > static_cast<int>(kMaxClasses))
+        errors.push_back("policy.classes: " + std::to_string(policy.classes_size()) +
+                         " of them; must be 1 to " + std::to_string(kMaxClasses));
+    if (policy.line_numbers_size() > static_cast<int>(kMaxLines))
+        errors.push_back("policy.line_numbers: " + std::to_string(policy.line_numbers_size()) +
+                         " of them; must be at most " + std::to_string(kMaxLines));
+    if (policy.classes_size() > static_cast<int>(kMaxClasses) ||
+        policy.line_numbers_size() > static_cast<int>(kMaxLines))
+        return;  // each line would be looked for among all others
+    for (const auto& entry : policy.line_numbers()) {
         const std::string wrong = set_line_number(config, entry.line(), entry.number());
         if (!wrong.empty()) errors.push_back("policy.line_numbers: " + wrong);
     }
-    for (const auto& klass : attachment.policy().classes())
+    for (const auto& klass : policy.classes())
         config.classes.push_back(read_class(klass, config, errors));
-    if (config.classes.empty() || config.classes.size() > kMaxClasses)
-        errors.push_back("policy.classes: " + std::to_string(config.classes.size()) +
-                         " of them; must be 1 to " + std::to_string(kMaxClasses));
     if (config.lines.size() > kMaxLines)
         errors.push_back("policy: names " + std::to_string(config.lines.size()) +
                          " lines; must be at most " + std::to_string(kMaxLines));
 }
 
 void read_keys(const v1::AttachedTunnel& from, Tunnel& t, int index, Errors& errors) {
+    if (from.keys_size() > 2) {
+        errors.push_back(place("tunnels", index, "keys") + std::to_string(from.keys_size()) +
+                         " of them; must be at most 2");
+        return;
+    }
     for (const auto& key : from.keys()) {
         auto& out = t.keys.emplace_back();
         out.number = static_cast<std::uint8_t>(key.number());
@@ -87,9 +118,6 @@ void read_keys(const v1::AttachedTunnel& from, Tunnel& t, int index, Errors& err
         }
         std::memcpy(out.bytes.data(), key.key().data(), out.bytes.size());
     }
-    if (t.keys.size() > 2)
-        errors.push_back(place("tunnels", index, "keys") + std::to_string(t.keys.size()) +
-                         " of them; must be at most 2");
 }
 
 std::uint16_t read_port(std::uint32_t value, int index, const char* field, Errors& errors) {
@@ -108,6 +136,7 @@ void read_address(const std::string& text, IpAddress* out, int index, const char
 Tunnel read_tunnel(const v1::AttachedTunnel& from, int index, Errors& errors) {
     Tunnel t;
     t.line = from.line();
+    if (t.line.empty()) errors.push_back(place("tunnels", index, "line") + "is missing");
     t.automatic = from.encapsulation() == v1::AUTO;
     t.udp = from.encapsulation() == v1::GRE_UDP || t.automatic;
     if (!t.udp && from.encapsulation() != v1::GRE)
@@ -164,7 +193,11 @@ Config Translator::translate(const v1::Attachment& attachment) {
         check_tunnel(t, config, [&](const char* field, const std::string& what) {
             errors.push_back(place("tunnels", i, field) + what);
         });
-        t.number = line_number(config, t.line);
+        t.number = t.line.empty() ? 0 : line_number(config, t.line);
+        if (t.number >= kMaxLines && !t.keys.empty())
+            errors.push_back(place("tunnels", i, "line") + t.line +
+                             " is one line more than have numbers in keepalives; at most " +
+                             std::to_string(kMaxLines));
         const auto device = devices_.find(t.line);
         if (device != devices_.end()) t.device = device->second;
         config.tunnels.push_back(std::move(t));

@@ -60,7 +60,7 @@ void check_bounds(const Config& config) {
     std::set<unsigned> numbers;
     std::set<unsigned> slots;
     for (const auto& t : config.tunnels) {
-        require(t.number < kMaxLines && t.slot < UR_SLOTS, "a tunnel's place");
+        require(t.number < UR_SLOTS && t.slot < UR_SLOTS, "a tunnel's place");
         require(numbers.insert(t.number).second && slots.insert(t.slot).second,
                 "two tunnels in one place");
         require(t.id != 0 && t.mtu >= kMinMtu && t.mtu <= kMaxMtu && t.remote.family != 0,

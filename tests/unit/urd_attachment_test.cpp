@@ -1,5 +1,6 @@
 // From an attachment to the site's configuration: what is read, and that each mistake is named.
 #include <catch2/catch.hpp>
+#include <functional>
 
 #include "ur/attachment.h"
 #include "ur/site.h"
@@ -221,4 +222,35 @@ TEST_CASE("a tunnel with keys has fixed ports to begin with, one without may var
     const ur_tunnel without = dr::ur::make_tunnel(config.tunnels[1]);
     CHECK(without.keepalive == 0);
     CHECK(without.entropy == 1);
+}
+
+TEST_CASE("an attachment that contradicts itself is refused, and the place is named") {
+    const auto refused = [](const char* why, const std::function<void(v1::Attachment&)>& change) {
+        v1::Attachment a = good();
+        change(a);
+        CHECK_THAT(errors_of(a), Catch::Contains(why));
+    };
+    // A line without a name took the number of one that has no name yet.
+    refused("tunnels[0].line: is missing", [](auto& a) { a.mutable_tunnels(0)->clear_line(); });
+    refused("a line has no name", [](auto& a) { add_class(a, {""}); });
+    refused("line a stands twice", [](auto& a) { add_class(a, {"a", "b", "a"}); });
+    refused("has no tier", [](auto& a) { add_class(a, {}); });
+    refused("a tier without a line",
+            [](auto& a) { a.mutable_policy()->mutable_classes(0)->add_tiers(); });
+    refused("more lines or tiers than 16", [](auto& a) {
+        std::vector<std::string> lines(17);
+        for (auto& line : lines) line = "line-" + std::to_string(&line - lines.data());
+        add_class(a, lines);
+    });
+    refused("policy.classes: 9 of them", [](auto& a) {
+        while (a.policy().classes_size() < 9) add_class(a, {"a"});
+    });
+    refused("tunnels[1].line: z is one line more", [](auto& a) {
+        std::vector<std::string> lines(15);
+        for (auto& line : lines) line = "line-" + std::to_string(&line - lines.data());
+        a.mutable_policy()->mutable_classes(0)->clear_tiers();
+        a.mutable_policy()->mutable_classes(0)->add_tiers()->add_lines()->set_line("a");
+        add_class(a, lines);
+        a.mutable_tunnels(1)->set_line("z");
+    });
 }

@@ -1,6 +1,5 @@
 #include "ur/signalling/client.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -11,7 +10,6 @@
 #include <system_error>
 #include <thread>
 
-#include "control/ca/authority.h"
 #include "control/ca/peer_verifier.h"
 #include "ur/signalling/cache.h"
 #include "ur/signalling/stream.h"
@@ -25,37 +23,7 @@ using std::chrono::milliseconds;
 // From the start of an attempt to the DR's first message.
 constexpr milliseconds kFirstAnswer{10'000};
 
-void check(const v1::Credentials& c, const std::string& path) {
-    const auto require = [&](bool good, const char* what) {
-        if (!good) throw std::runtime_error(path + ": " + what);
-    };
-    require(!c.subscriber().empty(), "subscriber is missing");
-    require(!c.drs().empty(), "drs is missing: no DR to attach to");
-    for (const auto& dr : c.drs())
-        require(!dr.name().empty() && !dr.addresses().empty(), "a DR has no name or no address");
-    require(!pki::parse_certificates(c.ca()).empty(), "ca is no certificate in PEM");
-    require(!pki::parse_certificates(c.certificate()).empty(),
-            "certificate is no certificate in PEM");
-    const std::string why = pki::check_pair(c.certificate(), c.private_key());
-    require(why.empty(), ("privateKey: " + why).c_str());
-}
-
 }  // namespace
-
-v1::Credentials read_credentials(const std::string& path) {
-    v1::Credentials credentials;
-    google::protobuf::util::JsonParseOptions options;
-    options.ignore_unknown_fields = true;
-    const auto status =
-        google::protobuf::util::JsonStringToMessage(pki::read_file(path), &credentials, options);
-    if (!status.ok())
-        throw std::runtime_error(path +
-                                 ": no credentials in JSON, as drcli subscriber enroll "
-                                 "writes them: " +
-                                 status.ToString());
-    check(credentials, path);
-    return credentials;
-}
 
 class SignallingClient::Core {
   public:
@@ -65,7 +33,7 @@ class SignallingClient::Core {
           events_(std::move(events)),
           cache_(options_.cache),
           random_(std::random_device{}()) {
-        check(credentials_, "credentials");
+        check_credentials(credentials_, "credentials");
     }
 
     void start() {

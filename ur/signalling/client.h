@@ -21,14 +21,10 @@
 #include <string>
 #include <vector>
 
-#include "dr/v1/api.pb.h"
 #include "dr/v1/signalling.pb.h"
+#include "ur/signalling/credentials.h"
 
 namespace dr::ur {
-
-// The file that `drcli subscriber enroll` wrote. Throws std::runtime_error that says what is wrong
-// with it and where.
-v1::Credentials read_credentials(const std::string& path);
 
 struct SignallingOptions {
     // Where the last attachment is kept (mode 0600: it holds the tunnels' keys); its folder exists.
