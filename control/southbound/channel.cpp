@@ -83,7 +83,8 @@ void Channel::read_exactly(std::uint8_t* to, std::size_t size, Fd& fd) {
         message.msg_iov = &part;
         message.msg_iovlen = 1;
         message.msg_control = control.data();
-        message.msg_controllen = control.size();
+        // CMSG_SPACE has room for a second descriptor, which nobody would close.
+        message.msg_controllen = CMSG_LEN(sizeof(int));
         const ssize_t n = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n == 0) throw ChannelError("data plane: it closed the connection");
         if (n < 0) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "control/southbound/conversation.h"
 #include "control/southbound/replay.h"
 
 namespace dr::control {
@@ -170,9 +171,7 @@ bool Link::session() {
     try {
         Channel channel(path_, wake_.get(), [this] { return stopping(); });
         try {
-            greet(channel);
-            map_counters(channel);
-            map_liveness(channel);
+            open(channel);
             reconcile(channel);
             in_sync = true;
             serve(channel);
@@ -188,51 +187,18 @@ bool Link::session() {
     return in_sync;
 }
 
-void Link::greet(Channel& channel) {
-    sb::Hello hello{};
-    hello.version = sb::kVersion;
-    hello.role = sb::kProvisioner;
-    const std::string_view build = DR_VERSION;
-    std::copy_n(build.begin(), std::min(build.size(), hello.build.size() - 1), hello.build.begin());
-    channel.send(sb::Type::Hello, hello);
-    const Message reply = channel.receive();
-    if (reply.type == sb::Type::Error)
-        throw RefusalError("the data plane refuses the connection: " +
-                           text_of(reply.as<sb::Result>()));
-    if (reply.type != sb::Type::HelloReply) throw ChannelError("data plane: no answer to HELLO");
-    const auto state = reply.as<sb::State>();
-    if (state.version != sb::kVersion)
-        throw RefusalError(
-            fmt::format("the data plane speaks version {} of the southbound protocol, "
-                        "this drd version {}: use programs of one build",
-                        state.version, sb::kVersion));
+void Link::open(Channel& channel) {
+    const sb::State state = greet(channel);
+    {
+        const std::lock_guard lock(mutex_);
+        status_.dataplane = state;
+        status_.known = true;
+    }
+    auto counters = ask_counters(channel);
+    auto live = ask_liveness(channel);
     const std::lock_guard lock(mutex_);
-    status_.dataplane = state;
-    status_.known = true;
-}
-
-void Link::map_counters(Channel& channel) {
-    channel.send(sb::Type::GetCounters);
-    const Message reply = channel.receive();
-    if (reply.type != sb::Type::CountersReply)
-        throw ChannelError("data plane: no answer to GetCounters");
-    const auto body = reply.as<sb::CountersReply>();
-    auto map = std::make_shared<const CountersMap>(reply.fd, body.bytes, body.uuid);
-    const std::lock_guard lock(mutex_);
-    counters_ = std::move(map);
-}
-
-void Link::map_liveness(Channel& channel) {
-    channel.send(sb::Type::GetLiveness);
-    Message reply = channel.receive();
-    if (reply.type == sb::Type::Error)
-        throw RefusalError("the data plane: " + text_of(reply.as<sb::Result>()));
-    if (reply.type != sb::Type::LivenessReply)
-        throw ChannelError("data plane: no answer to GetLiveness");
-    const auto body = reply.as<sb::LivenessReply>();
-    auto map = std::make_shared<const LiveMap>(std::move(reply.fd), body.bytes, body.uuid);
-    const std::lock_guard lock(mutex_);
-    live_ = std::move(map);
+    counters_ = std::move(counters);
+    live_ = std::move(live);
 }
 
 void Link::reconcile(Channel& channel) {
@@ -347,7 +313,7 @@ void Link::do_job(Channel& channel, Job& job) {
         send_drain(channel, job.drain);
     } else {
         channel.send(sb::Type::GetState);
-        update_state(channel, channel.receive());
+        update_state(channel);
     }
 }
 
@@ -370,13 +336,11 @@ void Link::do_install(Channel& channel, Job& job) {
 
 void Link::send_drain(Channel& channel, bool drain) {
     channel.send(sb::Type::SetDrain, sb::SetDrain{drain ? 1U : 0U, 0});
-    update_state(channel, channel.receive());
+    update_state(channel);
 }
 
-void Link::update_state(Channel& channel, const Message& reply) {
-    if (reply.type == sb::Type::Event) return update_state(channel, channel.receive());
-    if (reply.type != sb::Type::State) throw ChannelError("data plane: no State where one is due");
-    const auto state = reply.as<sb::State>();
+void Link::update_state(Channel& channel) {
+    const sb::State state = receive_state(channel);
     const std::lock_guard lock(mutex_);
     status_.dataplane = state;
 }

@@ -76,9 +76,7 @@ class Link final : public Installer {
     };
     void run();
     bool session();
-    void greet(Channel& channel);
-    void map_counters(Channel& channel);
-    void map_liveness(Channel& channel);
+    void open(Channel& channel);
     void reconcile(Channel& channel);
     void drain_pending(Channel& channel);
     void serve(Channel& channel);
@@ -86,7 +84,7 @@ class Link final : public Installer {
     void do_install(Channel& channel, Job& job);
     southbound::Result transact(Channel& channel, const Transaction& transaction);
     void send_drain(Channel& channel, bool drain);
-    void update_state(Channel& channel, const Message& reply);
+    void update_state(Channel& channel);
     void hold_refused(Channel& channel);
     void fail(LinkState state, const std::string& detail);
     void back_off(std::chrono::milliseconds time);

@@ -31,22 +31,6 @@ void send_transaction(Channel& channel, std::uint64_t id, const Transaction& tra
     channel.send(sb::Type::TxnCommit, sb::TxnCommit{transaction.force ? sb::kForce : 0, 0});
 }
 
-std::string text_of(const sb::Result& result) {
-    return {result.text.data(), ::strnlen(result.text.data(), result.text.size())};
-}
-
-sb::Result receive_result(Channel& channel, sb::Type expected) {
-    for (;;) {
-        const Message message = channel.receive();
-        if (message.type == sb::Type::Event) continue;
-        if (message.type == expected) return message.as<sb::Result>();
-        if (message.type == sb::Type::Error)
-            throw ChannelError("data plane: " + text_of(message.as<sb::Result>()));
-        throw ChannelError(fmt::format("data plane: message {} where {} is due",
-                                       static_cast<int>(message.type), static_cast<int>(expected)));
-    }
-}
-
 sb::Result Replay::run() {
     channel_.send(sb::Type::SyncBegin);
     send_objects();

@@ -9,15 +9,10 @@
 
 #include "control/model/catalog.h"
 #include "control/southbound/channel.h"
+#include "control/southbound/conversation.h"
 #include "control/southbound/records.h"
 
 namespace dr::control {
-
-// The data plane answers with an error that a new connection will not cure.
-class RefusalError : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
 
 // SyncBegin, everything in the view as transactions of moderate size with at most kMaxOutstanding
 // unanswered, SyncEnd. A record that meets a conflict, because its prefix or tunnel id still
@@ -72,9 +67,5 @@ class Replay {
 
 // TxnBegin, the records, TxnCommit.
 void send_transaction(Channel& channel, std::uint64_t id, const Transaction& transaction);
-// The answer to a transaction or to SyncEnd. Throws ChannelError when it is something else.
-southbound::Result receive_result(Channel& channel, southbound::Type expected);
-// Result::text.
-std::string text_of(const southbound::Result& result);
 
 }  // namespace dr::control

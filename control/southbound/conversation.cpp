@@ -1,0 +1,82 @@
+#include "control/southbound/conversation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace dr::control {
+namespace {
+
+namespace sb = southbound;
+
+Message receive_after_events(Channel& channel) {
+    for (;;) {
+        Message message = channel.receive();
+        if (message.type != sb::Type::Event) return message;
+    }
+}
+
+}  // namespace
+
+std::string text_of(const sb::Result& result) {
+    return {result.text.data(), ::strnlen(result.text.data(), result.text.size())};
+}
+
+sb::State greet(Channel& channel) {
+    sb::Hello hello{};
+    hello.version = sb::kVersion;
+    hello.role = sb::kProvisioner;
+    const std::string_view build = DR_VERSION;
+    std::copy_n(build.begin(), std::min(build.size(), hello.build.size() - 1), hello.build.begin());
+    channel.send(sb::Type::Hello, hello);
+    const Message reply = channel.receive();
+    if (reply.type == sb::Type::Error)
+        throw RefusalError("the data plane refuses the connection: " +
+                           text_of(reply.as<sb::Result>()));
+    if (reply.type != sb::Type::HelloReply) throw ChannelError("data plane: no answer to HELLO");
+    const auto state = reply.as<sb::State>();
+    if (state.version != sb::kVersion)
+        throw RefusalError(
+            fmt::format("the data plane speaks version {} of the southbound protocol, "
+                        "this drd version {}: use programs of one build",
+                        state.version, sb::kVersion));
+    return state;
+}
+
+std::shared_ptr<const CountersMap> ask_counters(Channel& channel) {
+    channel.send(sb::Type::GetCounters);
+    const Message reply = channel.receive();
+    if (reply.type != sb::Type::CountersReply)
+        throw ChannelError("data plane: no answer to GetCounters");
+    const auto body = reply.as<sb::CountersReply>();
+    return std::make_shared<const CountersMap>(reply.fd, body.bytes, body.uuid);
+}
+
+std::shared_ptr<const LiveMap> ask_liveness(Channel& channel) {
+    channel.send(sb::Type::GetLiveness);
+    Message reply = channel.receive();
+    if (reply.type == sb::Type::Error)
+        throw RefusalError("the data plane: " + text_of(reply.as<sb::Result>()));
+    if (reply.type != sb::Type::LivenessReply)
+        throw ChannelError("data plane: no answer to GetLiveness");
+    const auto body = reply.as<sb::LivenessReply>();
+    return std::make_shared<const LiveMap>(std::move(reply.fd), body.bytes, body.uuid);
+}
+
+sb::State receive_state(Channel& channel) {
+    const Message reply = receive_after_events(channel);
+    if (reply.type != sb::Type::State) throw ChannelError("data plane: no State where one is due");
+    return reply.as<sb::State>();
+}
+
+sb::Result receive_result(Channel& channel, sb::Type expected) {
+    const Message message = receive_after_events(channel);
+    if (message.type == expected) return message.as<sb::Result>();
+    if (message.type == sb::Type::Error)
+        throw ChannelError("data plane: " + text_of(message.as<sb::Result>()));
+    throw ChannelError(fmt::format("data plane: message {} where {} is due",
+                                   static_cast<int>(message.type), static_cast<int>(expected)));
+}
+
+}  // namespace dr::control
