@@ -28,6 +28,7 @@ struct Fixture {
 
     std::vector<Result> apply(const std::vector<Object>& objects, bool atomic = false) {
         std::vector<Request> requests;
+        requests.reserve(objects.size());
         for (const auto& object : objects) requests.push_back({Mode::Apply, object});
         return catalog->apply(requests, atomic);
     }
