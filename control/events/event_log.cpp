@@ -33,6 +33,9 @@ COMMIT;
 )sql";
 constexpr const char* kColumns =
     "id, at, subscriber, line, tunnel, kind, before, after, cause, outage, endpoint, value";
+// A time that is no integer, in a damaged file, would have no place between two pages.
+constexpr const char* kPlace =
+    "at >= ?1 AND (at, id) < (?2, ?3) AND typeof(at) = 'integer' ORDER BY at DESC, id DESC";
 // Beyond the bounds, removed with one append at most: more than what one usually brings.
 constexpr std::int64_t kMaxRemoved = 5'000;
 
@@ -184,12 +187,9 @@ class EventLog::Reader {
     explicit Reader(const std::string& path)
         : db_("event log", path, SQLITE_OPEN_READONLY),
           word_(db_, "SELECT word FROM words WHERE id = ?1"),
-          by_time_(db_, fmt::format("SELECT {} FROM events WHERE at >= ?1 AND (at, id) < (?2, ?3) "
-                                    "ORDER BY at DESC, id DESC",
-                                    kColumns)),
-          by_subscriber_(db_, fmt::format("SELECT {} FROM events WHERE subscriber = ?4 AND at >= "
-                                          "?1 AND (at, id) < (?2, ?3) ORDER BY at DESC, id DESC",
-                                          kColumns)),
+          by_time_(db_, fmt::format("SELECT {} FROM events WHERE {}", kColumns, kPlace)),
+          by_subscriber_(db_, fmt::format("SELECT {} FROM events WHERE subscriber = ?4 AND {}",
+                                          kColumns, kPlace)),
           after_(db_, fmt::format("SELECT {} FROM events WHERE id > ?1 ORDER BY id LIMIT ?2",
                                   kColumns)) {}
 

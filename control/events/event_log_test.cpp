@@ -162,6 +162,23 @@ TEST_CASE("a log that is damaged is set aside, and a new one begins") {
     CHECK(std::filesystem::file_size(path + ".damaged") >= no_database.size());
 }
 
+TEST_CASE("an event whose time is damaged is on no page, and pages come to an end") {
+    const TemporaryFolder folder;
+    EventLog(folder.file("log"), {}).append({event(1, "x", "state")}, {"one", 1}, 1);
+    {
+        sqlite::Connection file("event log", folder.file("log"), SQLITE_OPEN_READWRITE);
+        file.run(
+            "INSERT INTO events SELECT 7, -1.5, subscriber, line, tunnel, kind, before, after, "
+            "cause, outage, endpoint, value FROM events");
+    }
+    EventLog log(folder.file("log"), {});
+    for (const char* subscriber : {"", "x"}) {
+        const auto page = log.list({subscriber, "", 0, {}}, INT64_MIN, kEver, "", 1);
+        CHECK(times(page.events) == Times{1});
+        CHECK(page.next.empty());
+    }
+}
+
 TEST_CASE("a log of a newer version is left alone") {
     const TemporaryFolder folder;
     { EventLog log(folder.file("log"), {}); }
