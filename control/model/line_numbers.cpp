@@ -88,6 +88,7 @@ void number_lines(v1::Policy& policy, const v1::Policy* before, const LineCensus
         numbers[line] = number;
     }
     std::vector<const std::pair<const std::string, unsigned>*> ordered;
+    ordered.reserve(numbers.size());
     for (const auto& entry : numbers) ordered.push_back(&entry);
     std::sort(ordered.begin(), ordered.end(),
               [](const auto* a, const auto* b) { return a->second < b->second; });
