@@ -60,7 +60,7 @@ void check(const Options& options) {
                                    "--tls-ca");
     if (options.on_unix_socket() && !options.socket_path().starts_with('/'))
         throw CLI::ValidationError("--listen", "a Unix socket is given as unix:/ABSOLUTE/PATH");
-    if (!options.on_unix_socket() && options.listen.rfind(':') == std::string::npos)
+    if (!options.on_unix_socket() && !is_host_port(options.listen))
         throw CLI::ValidationError("--listen", "is unix:PATH or HOST:PORT");
 }
 

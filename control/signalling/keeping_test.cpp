@@ -140,6 +140,18 @@ TEST_CASE("drd refuses one CA for URs and operators: a UR's certificate must not
                       f.folder.file("ca-cert.pem"), "--ca-key", f.folder.file("ca-key.pem")}));
 }
 
+TEST_CASE("drd does not listen on the half of a port that it can read") {
+    Fixture f;
+    const auto operators = pki::Authority::open(f.folder.file(""));
+    const auto server = operators.issue_server({"127.0.0.1"});
+    write(f.folder.file("api.pem"), server.certificate);
+    write(f.folder.file("api.key"), server.private_key);
+    const int status = start(f, {"--listen", "*:" + std::to_string(free_port()) + "x", "--tls-cert",
+                                 f.folder.file("api.pem"), "--tls-key", f.folder.file("api.key"),
+                                 "--tls-ca", f.folder.file("ca-cert.pem")});
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 2));
+}
+
 TEST_CASE("URs are enrolled by the operator's own CA where there is one") {
     const TemporaryFolder folder;
     const auto ca = pki::Authority::open(folder.file(""));
