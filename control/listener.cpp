@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <set>
 
 #include "control/options.h"
 
@@ -52,6 +54,13 @@ std::pair<std::string, std::string> split(const std::string& address) {
     return {host, address.substr(colon + 1)};
 }
 
+std::string text_of(const addrinfo& address) {
+    std::array<char, NI_MAXHOST> text{};
+    const int error = ::getnameinfo(address.ai_addr, address.ai_addrlen, text.data(), text.size(),
+                                    nullptr, 0, NI_NUMERICHOST);
+    return error == 0 ? text.data() : ::gai_strerror(error);
+}
+
 void set(int socket, int level, int name, int value) {
     ::setsockopt(socket, level, name, &value, sizeof value);
 }
@@ -85,6 +94,31 @@ Fd listen_everywhere(const std::string& port) {
     return listen_on(reinterpret_cast<const sockaddr*>(&all4), sizeof all4, false);
 }
 
+// Each address of the name that this machine has, once, however often it is listed. Empty: `why`.
+std::vector<Fd> listen_at(const std::string& host, const std::string& port, std::string& why) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    Resolved found;
+    const int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found.first);
+    if (error != 0) why = ::gai_strerror(error);
+    std::vector<Fd> sockets;
+    std::set<std::string> seen;
+    for (const auto* at = found.first; at != nullptr; at = at->ai_next) {
+        if (!seen.emplace(reinterpret_cast<const char*>(at->ai_addr), at->ai_addrlen).second)
+            continue;
+        Fd fd = listen_on(at->ai_addr, at->ai_addrlen, false);
+        if (fd.valid()) {
+            sockets.push_back(std::move(fd));
+            continue;
+        }
+        const int missing = errno;
+        why = fmt::format("{}: {}", text_of(*at), std::strerror(missing));
+        // A name may have addresses of a family that this machine does not speak.
+        if (missing != EADDRNOTAVAIL && missing != EAFNOSUPPORT) return {};
+    }
+    return sockets;
+}
+
 }  // namespace
 
 std::uint64_t descriptors_for(std::uint64_t soft, std::uint64_t hard, std::uint64_t memory) {
@@ -104,7 +138,7 @@ Listener::Listener(const std::string& option, const std::string& address)
     : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     const rlim_t limit = std::min<rlim_t>(descriptor_limit(), 1U << 30);
     last_descriptor_ = static_cast<int>(limit - std::min(kMostKept, limit / 2)) - 1;
-    const auto fail = [&](const char* why) {
+    const auto fail = [&](const std::string& why) {
         throw StartError(fmt::format("{} {}: cannot listen there: {}", option, address, why));
     };
     const auto [host, port] = split(address);
@@ -116,18 +150,12 @@ Listener::Listener(const std::string& option, const std::string& address)
     if (number == 0 || number > 65535) fail("the port must be 1 to 65535");
     if (host == "0.0.0.0" || host == "::" || host == "*") {
         sockets_.push_back(listen_everywhere(port));
+        if (!sockets_.back().valid()) fail(std::strerror(errno));
     } else {
-        addrinfo hints{};
-        hints.ai_socktype = SOCK_STREAM;
-        Resolved found;
-        const int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found.first);
-        if (error != 0) fail(::gai_strerror(error));
-        for (const auto* at = found.first; at != nullptr; at = at->ai_next) {
-            sockets_.push_back(listen_on(at->ai_addr, at->ai_addrlen, false));
-            if (!sockets_.back().valid()) break;
-        }
+        std::string why;
+        sockets_ = listen_at(host, port, why);
+        if (sockets_.empty()) fail(why);
     }
-    if (!sockets_.back().valid()) fail(std::strerror(errno));
 }
 
 Listener::~Listener() {

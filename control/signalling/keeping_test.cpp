@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "control/listener.h"
 #include "control/signalling/test_fixture.h"
 #include "ur/signalling/cache.h"
 
@@ -150,6 +151,16 @@ TEST_CASE("drd does not listen on the half of a port that it can read") {
                                  f.folder.file("api.pem"), "--tls-key", f.folder.file("api.key"),
                                  "--tls-ca", f.folder.file("ca-cert.pem")});
     CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 2));
+}
+
+TEST_CASE(
+    "an address that this machine does not have is told, one of a name's that it has is enough") {
+    // RFC 5737: nobody's.
+    CHECK_THROWS_WITH(Listener("--listen", "192.0.2.1:4755"),
+                      Catch::Contains("--listen 192.0.2.1:4755: cannot listen there: 192.0.2.1: "));
+    const std::string port = std::to_string(free_port());
+    const Listener named("--listen", "localhost:" + port);
+    CHECK_THROWS_WITH(Listener("--listen", "127.0.0.1:" + port), Catch::Contains("in use"));
 }
 
 TEST_CASE("URs are enrolled by the operator's own CA where there is one") {

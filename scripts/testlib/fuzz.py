@@ -10,7 +10,7 @@ from pathlib import Path
 from .report import ROOT, Report, captured
 
 BUILD = ROOT / "build-fuzz"
-SECONDS = 5
+SECONDS = 4
 
 
 def run(report, seconds=SECONDS, only=()):

@@ -16,7 +16,7 @@ from pathlib import Path
 from .report import ROOT, captured
 
 # The tests that have more than one thread, or what threads share: where TSan may find something.
-THREADED = ["lpm", "qsbr", "southbound", "netlink_mirror", "several_workers", "shared_lines"]
+THREADED = ["lpm", "qsbr", "southbound", "several_workers", "shared_lines"]
 
 
 AT_ONCE = 2

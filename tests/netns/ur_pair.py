@@ -232,6 +232,27 @@ def walk(folder, urds, outer):
         case(f"IPv{outer} outer: site {n} dropped nothing", not drops, str(drops))
 
 
+JOIN = """
+import socket, struct
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+group = socket.inet_pton(socket.AF_INET6, "ff02::abcd")
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("i", socket.if_nametoindex("dr0")))
+"""
+
+
+def told_neighbours(urds):
+    """The kernel reports membership of a group on the tunnel device, now and whenever it likes."""
+    before = urds[1].status()["counters"]
+    inside("ur1", "/usr/bin/python3", "-c", JOIN)
+    try:
+        wait_for("the kernel's report", lambda: urds[1].status()["counters"]["ignored.group"] > before["ignored.group"])
+    except RuntimeError:
+        pass
+    now = urds[1].status()["counters"]
+    case("what the kernel tells neighbours on the tunnel device is counted apart from what the site loses",
+         now["ignored.group"] > before["ignored.group"] and now["drop.site_source"] == before["drop.site_source"], str(now))
+
+
 def no_offload(urds):
     """Lines that cannot split or checksum: the kernel must do it before they see a packet."""
     for n in (1, 2):
@@ -316,6 +337,7 @@ def main_walk(program, folder):
         try:
             walk(folder, urds, outer)
             if outer == 4:
+                told_neighbours(urds)
                 no_offload(urds)
                 default_deny(urds)
                 line_down(urds)

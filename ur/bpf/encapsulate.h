@@ -114,8 +114,9 @@ static __always_inline int ur_from_site(struct __sk_buff* skb, __u8* tos, struct
     }
 }
 
-/* A message of the tunnel protocol, which urd has written whole; anything else has no business
- * here. */
+/* A message of the tunnel protocol, which urd has written whole; or what the kernel tells all
+ * neighbours when a device comes up or gets routes, and who joins a group there may cause at any
+ * time; anything else has no business here. */
 static __always_inline int ur_keepalive_out(struct __sk_buff* skb) {
     static const __u8 mark[] = {UR_KEEPALIVE_MAC};
     const struct ur_tunnel* t;
@@ -123,6 +124,7 @@ static __always_inline int ur_keepalive_out(struct __sk_buff* skb) {
     __u32 slot;
 
     if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return ur_drop(UrDropSiteSource);
+    if (eth.h_dest[0] & 1) return ur_drop(UrIgnoredGroup);
     for (__u32 i = 0; i < sizeof(mark); i++)
         if (eth.h_dest[i] != mark[i]) return ur_drop(UrDropSiteSource);
     slot = eth.h_dest[5];

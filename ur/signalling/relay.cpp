@@ -220,6 +220,11 @@ Socket LineRelay::State::accept_one() {
         if (::poll(both.data(), both.size(), -1) < 0 && errno != EINTR) return Socket();
         if (both[1].revents != 0) return Socket();
         Socket one(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (!one.valid() && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+            // The connection goes on waiting; so do we, for a descriptor.
+            ::poll(&both[1], 1, 100);
+            continue;
+        }
         ucred peer{};
         socklen_t size = sizeof peer;
         if (one.valid() && ::getsockopt(one.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
