@@ -69,7 +69,7 @@ unsigned End::count_to(State state) const {
         [state](const Event& e) { return e.kind == EventKind::StateChanged && e.to == state; }));
 }
 
-World::World(Setup s) : setup(std::move(s)) {
+World::World(const Setup& s) : setup(s) {
     for (unsigned line = 0; line < ur_seen_as.size(); ++line) ur_seen_as[line] = ur_endpoint(line);
     start(dr);
     start(ur);

@@ -74,7 +74,7 @@ struct Setup {
 };
 
 struct World {
-    explicit World(Setup setup = {});
+    explicit World(const Setup& setup = {});
 
     // Runs both ends and the paths for so long.
     void run(Time duration);
