@@ -5,6 +5,7 @@ import time
 from . import faults
 from . import topology as t
 from . import ur
+from .saved import command
 from .shell import LabError, wait_until
 from .stream import site_streams
 from .traffic import FileServer, download
@@ -129,11 +130,6 @@ def tell_return(lab, line):
         step(f"line {line}: {live['ineligible']}")
 
 
-def command(name):
-    """How this lab's verbs are called."""
-    return "scripts/lab" + ("" if name == "dr" else f" --name {name}")
-
-
 def next_steps(name, *, static):
     lab = command(name)
     lines = [
@@ -143,7 +139,10 @@ def next_steps(name, *, static):
         ("", "  drcli stats drops           every reason to drop a packet, and how many were"),
         ("cut a", "line a loses everything, silently (b: the other line)"),
         ("unplug a", "the site's router sees the link of line a go down"),
+        ("mtu a 1454", "the ISP of line a carries packets of at most 1454 bytes"),
+        ("firewall b", "the ISP of line b lets in only what the site has asked for"),
         ("mend a", "line a works again, whatever was done to it"),
+        ("restart drd", "kill -9 and start again: traffic does not notice (also dr-dataplane, urd)"),
         ("shell lan1", f"a host of the site: ping {t.INET6}, or"),
         ("", f"  curl -s -o /dev/null http://{t.INET4}:8080/file.bin"),
         ("status", "processes, lines, tunnels, counters of both ends"),

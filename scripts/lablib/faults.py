@@ -3,13 +3,24 @@
 A lab with link emulators has far more ways to fail (linkem.py); this needs no process that lives on.
 """
 
-from .shell import run
+from .saved import command
+from .shell import LabError, run
 
 # Twice is as good as once: the first line makes the table if there is none.
 UNCUT = "table netdev cut_{device}\ndelete table netdev cut_{device}\n"
 CUT = UNCUT + """table netdev cut_{device} {{
     chain in {{ type filter hook ingress device {device} priority 0; policy drop; }}
     chain out {{ type filter hook egress device {device} priority 0; policy drop; }}
+}}
+"""
+
+UNFIREWALL = "table inet fw_{device}\ndelete table inet fw_{device}\n"
+FIREWALL = UNFIREWALL + """table inet fw_{device} {{
+    chain f {{
+        type filter hook forward priority 0; policy accept;
+        oifname {device} ct state established,related accept
+        oifname {device} drop
+    }}
 }}
 """
 
@@ -26,26 +37,56 @@ def _nft(namespace, text):
     namespace.run(["nft", "-f", "-"], stdin=text)
 
 
+def _access(lab, line, site):
+    """The ISP of a line; LabError where the lab did not come up so far."""
+    isp = _isp(lab, line)
+    if not isp.exists() or run(isp.command(["ip", "link", "show", "dev", _device(site)]),
+                               check=False).returncode != 0:
+        raise LabError(f"line {line} is not there: the lab did not come up; "
+                       f"{command(lab.name)} down, then up")
+    return isp
+
+
 def cut(lab, line, site=1):
     """Silently: the link stays up, everything on it is lost, and nobody is told."""
-    _nft(_isp(lab, line), CUT.format(device=_device(site)))
+    _nft(_access(lab, line, site), CUT.format(device=_device(site)))
 
 
 def unplug(lab, line, site=1):
     """The UR sees its link go down."""
-    _isp(lab, line).ip("link", "set", _device(site), "down")
+    _access(lab, line, site).ip("link", "set", _device(site), "down")
+
+
+def mtu(lab, line, size, site=1):
+    """The ISP's end takes and sends at most `size` bytes: larger packets from the site are lost
+    without a word, larger ones to it earn the ISP's ICMP, as on a PPPoE access."""
+    _access(lab, line, site).ip("link", "set", _device(site), "mtu", size)
+
+
+def firewall(lab, line, site=1):
+    """Stateful, without NAT: what nobody at the site has asked for does not reach it."""
+    _nft(_access(lab, line, site), FIREWALL.format(device=_device(site)))
 
 
 def mend(lab, line, site=1):
-    """Neither cut nor unplugged."""
-    _nft(_isp(lab, line), UNCUT.format(device=_device(site)))
-    _isp(lab, line).ip("link", "set", _device(site), "up")
+    """None of the above."""
+    isp = _access(lab, line, site)
+    _nft(isp, (UNCUT + UNFIREWALL).format(device=_device(site)))
+    isp.ip("link", "set", _device(site), "mtu", 1500, "up")
 
 
 def state(lab, line, site=1):
-    """"plugged in", "cut" or "unplugged"."""
-    isp, device = _isp(lab, line), _device(site)
-    if "state DOWN" in isp.ip("link", "show", "dev", device).stdout:
+    """"plugged in", "cut", "unplugged", or what limits the line."""
+    try:
+        isp, device = _access(lab, line, site), _device(site)
+    except LabError:
+        return "not there"
+    shown = isp.ip("link", "show", "dev", device).stdout
+    if "state DOWN" in shown:
         return "unplugged"
     known = run(isp.command(["nft", "list", "tables"])).stdout
-    return "cut" if f"netdev cut_{device}" in known else "plugged in"
+    if f"netdev cut_{device}" in known:
+        return "cut"
+    size = shown.partition(" mtu ")[2].split()[0]
+    limits = [f"MTU {size}"] * (size != "1500") + ["firewall"] * (f"inet fw_{device}" in known)
+    return ", ".join(["plugged in", *limits])

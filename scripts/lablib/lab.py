@@ -19,15 +19,20 @@ class Lab:
 
     `signalled={...}`: URs know only their credentials and attach to drd; the arguments are those of
     signalled_resources(). Otherwise all is configured, without keepalives.
+
+    `spare_sites` have lines, a router and a host, and are neither provisioned nor run by the lab.
     """
 
-    def __init__(self, name, directory, *, sites=1, programs=None, emulated=False, signalled=None):
+    def __init__(self, name, directory, *, sites=1, spare_sites=0, programs=None, emulated=False,
+                 signalled=None):
         self.name = name
         self.signalled = signalled
         self.directory = Path(directory)
         self.programs = programs or Programs()
         self.sites = [t.Site(n + 1) for n in range(sites)]
-        self.net = Network(name, self.sites, emulated=self.directory if emulated else None)
+        spare = [t.SpareSite(sites + n + 1) for n in range(spare_sites)]
+        self.net = Network(name, self.sites + spare,
+                           emulated=self.directory if emulated else None)
         self.router = Router(self.programs, self.net["dr"], directory,
                              signalling=signalled is not None)
         self.urds = {}

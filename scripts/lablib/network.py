@@ -68,7 +68,7 @@ class Network:
         dr.addresses("up0", f"{t.DR_UP4}/24", f"{t.DR_UP6}/64")
         for namespace, device in ((inet, "eth0"), (dr, "up0")):
             without_offloads(namespace, device)
-        for prefix, via in ((t.POOL4, t.DR_UP4), (t.POOL6, t.DR_UP6)):
+        for prefix, via in ((t.POOL4, t.DR_UP4), (t.SPARE_POOL4, t.DR_UP4), (t.POOL6, t.DR_UP6)):
             inet.route(prefix, via)
         dr.route("default", t.INET4)
         dr.route("default", t.INET6)

@@ -52,6 +52,7 @@ class Router:
         self.dataplane_socket = self.directory / "dataplane" / "dataplane.sock"
         self.drd_socket = self.directory / "drd" / "drd.sock"
         self.store = self.directory / "drd" / "drd.db"
+        self.config = self.directory / "dr-dataplane.json"
         self.dataplane = None
         self.drd = None
 
@@ -68,7 +69,6 @@ class Router:
             "ports": [{"name": device, "kind": "af_xdp", "interface": device}
                       for device in ("up0", "ix0")],
         }
-        self.config = self.directory / "dr-dataplane.json"
         self.config.write_text(json.dumps(config, indent=2) + "\n")
 
     def start_dataplane(self):

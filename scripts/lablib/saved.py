@@ -13,9 +13,17 @@ STATE = Path("/run/dr-lab")
 WAIT_TO_RESTORE = 20
 
 
-def make(name, *, static):
-    """A lab, not brought up yet. Not static: its UR knows its credentials alone."""
-    return Lab(name, STATE / name, signalled=None if static else {
+def command(name):
+    """How this lab's verbs are called."""
+    return "scripts/lab" + ("" if name == "dr" else f" --name {name}")
+
+
+def make(name, *, static, sites=1):
+    """A lab, not brought up yet. Not static: its UR knows its credentials alone.
+
+    Only the first site is provisioned; the others are for the user to provision.
+    """
+    return Lab(name, STATE / name, sites=1, spare_sites=sites - 1, signalled=None if static else {
         "wait_to_restore": WAIT_TO_RESTORE, "line_b_over_ipv6": True})
 
 
@@ -24,7 +32,7 @@ def exists(name):
 
 
 def save(lab):
-    state = {"static": lab.signalled is None,
+    state = {"static": lab.signalled is None, "sites": len(lab.net.sites),
              "processes": [p.record() for p in lab.processes()],
              "namespaces": [n.name for n in lab.net.nodes.values()]}
     path = lab.directory / "state.json"
@@ -35,10 +43,10 @@ def save(lab):
 def load(name):
     """The lab as it was brought up, with the processes that `up` left behind."""
     if not exists(name):
-        raise LabError(f"there is no lab \"{name}\": scripts/lab up")
+        raise LabError(f"there is no lab \"{name}\": {command(name)} up")
     path = STATE / name / "state.json"
     state = json.loads(path.read_text()) if path.exists() else {"static": True, "processes": []}
-    lab = make(name, static=state["static"])
+    lab = make(name, static=state["static"], sites=state.get("sites", 1))
     for record in state["processes"]:
         process = Process.from_record(record)
         if process.name == "drd":

@@ -8,7 +8,7 @@ class LabError(Exception):
     """What went wrong, where, and what would be right; printed without a traceback."""
 
 
-def run(args, *, check=True, timeout=60, stdin=None, text=True):
+def run(args, *, check=True, timeout=60, stdin=None, text=True, env=None, cwd=None):
     """Runs a command without a shell; returns CompletedProcess with stdout and stderr captured."""
     args = [str(a) for a in args]
     try:
@@ -20,6 +20,8 @@ def run(args, *, check=True, timeout=60, stdin=None, text=True):
             text=text,
             timeout=timeout,
             check=False,
+            env=env,
+            cwd=cwd,
         )
     except FileNotFoundError as error:
         raise LabError(f"{args[0]} is not installed: run scripts/deps") from error

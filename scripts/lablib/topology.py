@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 POOL4 = "203.0.113.0/24"
 POOL6 = "2001:db8:5000::/40"
+# Of the README's first provisioning: in no pool until somebody makes it.
+SPARE_POOL4 = "198.18.200.0/24"
 
 INET4, INET6 = "192.0.2.2", "2001:db8:f::2"
 DR_UP4, DR_UP6 = "192.0.2.1", "2001:db8:f::1"
@@ -73,6 +75,28 @@ class Site:
         first, second = ("GRE_UDP", "GRE") if self.number % 2 else ("GRE", "GRE_UDP")
         return [{"line": "a", "encapsulation": first, **over4},
                 {"line": "b", "encapsulation": second, **over6}]
+
+
+@dataclass(frozen=True)
+class SpareSite(Site):
+    """A site that nobody has provisioned: its LAN has the addresses of the README's examples."""
+
+    @property
+    def name(self):
+        return f"shop-{self.number + 5}"
+
+    @property
+    def prefixes(self):
+        return [f"198.18.200.{8 * (self.number - 1)}/29",
+                f"2001:db8:5000:{self.number}00::/56"]
+
+    @property
+    def ur4(self):
+        return f"198.18.200.{8 * (self.number - 1) + 1}"
+
+    @property
+    def lan4(self):
+        return f"198.18.200.{8 * (self.number - 1) + 2}"
 
 
 def picture(*, static):
