@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 
 #include "control/southbound/counters_map.h"
+#include "control/southbound/memfd.h"
 #include "dataplane/liveness/engine.h"
 
 namespace dr::control {
@@ -72,22 +71,11 @@ void count_row(const sb::LivenessState& row, LiveCounts& counts) {
 
 LiveMap::LiveMap(Fd fd, std::uint64_t bytes, const std::array<std::uint8_t, 16>& uuid)
     : fd_(std::move(fd)), size_(bytes), incarnation_(uuid_text(uuid)) {
-    struct stat status {};
-    if (!fd_.valid() || ::fstat(fd_.get(), &status) != 0)
-        throw ChannelError("data plane: its liveness table came without a descriptor");
-    if (bytes < sizeof(sb::LivenessHeader) || static_cast<std::uint64_t>(status.st_size) < bytes)
-        throw ChannelError(
-            fmt::format("data plane: a liveness table of {} bytes, but {} are announced",
-                        status.st_size, bytes));
-    void* at = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd_.get(), 0);
-    if (at == MAP_FAILED)
-        throw ChannelError(
-            fmt::format("data plane: cannot map its liveness table: {}", std::strerror(errno)));
-    base_ = static_cast<const std::uint8_t*>(at);
+    base_ = map_memfd(fd_, bytes, sizeof(sb::LivenessHeader), "liveness rows");
     try {
         check(uuid);
     } catch (...) {
-        ::munmap(at, size_);
+        ::munmap(const_cast<std::uint8_t*>(base_), size_);
         throw;
     }
 }

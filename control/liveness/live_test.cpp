@@ -1,5 +1,8 @@
 // What drd makes of the data plane's liveness table, which the tests write with the data plane's
 // own writer.
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <map>
@@ -142,6 +145,21 @@ TEST_CASE("a liveness table of another incarnation or size is refused") {
     CHECK_THROWS_AS(map(table->bytes() - 4096, 1), ChannelError);
     CHECK_THROWS_AS(map(table->bytes() + 4096, 1), ChannelError);
     CHECK_THROWS_AS(LiveMap(Fd(), table->bytes(), {1}), ChannelError);
+}
+
+TEST_CASE("a liveness table that could shrink under its reader is refused") {
+    const auto table = make_table(1);
+    Fd copy(::memfd_create("liveness-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    REQUIRE(::ftruncate(copy.get(), static_cast<off_t>(table->bytes())) == 0);
+    std::vector<std::uint8_t> header(sizeof(sb::LivenessHeader));
+    REQUIRE(::pread(table->fd(), header.data(), header.size(), 0) ==
+            static_cast<ssize_t>(header.size()));
+    REQUIRE(::pwrite(copy.get(), header.data(), header.size(), 0) ==
+            static_cast<ssize_t>(header.size()));
+    const auto map = [&] { LiveMap(Fd(::dup(copy.get())), table->bytes(), table->uuid()); };
+    CHECK_THROWS_WITH(map(), Catch::Contains("could shrink") && Catch::Contains("F_SEAL_SHRINK"));
+    REQUIRE(::fcntl(copy.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    CHECK_NOTHROW(map());
 }
 
 TEST_CASE("a state is told in the API's words") {

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
+
+#include "control/southbound/memfd.h"
 
 namespace dr::control {
 namespace {
@@ -36,22 +36,12 @@ std::string uuid_text(const std::array<std::uint8_t, 16>& uuid) {
 CountersMap::CountersMap(const Fd& fd, std::uint64_t bytes,
                          const std::array<std::uint8_t, 16>& uuid)
     : size_(bytes), incarnation_(uuid_text(uuid)) {
-    struct stat status {};
-    if (!fd.valid() || ::fstat(fd.get(), &status) != 0)
-        throw ChannelError("data plane: its counters came without a descriptor");
-    if (bytes < sizeof header_ || static_cast<std::uint64_t>(status.st_size) < bytes)
-        throw ChannelError(fmt::format("data plane: counters of {} bytes, but {} are announced",
-                                       status.st_size, bytes));
-    void* at = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
-    if (at == MAP_FAILED)
-        throw ChannelError(
-            fmt::format("data plane: cannot map its counters: {}", std::strerror(errno)));
-    base_ = static_cast<const std::uint8_t*>(at);
+    base_ = map_memfd(fd, bytes, sizeof header_, "counters");
     std::memcpy(&header_, base_, sizeof header_);
     try {
         check(uuid);
     } catch (...) {
-        ::munmap(at, size_);
+        ::munmap(const_cast<std::uint8_t*>(base_), size_);
         throw;
     }
 }

@@ -1,6 +1,8 @@
 // A counters memfd that is not what it says it is.
 #include "control/southbound/counters_map.h"
 
+#include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -30,11 +32,17 @@ sb::CountersHeader sound() {
     return h;
 }
 
-void map(const sb::CountersHeader& header, std::uint64_t bytes = kBytes) {
-    Fd fd(::memfd_create("counters-test", MFD_CLOEXEC));
+Fd memfd_of(const sb::CountersHeader& header, std::uint64_t bytes, int seals) {
+    Fd fd(::memfd_create("counters-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     REQUIRE(::ftruncate(fd.get(), static_cast<off_t>(bytes)) == 0);
     REQUIRE(::pwrite(fd.get(), &header, sizeof header, 0) == sizeof header);
-    (void)CountersMap(fd, bytes, {}).all();
+    REQUIRE(::fcntl(fd.get(), F_ADD_SEALS, seals) == 0);
+    return fd;
+}
+
+void map(const sb::CountersHeader& header, std::uint64_t bytes = kBytes,
+         int seals = F_SEAL_SHRINK) {
+    (void)CountersMap(memfd_of(header, bytes, seals), bytes, {}).all();
 }
 
 }  // namespace
@@ -56,6 +64,18 @@ TEST_CASE("counters whose size overflows 64 bits are refused") {
     header.worker_blocks = header.tunnel_blocks = 0;
     header.worker_stride = header.tunnel_stride = kLarge;
     CHECK_THROWS_WITH(map(header, kLarge), Catch::Contains("contradict"));
+}
+
+TEST_CASE("counters that could shrink under their reader are refused, and the seal is named") {
+    CHECK_THROWS_WITH(map(sound(), kBytes, F_SEAL_GROW | F_SEAL_FUTURE_WRITE),
+                      Catch::Contains("counters could shrink") && Catch::Contains("F_SEAL_SHRINK"));
+    // No memfd at all: a file has no seals, and whoever may write it may cut it.
+    std::array<char, 32> path{"/tmp/counters-test.XXXXXX"};
+    const Fd file(::mkstemp(path.data()));
+    REQUIRE(file.valid());
+    ::unlink(path.data());
+    REQUIRE(::ftruncate(file.get(), kBytes) == 0);
+    CHECK_THROWS_WITH(CountersMap(file, kBytes, {}), Catch::Contains("F_SEAL_SHRINK"));
 }
 
 }  // namespace dr::control

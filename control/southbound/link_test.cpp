@@ -2,6 +2,8 @@
 // make on demand.
 #include "control/southbound/link.h"
 
+#include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -115,7 +117,7 @@ class FakeDataplane {
         return r;
     }
     static void send_counters(int fd) {
-        const Fd memory(::memfd_create("counters", MFD_CLOEXEC));
+        const Fd memory(::memfd_create("counters", MFD_CLOEXEC | MFD_ALLOW_SEALING));
         sb::CountersHeader header{};
         header.magic = sb::kCountersMagic;
         header.version = 1;
@@ -123,6 +125,7 @@ class FakeDataplane {
         header.worker_stride = sizeof(sb::WorkerBlock);
         REQUIRE(::ftruncate(memory.get(), 4096) == 0);
         REQUIRE(::pwrite(memory.get(), &header, sizeof header, 0) == sizeof header);
+        REQUIRE(::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
         sb::CountersReply body{4096, {}};
         body.uuid[0] = 1;
         reply(fd, sb::Type::CountersReply, body, memory.get());

@@ -1,6 +1,7 @@
 // What the fuzzers share: failing with words, and taking values off the front of an input.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -54,10 +55,12 @@ class Input final {
 // A file that goes with the process. `size` may be more than there are bytes: zeros follow.
 // Whoever calls this closes it.
 inline int memory_file(std::span<const std::uint8_t> bytes, std::uint64_t size) {
-    const int fd = ::memfd_create("dr-fuzz", MFD_CLOEXEC);
+    const int fd = ::memfd_create("dr-fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(size)) != 0) give_up("memfd");
     const std::size_t n = std::min<std::uint64_t>(bytes.size(), size);
     if (::pwrite(fd, bytes.data(), n, 0) != static_cast<ssize_t>(n)) give_up("memfd: write");
+    // Without this seal it is refused before anything of it is read.
+    if (::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0) give_up("memfd: seal");
     return fd;
 }
 
