@@ -23,6 +23,11 @@ using std::chrono::milliseconds;
 // From the start of an attempt to the DR's first message.
 constexpr milliseconds kFirstAnswer{10'000};
 
+// A DR's messages that are taken at once, and how often one is taken after these. Each may be an
+// attachment: a change of the data path, a write to the disk, a line in the log.
+constexpr double kAtOnce = 32;
+constexpr double kPerSecond = 10;
+
 }  // namespace
 
 class SignallingClient::Core {
@@ -84,6 +89,7 @@ class SignallingClient::Core {
     std::vector<DrAddress> candidates();
     void report(bool connected, const std::string& address, const std::string& detail);
     void wait(milliseconds time);
+    bool pace();
     bool stopping() {
         const std::lock_guard lock(mutex_);
         return stopping_;
@@ -96,6 +102,8 @@ class SignallingClient::Core {
     std::vector<v1::SignallingAddress> attachments_drs_;  // likewise
     std::string last_device_;                             // likewise; of the way that worked last
     bool refused_ = false;                                // likewise; in the latest attempt
+    double may_take_ = kAtOnce;                           // likewise; messages, as of paced_
+    Clock::time_point paced_ = Clock::now();              // likewise
     std::mt19937_64 random_;                              // likewise; of back-offs only
     std::thread thread_;
 
@@ -137,6 +145,18 @@ void SignallingClient::Core::wait(milliseconds time) {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, time, [this] { return stopping_ || hurry_; });
     hurry_ = false;
+}
+
+// Waits until another message may be taken. False: the client is to stop.
+bool SignallingClient::Core::pace() {
+    const auto now = Clock::now();
+    const std::chrono::duration<double> since = now - paced_;
+    may_take_ = std::min(kAtOnce, may_take_ + since.count() * kPerSecond) - 1;
+    paced_ = now;
+    std::unique_lock lock(mutex_);
+    if (may_take_ >= 0) return !stopping_;
+    const std::chrono::duration<double> missing(-may_take_ / kPerSecond);
+    return !changed_.wait_for(lock, missing, [this] { return stopping_; });
 }
 
 std::vector<DrAddress> SignallingClient::Core::candidates() {
@@ -200,8 +220,10 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
             news_ = false;
             if (stopping_) return attached;
         }
-        while (const auto message = stream.take())
+        while (const auto message = stream.take()) {
+            if (!pace()) return attached;
             attached = take(stream, *message, dr) || attached;
+        }
         tell_lines(stream);
         if (const auto result = stream.result()) {
             const bool late = !attached && Clock::now() >= deadline;

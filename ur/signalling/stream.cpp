@@ -2,6 +2,8 @@
 
 #include <grpcpp/security/tls_credentials_options.h>
 
+#include <algorithm>
+
 #include "control/ca/peer_verifier.h"
 
 namespace dr::ur {
@@ -12,6 +14,8 @@ using grpc::experimental::StaticDataCertificateProvider;
 using grpc::experimental::TlsChannelCredentialsOptions;
 
 constexpr int kConnectMs = 5000;
+// Messages that wait to be taken; a DR that sends more waits itself (HTTP/2 flow control).
+constexpr std::size_t kMostWaiting = 4;
 
 std::shared_ptr<grpc::ChannelCredentials> tls(const v1::Credentials& credentials,
                                               const std::string& name) {
@@ -65,6 +69,9 @@ SignallingStream::SignallingStream(const v1::Credentials& credentials,
 SignallingStream::~SignallingStream() {
     cancel();
     std::unique_lock lock(mutex_);
+    // Only a read that fails brings the end.
+    ending_ = true;
+    read_on();
     over_.wait(lock, [this] { return result_.has_value(); });
 }
 
@@ -73,7 +80,15 @@ std::optional<v1::DrMessage> SignallingStream::take() {
     if (received_.empty()) return std::nullopt;
     v1::DrMessage message = std::move(received_.front());
     received_.pop_front();
+    read_on();
     return message;
+}
+
+// With the lock held.
+void SignallingStream::read_on() {
+    if (!paused_ || (!ending_ && received_.size() >= kMostWaiting)) return;
+    paused_ = false;
+    StartRead(&incoming_);
 }
 
 std::optional<grpc::Status> SignallingStream::result() {
@@ -84,7 +99,14 @@ std::optional<grpc::Status> SignallingStream::result() {
 void SignallingStream::send(const v1::UrMessage& message) {
     const std::lock_guard lock(mutex_);
     if (broken_) return;
-    to_send_.push_back(message);
+    // Each kind tells all there is to tell: a DR that does not read is told the latest, once.
+    const auto same = std::find_if(
+        to_send_.begin() + (writing_ ? 1 : 0), to_send_.end(),
+        [&](const v1::UrMessage& waiting) { return waiting.kind_case() == message.kind_case(); });
+    if (same != to_send_.end())
+        *same = message;
+    else
+        to_send_.push_back(message);
     write_next();
 }
 
@@ -114,10 +136,11 @@ void SignallingStream::OnReadDone(bool ok) {
     }
     {
         const std::lock_guard lock(mutex_);
-        received_.push_back(std::move(incoming_));
+        if (!ending_) received_.push_back(std::move(incoming_));
+        incoming_.Clear();
+        paused_ = true;
+        read_on();
     }
-    incoming_.Clear();
-    StartRead(&incoming_);
     wake_();
 }
 

@@ -60,6 +60,7 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     void OnWriteDone(bool ok) override;
     void OnDone(const grpc::Status& status) override;
     void write_next();
+    void read_on();
 
     const std::function<void()> wake_;
     const std::unique_ptr<LineRelay> relay_;  // of a stream out of a given device
@@ -73,6 +74,8 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     std::deque<v1::DrMessage> received_;
     std::deque<v1::UrMessage> to_send_;  // the first is being written while writing_
     bool writing_ = false;
+    bool paused_ = false;  // no read is under way: enough waits to be taken
+    bool ending_ = false;
     bool broken_ = false;
     std::optional<grpc::Status> result_;
 };
