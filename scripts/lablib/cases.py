@@ -9,6 +9,7 @@
 import time
 import traceback
 
+from . import sanitizer
 from .shell import LabError
 
 
@@ -45,6 +46,11 @@ class Cases:
             self._rest("skip", str(why))
         except LabError as error:
             self._rest("FAIL", f"the lab did not come up: {error}")
+        # Of the programs that ended with the lab.
+        found = sanitizer.reports()
+        if found:
+            self._report("FAIL", "no sanitizer reports anything of the lab's programs", 0,
+                         "\n".join(found))
         return self.finish()
 
     def _rest(self, status, why):
@@ -63,6 +69,9 @@ class Cases:
             status, why = "FAIL", str(error)
         except Exception:  # a defect of the test itself counts as a failure, with its place
             status, why = "FAIL", traceback.format_exc()
+        found = sanitizer.reports()
+        if found:
+            status, why = "FAIL", "\n".join([*found, why])
         if status == "FAIL":
             try:
                 why += "\n" + describe()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 
+from . import sanitizer
 from .shell import LabError, wait_until
 
 
@@ -82,16 +83,18 @@ class Process:
         """kill -9, and wait for the end."""
         self.send(signal.SIGKILL)
         self._wait_end(5)
+        sanitizer.look_at(self.log)
 
     def stop(self, seconds=10):
         """SIGTERM; SIGKILL when that is not enough. True when SIGTERM was enough."""
         self.send(signal.SIGTERM)
         try:
             self._wait_end(seconds)
-            return True
         except LabError:
             self.kill()
             return False
+        sanitizer.look_at(self.log)
+        return True
 
     def _wait_end(self, seconds):
         wait_until(lambda: not self.alive(), f"the end of {self.name} (pid {self.pid})",

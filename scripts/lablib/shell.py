@@ -3,6 +3,8 @@
 import subprocess
 import time
 
+from . import sanitizer
+
 
 class LabError(Exception):
     """What went wrong, where, and what would be right; printed without a traceback."""
@@ -27,6 +29,8 @@ def run(args, *, check=True, timeout=60, stdin=None, text=True, env=None, cwd=No
         raise LabError(f"{args[0]} is not installed: run scripts/deps") from error
     except subprocess.TimeoutExpired as error:
         raise LabError(f"no end within {timeout} s: {' '.join(args)}") from error
+    if done.returncode != 0 and text:
+        sanitizer.look(args[0], done.stderr)
     if check and done.returncode != 0:
         output = (done.stderr or done.stdout) if text else done.stderr.decode(errors="replace")
         raise LabError(f"exit {done.returncode}: {' '.join(args)}\n{output.strip()}")
