@@ -24,7 +24,7 @@ from lablib import topology as t  # noqa: E402
 from lablib import ur  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import Capture, inject, mac  # noqa: E402
+from lablib.packets import inject, mac  # noqa: E402
 from lablib.probe import Probe  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
 
@@ -123,24 +123,10 @@ def _(lab):
     return each_error(lab, at_ur=True)
 
 
-def captured(lab, line):
-    """(from the UR, from the DR): IP packets with keepalives that passed on a line."""
-    with Capture(lab, f"isp{line}", "ur1", f"udp port {f.TUNNEL_PORT}") as capture:
-        counter = "keepalive.received"
-        before = lab.counters()[counter]
-        wait_until(lambda: lab.counters()[counter] > before + 12, "keepalives")
-        frames = [bytes(x)[14:] for x in capture.packets()]
-    found = [x for x in frames if k.Seen(x).protocol == f.KEEPALIVE]
-    dr = f.packed(DR[line])
-    up, down = [x for x in found if x[16:20] == dr], [x for x in found if x[12:16] == dr]
-    expect(up and down, f"captured {len(up)} up, {len(down)} down")
-    return up, down
-
-
 @cases.case("keepalives captured on a line and sent again, to either end, from their own source and "
             "from others, change nothing")
 def _(lab):
-    up, down = captured(lab, "a")
+    up, down = k.captured(lab, "a")
     with Undisturbed(lab) as watch:
         for packets, ends, node, device in ((up, to_dr(lab), "inet", "ix0"),
                                             (down, to_ur(lab, "a"), "ispa", "ur1")):
@@ -155,7 +141,7 @@ def _(lab):
 
 @cases.case("keepalives reflected to the end that sent them change nothing")
 def _(lab):
-    up, down = captured(lab, "a")
+    up, down = k.captured(lab, "a")
     with Undisturbed(lab) as watch:
         # With the other end's address as their source: else they would be nobody's.
         back = k.Seen(up[0]), k.Seen(down[0])
@@ -196,7 +182,7 @@ def _(lab):
 @cases.case("a flood of keepalives towards the UR with the DR's address, salt and counter takes no "
             "tunnel down")
 def _(lab):
-    _, down = captured(lab, "a")
+    _, down = k.captured(lab, "a")
     ends = to_ur(lab, "a")
     frames = [f.ethernet(*ends, x) for x in k.known_salt(k.Seen(down[-1]), 2048)]
     _, note = flooded(lab, "ispa", "ur1", frames, 5000)

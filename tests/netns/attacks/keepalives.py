@@ -58,3 +58,22 @@ def bit_flips(message):
         changed = bytearray(message)
         changed[bit // 8] ^= 0x80 >> bit % 8
         yield bytes(changed)
+
+
+def captured(lab, line="a", site=1):
+    """(from the UR, from the DR): IP packets with keepalives that pass on a line of IPv4."""
+    from lablib import topology as t
+    from lablib.cases import expect
+    from lablib.packets import Capture
+    from lablib.shell import wait_until
+
+    with Capture(lab, f"isp{line}", f"ur{site}", f"udp port {f.TUNNEL_PORT}") as capture:
+        before = lab.counters()["keepalive.received"]
+        wait_until(lambda: lab.counters()["keepalive.received"] > before + 12 * len(lab.sites),
+                   "keepalives")
+        frames = [bytes(x)[ETHERNET:] for x in capture.packets()]
+    found = [x for x in frames if Seen(x).protocol == f.KEEPALIVE]
+    dr = f.packed(t.DR_IX4)
+    up, down = [x for x in found if x[16:20] == dr], [x for x in found if x[12:16] == dr]
+    expect(up and down, f"captured {len(up)} up, {len(down)} down")
+    return up, down
