@@ -6,10 +6,13 @@ seen by nobody. So whoever ends a program shows its output here, and cases.py fa
 
 import os
 import re
+from pathlib import Path
 
+SUPPRESSIONS = Path(__file__).resolve().parents[2] / "tests" / "unit" / "lsan.supp"
 # Also where a daemon ends by SIGTERM: what it leaks then, it leaks on the way too.
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1:abort_on_error=0")
 os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
 
 BEGIN = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 LINES = 40  # of a report, at most: the rest is shadow memory and registers
