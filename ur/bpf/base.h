@@ -111,6 +111,12 @@ static __always_inline int ur_same(const struct ur_address* a, const struct ur_a
            a->word[3] == b->word[3];
 }
 
+/* The Internet checksum's sum in 16 bits (RFC 1071). */
+static __always_inline __u16 ur_fold(__u32 sum) {
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (sum & 0xffff) + (sum >> 16);
+}
+
 static __always_inline const struct ur_rules* ur_rules_now(void) {
     return &site.rules[*(const volatile __u32*)&site.active_rules & 1];
 }

@@ -27,9 +27,7 @@ static __always_inline int ur_write_ip4(struct __sk_buff* skb, const struct ur_t
     };
     __u32 sum = bpf_csum_diff(0, 0, (__be32*)&ip, sizeof(ip), 0);
 
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    ip.checksum = ~sum;
+    ip.checksum = ~ur_fold(sum);
     return bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0);
 }
 
