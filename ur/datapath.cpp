@@ -2,8 +2,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/pkt_sched.h>
-#include <sys/socket.h>
 
 #include <atomic>
 #include <cstdarg>
@@ -18,45 +16,8 @@ namespace dr::ur {
 
 namespace {
 
-// urd's filter on a hook: known, so that one left by a killed run is found and replaced.
-constexpr std::uint32_t kFilterHandle = 1;
-constexpr std::uint32_t kFilterPriority = 0x1292;  // 4754
-
 int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
     return level == LIBBPF_WARN ? std::vfprintf(stderr, format, arguments) : 0;
-}
-
-// Expected failures of tc calls (no such hook, no such filter) are not worth a line.
-int log_nothing(libbpf_print_level, const char*, va_list) {
-    return 0;
-}
-
-class Quiet final {
-  public:
-    Quiet() : before_(libbpf_set_print(log_nothing)) {}
-    ~Quiet() { libbpf_set_print(before_); }
-    Quiet(const Quiet&) = delete;
-    Quiet& operator=(const Quiet&) = delete;
-
-  private:
-    libbpf_print_fn_t before_;
-};
-
-bpf_tc_hook make_hook(int index, int point) {
-    bpf_tc_hook hook{};
-    hook.sz = sizeof hook;
-    hook.ifindex = index;
-    hook.attach_point = static_cast<bpf_tc_attach_point>(point);
-    return hook;
-}
-
-bpf_tc_opts make_options(int program) {
-    bpf_tc_opts options{};
-    options.sz = sizeof options;
-    options.handle = kFilterHandle;
-    options.priority = kFilterPriority;
-    options.prog_fd = program;
-    return options;
 }
 
 std::uint32_t milliseconds_now() {
@@ -79,43 +40,6 @@ void publish(const Row& row, Row (&copies)[2], std::uint32_t& active) {
 
 void SkeletonFree::operator()(urd_bpf* skeleton) const {
     urd_bpf__destroy(skeleton);
-}
-
-Hook::Hook(Netlink& netlink, int index, bool ingress, int program)
-    : netlink_(netlink), index_(index), ingress_(ingress), own_qdisc_(false) {
-    const Quiet quiet;
-    bpf_tc_hook hook = make_hook(index, ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-    const int created = bpf_tc_hook_create(&hook);
-    if (created != 0 && created != -EEXIST)
-        throw std::system_error(-created, std::generic_category(), "adding a clsact qdisc");
-    bpf_tc_opts old = make_options(0);
-    const bool left_over = created == -EEXIST && bpf_tc_detach(&hook, &old) == 0;
-    own_qdisc_ = created == 0 || left_over;
-    bpf_tc_opts options = make_options(program);
-    const int attached = bpf_tc_attach(&hook, &options);
-    if (attached == 0) return;
-    remove();
-    throw std::system_error(-attached, std::generic_category(), "attaching a tc program");
-}
-
-Hook::~Hook() {
-    remove();
-}
-
-void Hook::remove() noexcept {
-    const Quiet quiet;
-    bpf_tc_hook hook = make_hook(index_, ingress_ ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-    bpf_tc_opts options = make_options(0);
-    bpf_tc_detach(&hook, &options);
-    try {
-        if (!own_qdisc_ || netlink_.has_filters(index_, true) ||
-            netlink_.has_filters(index_, false))
-            return;
-    } catch (const std::exception&) {
-        return;  // the device is gone, and all that hung on it
-    }
-    hook = make_hook(index_, BPF_TC_INGRESS | BPF_TC_EGRESS);
-    bpf_tc_hook_destroy(&hook);
 }
 
 Datapath::Datapath(Netlink& netlink, const Tap& device) {
@@ -141,6 +65,22 @@ ur_site& Datapath::site() const {
 int Datapath::downlink_program(bool ethernet) const {
     return bpf_program__fd(ethernet ? skeleton_->progs.urd_downlink
                                     : skeleton_->progs.urd_downlink_raw);
+}
+
+int Datapath::line_out_program(bool ethernet) const {
+    return bpf_program__fd(ethernet ? skeleton_->progs.urd_line_out
+                                    : skeleton_->progs.urd_line_out_raw);
+}
+
+void Datapath::set_lines(const std::vector<int>& devices) {
+    for (std::size_t i = 0; i < UR_LINES; ++i) {
+        const auto index = i < devices.size() ? static_cast<std::uint32_t>(devices[i]) : 0U;
+        std::atomic_ref(site().line[i]).store(index, std::memory_order_relaxed);
+    }
+}
+
+void Datapath::set_breakout(bool allowed) {
+    std::atomic_ref(site().breakout).store(allowed ? 1 : 0, std::memory_order_relaxed);
 }
 
 void Datapath::set_rules(const ur_rules& rules) {

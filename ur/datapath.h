@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ur/config.h"
+#include "ur/hook.h"
 #include "ur/netlink.h"
 #include "ur/site.h"
 #include "ur/tap.h"
@@ -22,32 +23,23 @@ struct SkeletonFree {
     void operator()(urd_bpf* skeleton) const;
 };
 
-// A program on a clsact hook, under urd's own priority and handle. Takes away at the end what it
-// brought, the qdisc included when nobody else uses it.
-class Hook final {
-  public:
-    // A filter that a killed run left there is replaced. Throws std::system_error.
-    Hook(Netlink& netlink, int index, bool ingress, int program);
-    ~Hook();
-    Hook(const Hook&) = delete;
-    Hook& operator=(const Hook&) = delete;
-
-  private:
-    void remove() noexcept;
-    Netlink& netlink_;
-    int index_;
-    bool ingress_;
-    bool own_qdisc_;
-};
-
 class Datapath final {
   public:
     // Loads the programs and attaches the uplink program to the device. There is no prefix and no
     // tunnel yet. Throws std::runtime_error (std::system_error where the kernel refused).
     Datapath(Netlink& netlink, const Tap& device);
 
-    // Program for the ingress of a line's device.
+    // Programs for the ingress and the egress of a line's device.
     [[nodiscard]] int downlink_program(bool ethernet) const;
+    [[nodiscard]] int line_out_program(bool ethernet) const;
+
+    // The lines' devices, UR_LINES at most; between them nothing is forwarded.
+    void set_lines(const std::vector<int>& devices);
+    // Whether what is not the site's may be forwarded out of a line.
+    void set_breakout(bool allowed);
+    // Attaches the uplink program again where it is missing. True: it was. Throws
+    // std::system_error.
+    bool restore() { return uplink_->restore(); }
 
     // Each of these publishes as a whole, and does nothing when nothing changed.
     void set_rules(const ur_rules& rules);

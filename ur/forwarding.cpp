@@ -20,6 +20,13 @@ void Forwarding::enable(const std::vector<IpPrefix>& prefixes) {
     }
 }
 
+void Forwarding::restore() {
+    for (auto& guard : guards_)
+        if (guard.restore())
+            std::fprintf(stderr, "urd: warning: /proc/sys/net/%s was not %s; set again\n",
+                         guard.name().c_str(), guard.value().c_str());
+}
+
 void Forwarding::enable4() {
     for (const auto& device : {device_, lan_})
         if (!device.empty()) guards_.emplace_back("ipv4/conf/" + device + "/forwarding", "1");
@@ -33,11 +40,11 @@ void Forwarding::enable6() {
     bool every_device = !lan_.empty();
     for (const auto& device : {device_, lan_}) {
         if (device.empty()) continue;
-        const std::string force = "ipv6/conf/" + device + "/force_forwarding";
-        if (read_sysctl(force).empty())
+        // Not every kernel has it; the device itself may come later.
+        if (read_sysctl("ipv6/conf/all/force_forwarding").empty())
             every_device = false;
         else
-            guards_.emplace_back(force, "1");
+            guards_.emplace_back("ipv6/conf/" + device + "/force_forwarding", "1");
     }
     if (!every_device && read_sysctl("ipv6/conf/all/forwarding") == "0")
         std::fprintf(stderr,

@@ -18,6 +18,9 @@ class Forwarding final {
 
     // Enables what these prefixes need. Throws std::system_error.
     void enable(const std::vector<IpPrefix>& prefixes);
+    // Sets again what somebody has changed, and what a device has that was made meanwhile, with a
+    // line on standard error. Throws std::system_error.
+    void restore();
 
   private:
     void enable4();

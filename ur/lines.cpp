@@ -1,20 +1,77 @@
 #include "ur/lines.h"
 
+#include <cstdio>
+#include <exception>
+#include <utility>
+
 namespace dr::ur {
+
+Lines::Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always)
+    : netlink_(netlink), datapath_(datapath), always_(std::move(always)) {
+    keep({});
+    restore();
+}
+
+void Lines::Device::detach() {
+    index = 0;
+    in.reset();
+    out.reset();
+}
 
 std::optional<Link> Lines::attach(const std::string& device) {
     const auto link = netlink_.link(device);
     Device& entry = devices_[device];
-    if (!link) {
-        entry = {};
-        return link;
+    if (entry.index == (link ? link->index : 0)) return link;
+    entry.detach();
+    if (link) {
+        // The guard knows the device before its first packet arrives.
+        entry.index = link->index;
+        tell_datapath();
+        try {
+            entry.out = std::make_unique<Hook>(netlink_, link->index, false,
+                                               datapath_.line_out_program(link->ethernet));
+            entry.in = std::make_unique<Hook>(netlink_, link->index, true,
+                                              datapath_.downlink_program(link->ethernet));
+        } catch (...) {
+            entry.detach();
+            tell_datapath();
+            throw;
+        }
     }
-    if (entry.index == link->index) return link;
-    entry = {};
-    entry.hook = std::make_unique<Hook>(netlink_, link->index, true,
-                                        datapath_.downlink_program(link->ethernet));
-    entry.index = link->index;
+    tell_datapath();
     return link;
+}
+
+void Lines::tell_datapath() {
+    std::vector<int> indexes;
+    for (const auto& [name, device] : devices_)
+        if (device.index != 0) indexes.push_back(device.index);
+    datapath_.set_lines(indexes);
+}
+
+void Lines::restore() {
+    for (auto& [name, device] : devices_) {
+        try {
+            if (!attach(name)) continue;
+            device.trouble.clear();
+            const bool out = device.out->restore();
+            const bool in = device.in->restore();
+            if (out || in)
+                std::fprintf(stderr,
+                             "urd: warning: line device %s: the tc programs had been taken away; "
+                             "attached again\n",
+                             name.c_str());
+        } catch (const std::exception& e) {
+            if (std::exchange(device.trouble, e.what()) != e.what())
+                std::fprintf(stderr, "urd: warning: line device %s: %s\n", name.c_str(), e.what());
+        }
+    }
+}
+
+void Lines::leave() {
+    for (auto& [name, device] : devices_)
+        for (Hook* hook : {device.in.get(), device.out.get()})
+            if (hook != nullptr) hook->keep();
 }
 
 LinePath Lines::look(const Tunnel& tunnel) {
@@ -30,8 +87,11 @@ LinePath Lines::look(const Tunnel& tunnel) {
     return path;
 }
 
-void Lines::keep(const std::set<std::string>& devices) {
+void Lines::keep(std::set<std::string> devices) {
+    devices.insert(always_.begin(), always_.end());
     std::erase_if(devices_, [&](const auto& entry) { return !devices.contains(entry.first); });
+    for (const auto& device : devices) devices_.try_emplace(device);
+    tell_datapath();
 }
 
 LineFamilies Lines::families(const std::string& device) {

@@ -1,6 +1,6 @@
 // The site's lines as the kernel has them now: devices, addresses, gateways. Keeps the downlink
-// program attached to the devices that exist; one that is missing, or vanishes and comes back (a
-// USB modem), is taken up when it is there. One thread.
+// program and the guard attached to the devices that exist; one that is missing, or vanishes and
+// comes back (a USB modem), is taken up when it is there. One thread.
 #pragma once
 
 #include <map>
@@ -30,25 +30,36 @@ struct LineFamilies {
 
 class Lines final {
   public:
-    Lines(Netlink& netlink, const Datapath& datapath) : netlink_(netlink), datapath_(datapath) {}
+    // `always`: devices that are guarded from the start, with a tunnel or without.
+    Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always);
 
     // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
     LinePath look(const Tunnel& tunnel);
-    // Lets go of all devices but these.
-    void keep(const std::set<std::string>& devices);
+    // Lets go of all devices but these and those of always.
+    void keep(std::set<std::string> devices);
+    // Puts back what somebody has taken from the devices, and takes up new ones, with a line on
+    // standard error for what was put back and for what the kernel refuses.
+    void restore();
+    // At the end the programs stay attached.
+    void leave();
     // The address families that a device has now.
     LineFamilies families(const std::string& device);
 
   private:
     struct Device {
         int index{};
-        std::unique_ptr<Hook> hook;
+        std::unique_ptr<Hook> out, in;  // out brought the qdisc, so it is the last to go
+        std::string trouble;            // what was last said of it
+
+        void detach();
     };
     // nullopt and detached when the device is not there.
     std::optional<Link> attach(const std::string& device);
+    void tell_datapath();
 
     Netlink& netlink_;
-    const Datapath& datapath_;
+    Datapath& datapath_;
+    std::set<std::string> always_;
     std::map<std::string, Device> devices_;
 };
 

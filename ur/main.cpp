@@ -95,7 +95,10 @@ int run(const Options& options) {
     if (options.check) return 0;
     const Signals signals;
     StatusServer status(options.socket);
-    Router router(options.device, options.lan);
+    RouterOptions router_options{options.device, options.lan, {}, options.local_breakout};
+    for (const auto& [line, device] : line_devices(options.lines))
+        router_options.lines.insert(device);
+    Router router(router_options);
     std::optional<SiteSignalling> signalling;
     if (config)
         router.apply(std::move(*config));
@@ -103,7 +106,10 @@ int run(const Options& options) {
         signalling.emplace(std::move(*credentials), options, router).start();
     std::puts("urd: ready");
     std::fflush(stdout);
+    // A fault that ends urd must not open the lines: what guards them stays until the next start.
+    router.leave_guard(true);
     serve(signals.fd(), status, router, signalling ? &*signalling : nullptr);
+    router.leave_guard(options.keep_guard);
     return 0;
 }
 
@@ -124,6 +130,10 @@ int start(int argc, char** argv) {
         ->excludes(credentials);
     app.add_option("--line", options.lines, "NAME=DEVICE: the network device of a line");
     app.add_option("--lan", options.lan, "the site's device: forwarding is enabled on it");
+    app.add_flag("--local-breakout", options.local_breakout,
+                 "let packets that are not the site's be forwarded out of the lines in clear");
+    app.add_flag("--keep-guard", options.keep_guard,
+                 "leave the lines' guard, rules and unreachable routes in place at the end");
     app.add_option("--state", options.state,
                    "folder where the last attachment is kept, to start without a DR")
         ->capture_default_str();

@@ -9,7 +9,6 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <stdexcept>
@@ -327,27 +326,6 @@ bool Netlink::has_filters(int index, bool ingress) {
     bool any = false;
     dump(RTM_GETTFILTER, &filter, sizeof filter, [&](nlmsghdr*) { any = true; });
     return any;
-}
-
-NetlinkMonitor::NetlinkMonitor() : socket_(nl_socket_alloc()) {
-    nl_socket_disable_seq_check(socket_.get());
-    nl_join_groups(socket_.get(), RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
-                                      RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
-    if (nl_connect(socket_.get(), NETLINK_ROUTE) != 0)
-        throw std::system_error(errno, std::generic_category(), "route netlink monitor");
-    nl_socket_set_nonblocking(socket_.get());
-}
-
-bool NetlinkMonitor::drain() {
-    alignas(nlmsghdr) std::array<char, 16384> buffer;
-    bool urgent = false;
-    for (;;) {
-        const ssize_t size = recv(fd(), buffer.data(), buffer.size(), 0);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0 && errno != ENOBUFS) return urgent;
-        const auto received = static_cast<std::size_t>(std::max<ssize_t>(size, 0));
-        urgent = urgent || size < 0 || beyond_routes(std::span(buffer).first(received));
-    }
 }
 
 }  // namespace dr::ur

@@ -84,17 +84,4 @@ class Netlink final {
     NlSocket socket_;
 };
 
-// Tells that links, addresses or routes have changed.
-class NetlinkMonitor final {
-  public:
-    NetlinkMonitor();
-    [[nodiscard]] int fd() const { return nl_socket_get_fd(socket_.get()); }
-    // Takes all that is waiting. True: a link or an address has changed, or messages were lost;
-    // otherwise only routes.
-    bool drain();
-
-  private:
-    NlSocket socket_;
-};
-
 }  // namespace dr::ur

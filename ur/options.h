@@ -17,6 +17,8 @@ struct Options {
     std::string lan;
     std::string state = "/var/lib/urd";
     std::string device = "dr0";
+    bool local_breakout = false;
+    bool keep_guard = false;
     std::string socket = kDefaultSocket;
     bool json = false;
     bool check = false;

@@ -20,6 +20,9 @@ namespace {
 // gone is looked at as soon as the last look is so long past.
 constexpr liveness::Time kGather = 50 * liveness::kMillisecond;
 constexpr liveness::Time kPause = 5 * liveness::kMillisecond;
+// What is urd's in the kernel is looked at so often, and after a change once in so long a pause.
+constexpr liveness::Time kRestoreInterval = liveness::kSecond;
+constexpr liveness::Time kRestorePause = 200 * liveness::kMillisecond;
 // Messages taken before the timers have their turn: whoever floods us stops nothing.
 constexpr unsigned kTurn = 128;
 
@@ -37,15 +40,23 @@ unsigned set_up(Netlink& netlink, const Tap& tap) {
 
 }  // namespace
 
-Router::Router(const std::string& device, const std::string& lan)
-    : tap_(device),
+Router::Router(const RouterOptions& options)
+    : tap_(options.device),
       mtu_(set_up(netlink_, tap_)),
       datapath_(netlink_, tap_),
-      forwarding_(tap_.name(), lan),
-      lines_(netlink_, datapath_),
+      forwarding_(tap_.name(), options.lan),
+      lines_(netlink_, datapath_, options.lines),
       routing_(netlink_, tap_.index()),
       messages_(tap_.index()),
-      keepalives_(*this) {}
+      keepalives_(*this) {
+    datapath_.set_breakout(options.local_breakout);
+}
+
+Router::~Router() {
+    if (!leave_guard_) return;
+    lines_.leave();
+    routing_.leave();
+}
 
 liveness::Time Router::now() {
     timespec t{};
@@ -68,10 +79,12 @@ void Router::apply(Config config) {
     forwarding_.enable(config_.prefixes);
     place_tunnels();
     keepalives_.apply(now(), config_);
+    lines_.restore();
     refresh();
     publish_buckets();
     clear_slots();
     routing_.set(config_.prefixes);
+    restore_at_ = now();
 }
 
 void Router::place_tunnels() {
@@ -168,11 +181,48 @@ void Router::take_messages() {
 void Router::take_changes() {
     const Time wait = monitor_.drain() ? kPause : kGather;
     refresh_at_ = std::min(refresh_at_, std::max(now(), refreshed_ + wait));
+    restore_at_ = std::min(restore_at_, std::max(now(), restored_ + kRestorePause));
 }
 
 liveness::Time Router::run() {
+    if (now() >= restore_at_) restore();
     if (now() >= refresh_at_) refresh();
-    return std::min(refresh_at_, keepalives_.run(now()));
+    return std::min({restore_at_, refresh_at_, keepalives_.run(now())});
+}
+
+void Router::restore_device(bool up) {
+    if (!up) {
+        netlink_.set_up_device(tap_.index(), mtu_);
+        std::fputs("urd: warning: the tunnel device was down; set up again\n", stderr);
+    }
+    if (datapath_.restore())
+        std::fputs(
+            "urd: warning: the tunnel device's tc program had been taken away; attached again\n",
+            stderr);
+}
+
+void Router::restore() {
+    restored_ = now();
+    restore_at_ = restored_ + kRestoreInterval;
+    const auto link = netlink_.link(tap_.name());
+    if (!link || link->index != tap_.index())
+        throw std::runtime_error("the tunnel device " + tap_.name() +
+                                 " has been removed or renamed; start urd again");
+    const auto part = [this](const char* what, const auto& put_back) {
+        std::string trouble;
+        try {
+            put_back();
+        } catch (const std::exception& e) {
+            trouble = e.what();
+        }
+        if (trouble != troubles_[what] && !trouble.empty())
+            std::fprintf(stderr, "urd: warning: %s: %s\n", what, trouble.c_str());
+        troubles_[what] = trouble;
+    };
+    lines_.restore();
+    part("tunnel device", [&] { restore_device(link->usable); });
+    part("forwarding", [this] { forwarding_.restore(); });
+    part("rules and routes", [this] { routing_.restore(); });
 }
 
 ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {

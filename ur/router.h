@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "ur/config.h"
@@ -14,10 +15,18 @@
 #include "ur/lines.h"
 #include "ur/message_socket.h"
 #include "ur/netlink.h"
+#include "ur/netlink_monitor.h"
 #include "ur/routing.h"
 #include "ur/tap.h"
 
 namespace dr::ur {
+
+struct RouterOptions {
+    std::string device;           // the tunnel device to make
+    std::string lan;              // may be empty
+    std::set<std::string> lines;  // devices that are guarded from the start
+    bool local_breakout = false;
+};
 
 class Router final : private KeepaliveSink {
   public:
@@ -25,8 +34,8 @@ class Router final : private KeepaliveSink {
 
     // Creates the tunnel device; carries nothing yet. Throws std::runtime_error or
     // std::system_error.
-    Router(const std::string& device, const std::string& lan);
-    ~Router() override = default;
+    explicit Router(const RouterOptions& options);
+    ~Router() override;
 
     // Puts a configuration in force in place of the one before. Tunnels that did not change are not
     // disturbed. Throws std::system_error where the kernel refuses; what was done until then stays,
@@ -35,13 +44,17 @@ class Router final : private KeepaliveSink {
 
     // Looks at all lines anew. Only warns where the kernel refuses.
     void refresh();
+    // Whether the destructor leaves what keeps the site's packets off the lines: their programs,
+    // the rules, the unreachable routes.
+    void leave_guard(bool leave) { leave_guard_ = leave; }
 
     // Readable: take_messages(), take_changes().
     [[nodiscard]] int message_fd() const { return messages_.fd(); }
     [[nodiscard]] int change_fd() const { return monitor_.fd(); }
     void take_messages();
     void take_changes();
-    // Does what is due; returns when to call again, by now().
+    // Does what is due; returns when to call again, by now(). Throws std::runtime_error when the
+    // tunnel device is gone.
     Time run();
     static Time now();
 
@@ -87,6 +100,9 @@ class Router final : private KeepaliveSink {
     void publish(const Tunnel& tunnel);
     void publish_buckets();
     [[nodiscard]] const Tunnel* find(unsigned slot) const;
+    // Puts back what somebody has taken away of ours in the kernel.
+    void restore();
+    void restore_device(bool up);
 
     Netlink netlink_;
     NetlinkMonitor monitor_;
@@ -104,6 +120,10 @@ class Router final : private KeepaliveSink {
     std::uint32_t plain_lines_{};  // lines without keepalives that are usable, by number
     Time refresh_at_ = liveness::kNever;
     Time refreshed_ = 0;
+    Time restore_at_ = 0;
+    Time restored_ = 0;
+    std::map<std::string, std::string> troubles_;  // what was last said, by what was to be restored
+    bool leave_guard_ = false;
     std::function<void()> on_better_lines_;
     Keepalives keepalives_;
 };

@@ -3,8 +3,10 @@
 #include <linux/rtnetlink.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <system_error>
 
 namespace dr::ur {
 
@@ -24,6 +26,18 @@ std::array<RuleSpec, 4> rules_of(const IpPrefix& prefix) {
         (i % 2 == 0 ? rules[i].from : rules[i].to) = prefix;
     }
     return rules;
+}
+
+// Whether `add` had something to add.
+template <typename Add>
+bool put_back(const Add& add) {
+    try {
+        add();
+        return true;
+    } catch (const std::system_error& e) {
+        if (e.code().value() != EEXIST) throw;
+        return false;
+    }
 }
 
 }  // namespace
@@ -68,6 +82,44 @@ void Routing::remove(const IpPrefix& prefix) {
     netlink_.remove_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
 }
 
+unsigned Routing::restore_rules() {
+    unsigned missing = 0;
+    for (const auto& prefix : prefixes_)
+        for (const auto& rule : rules_of(prefix))
+            if (put_back([&] { netlink_.add_rule(rule, kRouteProtocol); })) ++missing;
+    return missing;
+}
+
+unsigned Routing::restore_routes() {
+    unsigned missing = 0;
+    const auto unreachable = [&](const IpPrefix& prefix) {
+        if (put_back([&] {
+                netlink_.add_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
+            }))
+            ++missing;
+    };
+    for (const auto& prefix : prefixes_) unreachable(prefix);
+    for (const std::uint8_t family : families_) {
+        IpPrefix all;
+        all.address.family = family;
+        unreachable(all);
+        if (put_back([&] { netlink_.add_default_route(family, kTable, device_, kRouteProtocol); }))
+            ++missing;
+    }
+    return missing;
+}
+
+void Routing::restore() {
+    // Routes first: a rule leads to a table that is whole.
+    const unsigned routes = restore_routes();
+    const unsigned rules = restore_rules();
+    if (rules + routes > 0)
+        std::fprintf(stderr,
+                     "urd: warning: %u of urd's rules and %u of its routes had been taken away; "
+                     "put back\n",
+                     rules, routes);
+}
+
 void Routing::remove_all() noexcept {
     try {
         netlink_.flush_rules(kRouteProtocol);
@@ -78,7 +130,7 @@ void Routing::remove_all() noexcept {
 }
 
 Routing::~Routing() {
-    remove_all();
+    if (!leave_) remove_all();
 }
 
 }  // namespace dr::ur

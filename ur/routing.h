@@ -5,7 +5,8 @@
 //   table 4754: default through the tunnel device; PREFIX unreachable; default unreachable
 //
 // The unreachable routes keep the site's packets off the lines: those for unused addresses of the
-// prefixes, and all of them while the tunnel device is gone because urd was killed.
+// prefixes, and all of them while the tunnel device is gone because urd was killed. What gets past
+// rules and routes all the same meets the guard (ur/bpf/guard.h).
 #pragma once
 
 #include <cstdint>
@@ -32,9 +33,15 @@ class Routing final {
 
     // Makes these the prefixes; those that stay are not touched. Throws std::system_error.
     void set(const std::vector<IpPrefix>& prefixes);
+    // Puts back what somebody has removed, with a line on standard error. Throws std::system_error.
+    void restore();
+    // At the end all stays but the default routes, which go with the tunnel device.
+    void leave() { leave_ = true; }
 
   private:
     void open_family(std::uint8_t family);
+    unsigned restore_rules();
+    unsigned restore_routes();
     void add(const IpPrefix& prefix);
     void remove(const IpPrefix& prefix);
     void remove_all() noexcept;
@@ -43,6 +50,7 @@ class Routing final {
     int device_;
     std::set<std::uint8_t> families_;
     std::set<IpPrefix> prefixes_;
+    bool leave_ = false;
 };
 
 }  // namespace dr::ur

@@ -16,6 +16,7 @@
 #define UR_CLASSES 8
 #define UR_BUCKETS 256
 #define UR_NO_SLOT 0xff
+#define UR_LINES 32
 
 /* Keepalives pass through the tunnel device as frames between urd and the programs. Up, a whole
  * outer packet whose Ethernet destination is these 5 bytes and the slot leaves as it is over the
@@ -68,14 +69,15 @@ struct ur_rules {
 struct ur_site {
     __u32 device; /* ifindex of the tunnel device; fixed, as its address is */
     __u8 device_mac[6];
-    __u8 moving; /* 1: the programs note when each bucket is used */
-    __u8 padding;
+    __u8 moving;        /* 1: the programs note when each bucket is used */
+    __u8 breakout;      /* 1: what is not the site's may leave on a line (--local-breakout) */
     __u32 slots;        /* entries of tunnel that were ever used; only grows */
     __u32 active_rules; /* index into rules */
     struct ur_rules rules[2];
     struct ur_tunnel_row tunnel[UR_SLOTS];
     __u8 bucket[UR_CLASSES][UR_BUCKETS]; /* slot or UR_NO_SLOT; each byte is published by itself */
-    __u32 bucket_used[UR_BUCKETS];       /* ms of CLOCK_MONOTONIC, written by the programs */
+    __u32 line[UR_LINES];          /* ifindexes of the lines' devices, 0: none; each by itself */
+    __u32 bucket_used[UR_BUCKETS]; /* ms of CLOCK_MONOTONIC, written by the programs */
 };
 
 /* Per-CPU, by slot. Bytes are of inner packets; a GSO packet counts as its segments. */

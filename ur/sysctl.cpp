@@ -24,21 +24,30 @@ std::string read_sysctl(const std::string& name) {
     return value;
 }
 
-SysctlGuard::SysctlGuard(std::string name, const std::string& value)
-    : name_(std::move(name)), before_(read_sysctl(name_)) {
-    if (before_ == value)
-        name_.clear();
-    else if (!write_sysctl(name_, value))
-        throw std::system_error(errno, std::generic_category(),
-                                "setting /proc/sys/net/" + name_ + " to " + value);
+SysctlGuard::SysctlGuard(std::string name, std::string value)
+    : name_(std::move(name)), value_(std::move(value)) {
+    restore();
 }
 
 SysctlGuard::SysctlGuard(SysctlGuard&& other) noexcept
-    : name_(std::exchange(other.name_, {})), before_(std::move(other.before_)) {}
+    : name_(std::exchange(other.name_, {})),
+      value_(std::move(other.value_)),
+      before_(std::move(other.before_)) {}
 
 SysctlGuard::~SysctlGuard() {
     // The device may be gone by now, and its setting with it.
-    if (!name_.empty()) write_sysctl(name_, before_);
+    if (!name_.empty() && !before_.empty() && before_ != value_) write_sysctl(name_, before_);
+}
+
+bool SysctlGuard::restore() {
+    const std::string now = read_sysctl(name_);
+    if (now.empty()) return false;
+    if (before_.empty()) before_ = now;
+    if (now == value_) return false;
+    if (!write_sysctl(name_, value_))
+        throw std::system_error(errno, std::generic_category(),
+                                "setting /proc/sys/net/" + name_ + " to " + value_);
+    return true;
 }
 
 }  // namespace dr::ur

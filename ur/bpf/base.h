@@ -30,6 +30,9 @@ typedef __u64 dr_u64;
 #define UR_GRE_UDP_PORT 4754
 #define UR_GRE_KEY_PRESENT 0x2000
 
+/* skb->tc_index of an outer packet between the tunnel device and the line's device. */
+#define UR_TUNNELLED 0x9292
+
 /* Since Linux 6.3; older kernels refuse them, see ur_remove_outer(). */
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)

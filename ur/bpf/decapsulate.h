@@ -2,14 +2,13 @@
  *
  * Downlink: from a line's device. Default deny: a tunnel's remote end, key and encapsulation, an
  * inner destination of the site, an inner source that is not. What is not in the format of one of
- * our tunnels passes to the kernel untouched.
+ * our tunnels goes past the guard (guard.h) to the kernel, untouched.
  */
 #ifndef DR_UR_BPF_DECAPSULATE_H
 #define DR_UR_BPF_DECAPSULATE_H
 
+#include "ur/bpf/guard.h"
 #include "ur/bpf/mss.h"
-
-#define UR_PASS TC_ACT_UNSPEC
 
 /* The outer header. Offsets are from the start of the packet's data. */
 struct ur_outer {
@@ -313,11 +312,14 @@ static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     __u32 at, bad, length, segments, slot;
     int found;
 
+    if (ur_of_vlan(skb)) return UR_PASS;
+    if (skb->vlan_present && bpf_skb_vlan_pop(skb)) return ur_drop(UrDropDecapsulate);
+    if (skb->vlan_present) return ur_drop(UrDropLineVlan);
     if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
-        return UR_PASS;
-    if (ur_read_outer(skb, &o)) return UR_PASS;
+        return ur_plain_in(skb, l2);
+    if (ur_read_outer(skb, &o)) return ur_plain_in(skb, l2);
     found = ur_find_tunnel(&o);
-    if (found == -1) return UR_PASS;
+    if (found == -1) return ur_plain_in(skb, l2);
     if (found < -1) return ur_drop(-2 - found);
     slot = found & (UR_SLOTS - 1);
     if (ur_is_message(&o, ur_tunnel_of(slot))) return ur_keepalive_in(skb, l2, slot);

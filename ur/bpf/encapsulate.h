@@ -81,7 +81,7 @@ static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur
     return ur_write_gre(skb, t, ETH_HLEN + ip, length - ip, inner, hash);
 }
 
-static __always_inline int ur_transmit(const struct ur_tunnel* t) {
+static __always_inline int ur_transmit(struct __sk_buff* skb, const struct ur_tunnel* t) {
     struct bpf_redir_neigh next = {.nh_family = t->next_hop_family};
     const struct ur_address* to = &t->next_hop;
 
@@ -90,6 +90,7 @@ static __always_inline int ur_transmit(const struct ur_tunnel* t) {
         to = &t->remote;
     }
     __builtin_memcpy(next.ipv6_nh, to->word, sizeof(next.ipv6_nh));
+    skb->tc_index = UR_TUNNELLED;
     return bpf_redirect_neigh(t->ifindex, &next, sizeof(next), 0);
 }
 
@@ -130,7 +131,7 @@ static __always_inline int ur_keepalive_out(struct __sk_buff* skb) {
     t = ur_tunnel_of(slot);
     if (!t->ifindex) return ur_drop(UrDropNoTunnel);
     ur_count(UrKeepaliveUplink, 1);
-    return ur_transmit(t);
+    return ur_transmit(skb, t);
 }
 
 static __always_inline int ur_uplink(struct __sk_buff* skb) {
@@ -157,7 +158,7 @@ static __always_inline int ur_uplink(struct __sk_buff* skb) {
         count->tx_bytes += inner;
     }
     ur_count(UrForwardedUplink, segments);
-    return ur_transmit(t);
+    return ur_transmit(skb, t);
 }
 
 #endif

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
 //
-// urd's data path, three clsact programs:
+// urd's data path, clsact programs:
 //
 //   site ── kernel routing ──> tunnel device, egress: urd_uplink ──> line's device ── DR
 //   site <── kernel routing <── tunnel device <── line's device, ingress: urd_downlink*
+//   all that leaves ── line's device, egress: urd_line_out*
 //
 // The kernel does TTL, ICMP errors, fragmentation and path MTU, because to it the tunnel device is
 // an interface with the tunnels' MTU. The tunnel device is Ethernet without ARP, so that both
@@ -25,6 +26,16 @@ int urd_downlink(struct __sk_buff* skb) {
 SEC("tc")
 int urd_downlink_raw(struct __sk_buff* skb) {
     return ur_downlink(skb, 0);
+}
+
+SEC("tc")
+int urd_line_out(struct __sk_buff* skb) {
+    return ur_line_out(skb, ETH_HLEN);
+}
+
+SEC("tc")
+int urd_line_out_raw(struct __sk_buff* skb) {
+    return ur_line_out(skb, 0);
 }
 
 /* Never attached: the tunnel that urd_uplink would choose, for BPF_PROG_TEST_RUN. */
