@@ -28,6 +28,8 @@ void Forwarding::restore() {
 }
 
 void Forwarding::enable4() {
+    // Of the kernel's ICMP errors (ur/error_source.h); IPv6 has it so without a setting.
+    guards_.emplace_back("ipv4/icmp_errors_use_inbound_ifaddr", "1");
     for (const auto& device : {device_, lan_})
         if (!device.empty()) guards_.emplace_back("ipv4/conf/" + device + "/forwarding", "1");
     if (lan_.empty() && read_sysctl("ipv4/ip_forward") == "0")

@@ -1,5 +1,6 @@
-// The kernel's forwarding between the LAN and the tunnel device, for as long as urd runs. Only
-// settings of single devices are touched; for what is global the operator is told. One thread.
+// The kernel's forwarding between the LAN and the tunnel device, for as long as urd runs, and the
+// device from which ICMP errors take their source. Otherwise only settings of single devices are
+// touched; for what is global the operator is told. One thread.
 #pragma once
 
 #include <set>

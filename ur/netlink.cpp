@@ -121,6 +121,18 @@ NlMessage make_unreachable(int type, int flags, const IpPrefix& prefix, std::uin
     return message;
 }
 
+NlMessage make_address(int type, int flags, int index, const IpAddress& address) {
+    const int size = size_of(address.family);
+    ifaddrmsg header{};
+    header.ifa_family = af(address.family);
+    header.ifa_prefixlen = static_cast<std::uint8_t>(size * 8);
+    header.ifa_index = static_cast<std::uint32_t>(index);
+    auto message = make(type, flags, header);
+    put(message.get(), IFA_LOCAL, address.bytes.data(), size);
+    put(message.get(), IFA_ADDRESS, address.bytes.data(), size);
+    return message;
+}
+
 }  // namespace
 
 Netlink::Netlink() : socket_(open_socket()) {}
@@ -326,6 +338,45 @@ bool Netlink::has_filters(int index, bool ingress) {
     bool any = false;
     dump(RTM_GETTFILTER, &filter, sizeof filter, [&](nlmsghdr*) { any = true; });
     return any;
+}
+
+std::vector<OwnAddress> Netlink::addresses() {
+    std::vector<OwnAddress> out;
+    const ifaddrmsg filter{};  // of both families
+    dump(RTM_GETADDR, &filter, sizeof filter, [&](nlmsghdr* header) {
+        if (const auto own = own_address_in(header)) out.push_back(*own);
+    });
+    return out;
+}
+
+void Netlink::add_address(int index, const IpAddress& address) {
+    const int flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE;
+    const auto message = make_address(RTM_NEWADDR, flags, index, address);
+    put_u32(message.get(), IFA_FLAGS, IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
+    request(message.get(), "adding " + to_string(address) + " to the tunnel device");
+}
+
+void Netlink::remove_local_route(int index, const IpAddress& address) {
+    rtmsg header{};
+    header.rtm_family = af(address.family);
+    header.rtm_dst_len = static_cast<unsigned char>(size_of(address.family) * 8);
+    header.rtm_table = RT_TABLE_LOCAL;
+    header.rtm_scope = RT_SCOPE_NOWHERE;
+    header.rtm_type = RTN_LOCAL;
+    std::vector<NlMessage> messages;
+    messages.push_back(make(RTM_DELROUTE, NLM_F_REQUEST, header));
+    nl_msg* message = messages.back().get();
+    put(message, RTA_DST, address.bytes.data(), size_of(address.family));
+    put_u32(message, RTA_OIF, static_cast<std::uint32_t>(index));
+    remove_all(messages, "removing the tunnel device's local route");
+}
+
+void Netlink::remove_address(int index, const IpAddress& address) {
+    const auto message = make_address(RTM_DELADDR, NLM_F_REQUEST, index, address);
+    const int error = talk(message.get());
+    if (error != 0 && error != EADDRNOTAVAIL)
+        throw std::system_error(error, std::generic_category(),
+                                "removing " + to_string(address) + " from the tunnel device");
 }
 
 }  // namespace dr::ur

@@ -69,6 +69,15 @@ class Netlink final {
     // Removes every route of this table with this protocol number; how many.
     unsigned flush_routes(std::uint32_t table, std::uint8_t protocol);
 
+    // Global addresses of all devices, ready for use.
+    std::vector<OwnAddress> addresses();
+    // For this address alone, without detection of others who have it. One that is there is left.
+    void add_address(int index, const IpAddress& address);
+    // The route that delivers packets to the address here. Nothing is done when there is none.
+    void remove_local_route(int index, const IpAddress& address);
+    // Nothing is done when it is not there.
+    void remove_address(int index, const IpAddress& address);
+
     // Whether the device's clsact hook (ingress or egress) has any filter.
     bool has_filters(int index, bool ingress);
 

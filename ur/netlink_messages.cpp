@@ -103,6 +103,19 @@ IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family) {
                       family);
 }
 
+std::optional<OwnAddress> own_address_in(nlmsghdr* message) {
+    const Parsed<ifaddrmsg, IFA_MAX> parsed(message, {});
+    const auto* info = parsed.header();
+    if (info == nullptr || (info->ifa_flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) != 0 ||
+        info->ifa_scope != RT_SCOPE_UNIVERSE ||
+        (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
+        return std::nullopt;
+    const nlattr* local = parsed[IFA_LOCAL] != nullptr ? parsed[IFA_LOCAL] : parsed[IFA_ADDRESS];
+    const IpAddress address = to_address(local, info->ifa_family == AF_INET6 ? 6 : 4);
+    if (address.family == 0) return std::nullopt;
+    return OwnAddress{static_cast<int>(info->ifa_index), address};
+}
+
 std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family) {
     const ParsedRoute route = route_in(message);
     if (route.header() == nullptr || route.header()->rtm_type != RTN_UNICAST ||

@@ -20,10 +20,17 @@ struct Link {
     bool ethernet{};  // has an Ethernet header
 };
 
+struct OwnAddress {
+    int index{};  // of the device
+    IpAddress address;
+};
+
 // Of RTM_NEWLINK.
 std::optional<Link> link_in(nlmsghdr* message);
 // Of RTM_NEWADDR: a global address of the family on the device, ready for use; family 0: none.
 IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family);
+// Of RTM_NEWADDR: a global address that can be sent from. nullopt: none such.
+std::optional<OwnAddress> own_address_in(nlmsghdr* message);
 // Of RTM_NEWROUTE, an answer to where packets of the family go: the gateway, family 0 when they
 // reach their destination on the link. nullopt: not over this device.
 std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family);

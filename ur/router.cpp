@@ -47,6 +47,7 @@ Router::Router(const RouterOptions& options)
       forwarding_(tap_.name(), options.lan),
       lines_(netlink_, datapath_, options.lines),
       routing_(netlink_, tap_.index()),
+      error_source_(netlink_, tap_.index(), options.lan),
       messages_(tap_.index()),
       keepalives_(*this) {
     datapath_.set_breakout(options.local_breakout);
@@ -84,6 +85,7 @@ void Router::apply(Config config) {
     publish_buckets();
     clear_slots();
     routing_.set(config_.prefixes);
+    error_source_.set(config_.prefixes);
     restore_at_ = now();
 }
 
@@ -223,6 +225,7 @@ void Router::restore() {
     part("tunnel device", [&] { restore_device(link->usable); });
     part("forwarding", [this] { forwarding_.restore(); });
     part("rules and routes", [this] { routing_.restore(); });
+    part("source of ICMP errors", [this] { error_source_.update(); });
 }
 
 ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {

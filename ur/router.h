@@ -10,6 +10,7 @@
 
 #include "ur/config.h"
 #include "ur/datapath.h"
+#include "ur/error_source.h"
 #include "ur/forwarding.h"
 #include "ur/keepalives.h"
 #include "ur/lines.h"
@@ -112,6 +113,7 @@ class Router final : private KeepaliveSink {
     Forwarding forwarding_;
     Lines lines_;
     Routing routing_;
+    ErrorSource error_source_;
     MessageSocket messages_;
     Config config_;
     std::map<unsigned, Place> places_;  // by slot

@@ -48,6 +48,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const IpAddress address = address_in(message.header(), index, family);
     check_address(address);
     require(address.family == 0 || address.family == family, "an address of another family");
+    if (const auto own = own_address_in(message.header())) {
+        check_address(own->address);
+        require(own->address.family != 0, "an own address without a family");
+    }
     if (const auto gateway = gateway_in(message.header(), index, family)) check_address(*gateway);
     (void)is_rule_of(message.header(), protocol);
     (void)is_route_of(message.header(), table, protocol);

@@ -80,6 +80,7 @@ TEST_CASE("a message without its fixed part says nothing") {
     header.nlmsg_len = sizeof header;
     CHECK_FALSE(dr::ur::link_in(&header));
     CHECK(dr::ur::address_in(&header, 2, 4).family == 0);
+    CHECK_FALSE(dr::ur::own_address_in(&header));
     CHECK_FALSE(dr::ur::gateway_in(&header, 2, 4));
     CHECK_FALSE(dr::ur::is_rule_of(&header, 0));
     CHECK_FALSE(dr::ur::is_route_of(&header, 0, 0));

@@ -54,16 +54,17 @@ inline int load_programs(urd_bpf* programs) {
     return 1;
 }
 
-// Runs a program on an Ethernet frame with this IP packet of up to 498 bytes. What it returns is in
-// *verdict; `context` is what it leaves. False: it could not be run.
+// Runs a program on an Ethernet frame with this IP packet of up to 498 bytes, in a context with the
+// fields of `in`. What it returns is in *verdict; `context` is what it leaves. False: it could not
+// be run.
 inline bool run_program(const bpf_program* program, std::span<const std::uint8_t> ip,
-                        std::uint32_t* verdict, __sk_buff* context) {
+                        std::uint32_t* verdict, __sk_buff* context, const __sk_buff& in = {}) {
     std::array<std::uint8_t, 512> frame{};
     const bool v6 = !ip.empty() && ip[0] >> 4 == 6;
     frame[12] = v6 ? 0x86 : 0x08;
     frame[13] = v6 ? 0xdd : 0x00;
     std::memcpy(frame.data() + 14, ip.data(), ip.size());
-    *context = {};
+    *context = in;
     bpf_test_run_opts options{};
     options.sz = sizeof options;
     options.data_in = frame.data();

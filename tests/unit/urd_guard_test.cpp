@@ -1,0 +1,177 @@
+// What the guard on a line lets through outside the tunnels: made packets through the eBPF programs
+// (BPF_PROG_TEST_RUN).
+// Exit 0: all as they must be; 1: not; 77: cannot run here (meson's code for skipped).
+#include <arpa/inet.h>
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "tests/unit/urd_program.h"
+#include "ur/shared.h"
+
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+constexpr std::uint32_t kPass = static_cast<std::uint32_t>(TC_ACT_UNSPEC);
+constexpr std::uint32_t kLineA = 11, kLineB = 12, kLan = 20;
+constexpr const char* kSite = "203.0.113.10";
+constexpr const char* kSite6 = "2001:db8:5000:100::10";
+constexpr const char* kLine = "198.18.1.2";
+constexpr const char* kLine6 = "2001:db8:b:1::2";
+constexpr const char* kOther = "192.0.2.2";
+constexpr const char* kOther6 = "2001:db8:f::2";
+constexpr int kPassed = -1;
+
+Bytes packet(const char* source, const char* destination, std::uint8_t protocol,
+             const Bytes& payload) {
+    const int family = std::strchr(source, ':') != nullptr ? AF_INET6 : AF_INET;
+    const bool v6 = family == AF_INET6;
+    Bytes out(v6 ? 40 : 20);
+    out[0] = v6 ? 0x60 : 0x45;
+    out[v6 ? 5 : 3] = static_cast<std::uint8_t>(payload.size() + (v6 ? 0 : 20));
+    out[v6 ? 6 : 9] = protocol;
+    out[v6 ? 7 : 8] = 64;
+    inet_pton(family, source, out.data() + (v6 ? 8 : 12));
+    inet_pton(family, destination, out.data() + (v6 ? 24 : 16));
+    out.insert(out.end(), payload.begin(), payload.end());
+    return out;
+}
+
+Bytes udp(const char* source, const char* destination) {
+    return packet(source, destination, IPPROTO_UDP, Bytes(16, 0x11));
+}
+
+// An ICMP message of this type that quotes, or has as its target, what is behind its 8 bytes.
+Bytes icmp(const char* source, const char* destination, std::uint8_t type, const Bytes& behind) {
+    const bool v6 = std::strchr(source, ':') != nullptr;
+    Bytes payload{type, 0, 0, 0, 0, 0, 0, 0};
+    payload.insert(payload.end(), behind.begin(), behind.end());
+    const std::uint8_t protocol = v6 ? std::uint8_t{IPPROTO_ICMPV6} : std::uint8_t{IPPROTO_ICMP};
+    return packet(source, destination, protocol, payload);
+}
+
+Bytes address6(const char* text) {
+    Bytes out(16);
+    inet_pton(AF_INET6, text, out.data());
+    return out;
+}
+
+struct Case {
+    const char* what;
+    Bytes packet;
+    std::uint32_t from;  // ifindex on which it came in; 0: of this machine
+    int in;              // what an ingress of a line does with it: a counter, or kPassed
+    int out;             // an egress
+    int out_breakout;    // with --local-breakout
+};
+
+std::vector<Case> cases() {
+    const auto fragment = [](Bytes p, std::uint8_t high, std::uint8_t low) {
+        p[6] = high;
+        p[7] = low;
+        return p;
+    };
+    const Bytes about = udp(kOther, kSite), about6 = udp(kOther6, kSite6);
+    constexpr int kIn = UrDropLineIn, kOut = UrDropLineOut, kIcmp = UrDropLineIcmp;
+    constexpr int kTransit = UrDropLineTransit, kBreakout = UrDropBreakout;
+    return {
+        {"the router's own", udp(kLine, kOther), 0, kPassed, kPassed, kPassed},
+        {"the router's own, IPv6", udp(kLine6, kOther6), 0, kPassed, kPassed, kPassed},
+        {"from the site", udp(kSite, kOther), 0, kIn, kOut, kOut},
+        {"from the site, forwarded", udp(kSite, kOther), kLan, kIn, kOut, kOut},
+        {"from the site, IPv6", udp(kSite6, kOther6), kLan, kIn, kOut, kOut},
+        {"to the site", udp(kOther, kSite), kLan, kIn, kOut, kOut},
+        {"to the site, IPv6", udp(kOther6, kSite6), kLan, kIn, kOut, kOut},
+        {"a first fragment", fragment(udp(kOther, kSite), 0x20, 0), 0, kIn, kOut, kOut},
+        {"a later fragment", fragment(udp(kOther, kSite), 0, 8), 0, kIn, kOut, kOut},
+        {"from beside the prefix", udp("203.0.113.16", kOther), 0, kPassed, kPassed, kPassed},
+        {"of a LAN host that is not the site's", udp("10.7.7.7", kOther), kLan, kPassed, kBreakout,
+         kPassed},
+        {"of such a host, IPv6", udp("fd00::7", kOther6), kLan, kPassed, kBreakout, kPassed},
+        {"from line to line", udp(kOther, "198.18.65.1"), kLineA, kPassed, kTransit, kTransit},
+        {"back over the same line", udp(kOther, kOther), kLineB, kPassed, kTransit, kTransit},
+        {"from line to line, IPv6", udp(kOther6, kLine6), kLineA, kPassed, kTransit, kTransit},
+        {"unreachable, about the site's", icmp(kLine, kOther, 3, about), 0, kIn, kIcmp, kIcmp},
+        {"expired, about the site's", icmp(kLine, kOther, 11, about), 0, kIn, kIcmp, kIcmp},
+        {"expired, about the site's, IPv6", icmp(kLine6, kOther6, 3, about6), 0, kIn, kIcmp, kIcmp},
+        {"unreachable, about another's", icmp(kLine, kOther, 3, udp(kOther, kLine)), 0, kPassed,
+         kPassed, kPassed},
+        {"an echo that holds a packet of the site", icmp(kLine, kOther, 8, about), 0, kPassed,
+         kPassed, kPassed},
+        {"a question for a neighbour of the site", icmp(kLine6, kOther6, 135, address6(kSite6)), 0,
+         kIn, kOut, kOut},
+        {"a question for another neighbour", icmp(kLine6, kOther6, 135, address6(kOther6)), 0,
+         kPassed, kPassed, kPassed},
+        {"DHCP", udp("0.0.0.0", "255.255.255.255"), 0, kPassed, kPassed, kPassed},
+    };
+}
+
+void fill(ur_site& site) {
+    auto& rules = site.rules[0];
+    const auto put = [](ur_prefix& prefix, int family, const char* address, const char* mask) {
+        inet_pton(family, address, prefix.address.word);
+        inet_pton(family, mask, prefix.mask.word);
+    };
+    put(rules.prefix4[rules.prefixes4++], AF_INET, "100.64.0.0", "255.255.0.0");
+    put(rules.prefix4[rules.prefixes4++], AF_INET, "203.0.113.8", "255.255.255.248");
+    put(rules.prefix6[rules.prefixes6++], AF_INET6, "2001:db8:5000:100::", "ffff:ffff:ffff:ff00::");
+    site.line[0] = kLineA;
+    site.line[UR_LINES - 1] = kLineB;
+}
+
+std::vector<std::uint64_t> counters(const urd_bpf& programs) {
+    std::vector<std::uint64_t> totals(UrCounters);
+    std::vector<std::uint64_t> cpus(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+    for (std::uint32_t c = 0; c < UrCounters; ++c)
+        if (bpf_map__lookup_elem(programs.maps.counters, &c, sizeof c, cpus.data(),
+                                 cpus.size() * sizeof cpus[0], 0) == 0)
+            for (const auto n : cpus) totals[c] += n;
+    return totals;
+}
+
+// 0, or 1 when the program does not do `wanted`.
+unsigned check(const urd_bpf& programs, const bpf_program* program, const char* where,
+               const Case& c, int wanted) {
+    const auto before = counters(programs);
+    std::uint32_t verdict = 0;
+    __sk_buff left{}, in{};
+    in.ingress_ifindex = c.from;
+    const bool run = dr::ur::test::run_program(program, c.packet, &verdict, &left, in);
+    auto expected = before;
+    if (wanted != kPassed) ++expected[static_cast<std::size_t>(wanted)];
+    const std::uint32_t end = wanted == kPassed ? kPass : TC_ACT_SHOT;
+    const auto now = counters(programs);
+    if (run && verdict == end && now == expected) return 0;
+    std::printf("%s, %s: verdict %d, must be %d", c.what, where, static_cast<int>(verdict),
+                static_cast<int>(end));
+    for (std::size_t i = 0; i < now.size(); ++i)
+        if (now[i] != expected[i]) std::printf("; counter %zu", i);
+    std::printf("\n");
+    return 1;
+}
+
+}  // namespace
+
+int main() {
+    int end = 0;
+    const auto programs = dr::ur::test::open_programs(&end);
+    if (!programs) return end;
+    fill(*reinterpret_cast<ur_site*>(&programs->bss->site));
+    end = dr::ur::test::load_programs(programs.get());
+    if (end != 0) return end;
+    auto& site = *reinterpret_cast<ur_site*>(&programs->bss->site);
+    unsigned wrong = 0;
+    for (const Case& c : cases()) {
+        site.breakout = 0;
+        wrong += check(*programs, programs->progs.urd_downlink, "in", c, c.in);
+        wrong += check(*programs, programs->progs.urd_line_out, "out", c, c.out);
+        site.breakout = 1;
+        wrong += check(*programs, programs->progs.urd_line_out, "out, --local-breakout", c,
+                       c.out_breakout);
+    }
+    return wrong == 0 ? 0 : 1;
+}

@@ -1,0 +1,43 @@
+// The address from which the router's ICMP errors about the site's packets come. The kernel takes
+// it from the device on which a packet came in. So the tunnel device has one of the site's
+// prefixes: the error goes back through a tunnel, and does not tell a line's address. One thread.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataplane/tables/rib.h"
+#include "ur/netlink.h"
+
+namespace dr::ur {
+
+// The router's own address inside the prefixes, on the device `lan` (an ifindex, 0: none) when
+// there is one; without any the first address of the family's first prefix. Family 0: no prefix is
+// of the family.
+IpAddress pick_error_source(std::uint8_t family, std::span<const IpPrefix> prefixes,
+                            std::span<const OwnAddress> own, int lan);
+
+class ErrorSource final {
+  public:
+    // The addresses are put on `device` (an ifindex), and go with it; no route leads to them, so
+    // that packets to them go where they went. `lan` may be empty.
+    ErrorSource(Netlink& netlink, int device, std::string lan);
+
+    // The prefixes in force. Takes effect with the next update().
+    void set(std::vector<IpPrefix> prefixes) { prefixes_ = std::move(prefixes); }
+    // Makes the device's addresses those that are right now. Throws std::system_error.
+    void update();
+
+  private:
+    void put(std::uint8_t family, const IpAddress& wanted, bool there);
+
+    Netlink& netlink_;
+    int device_;
+    std::string lan_;
+    std::vector<IpPrefix> prefixes_;
+    std::map<std::uint8_t, IpAddress> now_;  // by family
+};
+
+}  // namespace dr::ur
