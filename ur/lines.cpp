@@ -12,17 +12,28 @@ Lines::Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always)
     restore();
 }
 
-void Lines::Device::detach() {
-    index = 0;
-    in.reset();
-    out.reset();
+Lines::~Lines() {
+    if (!leave_)
+        for (auto& [name, device] : devices_) detach(device);
+}
+
+void Lines::detach(Device& device) {
+    try {
+        if (device.grouped) netlink_.set_group(device.index, 0);
+    } catch (const std::exception&) {
+        // The device is gone.
+    }
+    device.grouped = false;
+    device.index = 0;
+    device.in.reset();
+    device.out.reset();
 }
 
 std::optional<Link> Lines::attach(const std::string& device) {
     const auto link = netlink_.link(device);
     Device& entry = devices_[device];
     if (entry.index == (link ? link->index : 0)) return link;
-    entry.detach();
+    detach(entry);
     if (link) {
         // The guard knows the device before its first packet arrives.
         entry.index = link->index;
@@ -33,7 +44,7 @@ std::optional<Link> Lines::attach(const std::string& device) {
             entry.in = std::make_unique<Hook>(netlink_, link->index, true,
                                               datapath_.downlink_program(link->ethernet));
         } catch (...) {
-            entry.detach();
+            detach(entry);
             tell_datapath();
             throw;
         }
@@ -52,8 +63,14 @@ void Lines::tell_datapath() {
 void Lines::restore() {
     for (auto& [name, device] : devices_) {
         try {
-            if (!attach(name)) continue;
+            const auto link = attach(name);
+            if (!link) continue;
             device.trouble.clear();
+            device.grouped = device.grouped || link->group == kLineGroup;
+            if (link->group == 0) {
+                netlink_.set_group(link->index, kLineGroup);
+                device.grouped = true;
+            }
             const bool out = device.out->restore();
             const bool in = device.in->restore();
             if (out || in)
@@ -69,6 +86,7 @@ void Lines::restore() {
 }
 
 void Lines::leave() {
+    leave_ = true;
     for (auto& [name, device] : devices_)
         for (Hook* hook : {device.in.get(), device.out.get()})
             if (hook != nullptr) hook->keep();
@@ -89,6 +107,8 @@ LinePath Lines::look(const Tunnel& tunnel) {
 
 void Lines::keep(std::set<std::string> devices) {
     devices.insert(always_.begin(), always_.end());
+    for (auto& [name, device] : devices_)
+        if (!devices.contains(name)) detach(device);
     std::erase_if(devices_, [&](const auto& entry) { return !devices.contains(entry.first); });
     for (const auto& device : devices) devices_.try_emplace(device);
     tell_datapath();

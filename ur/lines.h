@@ -32,6 +32,9 @@ class Lines final {
   public:
     // `always`: devices that are guarded from the start, with a tunnel or without.
     Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always);
+    ~Lines();
+    Lines(const Lines&) = delete;
+    Lines& operator=(const Lines&) = delete;
 
     // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
     LinePath look(const Tunnel& tunnel);
@@ -50,17 +53,18 @@ class Lines final {
         int index{};
         std::unique_ptr<Hook> out, in;  // out brought the qdisc, so it is the last to go
         std::string trouble;            // what was last said of it
-
-        void detach();
+        bool grouped{};                 // in kLineGroup by us
     };
     // nullopt and detached when the device is not there.
     std::optional<Link> attach(const std::string& device);
+    void detach(Device& device);
     void tell_datapath();
 
     Netlink& netlink_;
     Datapath& datapath_;
     std::set<std::string> always_;
     std::map<std::string, Device> devices_;
+    bool leave_ = false;
 };
 
 }  // namespace dr::ur

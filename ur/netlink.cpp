@@ -100,7 +100,10 @@ NlMessage make_rule(int type, int flags, const RuleSpec& rule, std::uint8_t prot
     put_u32(message.get(), FRA_PRIORITY, rule.priority);
     put_u32(message.get(), FRA_TABLE, rule.table);
     put(message.get(), FRA_PROTOCOL, &protocol, 1);
-    if (rule.suppress_default) put_u32(message.get(), FRA_SUPPRESS_PREFIXLEN, 0);
+    if (rule.suppress_lines) {
+        put_u32(message.get(), FRA_SUPPRESS_PREFIXLEN, 0);
+        put_u32(message.get(), FRA_SUPPRESS_IFGROUP, kLineGroup);
+    }
     return message;
 }
 
@@ -204,6 +207,14 @@ void Netlink::set_mtu(int index, unsigned mtu) {
     auto message = make(RTM_NEWLINK, NLM_F_REQUEST, info);
     put_u32(message.get(), IFLA_MTU, mtu);
     request(message.get(), "setting MTU " + std::to_string(mtu) + " of the tunnel device");
+}
+
+void Netlink::set_group(int index, std::uint32_t group) {
+    ifinfomsg info{};
+    info.ifi_index = index;
+    auto message = make(RTM_NEWLINK, NLM_F_REQUEST, info);
+    put_u32(message.get(), IFLA_GROUP, group);
+    request(message.get(), "setting the group of a line's device");
 }
 
 IpAddress Netlink::address_of(int index, std::uint8_t family) {

@@ -28,6 +28,9 @@ struct NlSocketFree {
 };
 using NlSocket = std::unique_ptr<nl_sock, NlSocketFree>;
 
+// The devices of the lines are in it, where the operator has put them in none (`ip link`, group).
+inline constexpr std::uint32_t kLineGroup = 4754;
+
 // A policy rule, or a route of urd's own table.
 struct RuleSpec {
     std::uint8_t family{};  // 4 or 6
@@ -35,7 +38,7 @@ struct RuleSpec {
     std::uint32_t table{};
     std::optional<IpPrefix> from;
     std::optional<IpPrefix> to;
-    bool suppress_default{};  // suppress_prefixlength 0
+    bool suppress_lines{};  // neither default routes nor routes over a device of kLineGroup count
 };
 
 class Netlink final {
@@ -47,6 +50,7 @@ class Netlink final {
     // MTU in bytes; no ARP; no automatic IPv6 address; then up.
     void set_up_device(int index, unsigned mtu);
     void set_mtu(int index, unsigned mtu);
+    void set_group(int index, std::uint32_t group);
     // First global address of the family on the device; family 0: none.
     IpAddress address_of(int index, std::uint8_t family);
     // The gateway that leads from `local` to `remote` over this device; family 0: on the link.

@@ -4,6 +4,7 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
@@ -85,11 +86,14 @@ IpAddress to_via(const nlattr* attribute) {
 }  // namespace
 
 std::optional<Link> link_in(nlmsghdr* message) {
-    if (nlmsg_valid_hdr(message, sizeof(ifinfomsg)) == 0) return std::nullopt;
-    const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(message));
+    Parsed<ifinfomsg, IFLA_MAX>::Policy expected{};
+    expected[IFLA_GROUP].type = NLA_U32;
+    const Parsed<ifinfomsg, IFLA_MAX> link(message, expected);
+    const auto* info = link.header();
+    if (info == nullptr) return std::nullopt;
     constexpr unsigned kUsable = IFF_UP | IFF_RUNNING;
     return Link{info->ifi_index, (info->ifi_flags & kUsable) == kUsable,
-                info->ifi_type == ARPHRD_ETHER};
+                info->ifi_type == ARPHRD_ETHER, link.number(IFLA_GROUP)};
 }
 
 IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family) {

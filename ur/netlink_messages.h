@@ -18,6 +18,7 @@ struct Link {
     int index{};
     bool usable{};    // up and with carrier
     bool ethernet{};  // has an Ethernet header
+    std::uint32_t group{};
 };
 
 struct OwnAddress {

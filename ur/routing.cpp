@@ -20,7 +20,7 @@ std::array<RuleSpec, 4> rules_of(const IpPrefix& prefix) {
     for (unsigned i = 0; i < rules.size(); ++i) {
         const bool own_table = i >= 2;
         rules[i].family = family;
-        rules[i].suppress_default = !own_table;
+        rules[i].suppress_lines = !own_table;
         rules[i].priority = kPriority + (own_table ? 1 : 0);
         rules[i].table = own_table ? kTable : static_cast<std::uint32_t>(RT_TABLE_MAIN);
         (i % 2 == 0 ? rules[i].from : rules[i].to) = prefix;

@@ -1,6 +1,6 @@
 // Policy routing of the site's prefixes into the tunnel device:
 //
-//   4754: from PREFIX, to PREFIX   lookup main, without its default route   (LAN, connected)
+//   4754: from PREFIX, to PREFIX   lookup main, without default routes and routes over lines
 //   4755: from PREFIX, to PREFIX   lookup 4754
 //   table 4754: default through the tunnel device; PREFIX unreachable; default unreachable
 //

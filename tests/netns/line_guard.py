@@ -231,6 +231,20 @@ def _(lab):
         expect(f"From {router} " in said, said)
 
 
+@cases.case("a LAN host reaches a line's own network through the tunnel")
+def _(lab):
+    ways = ("ispa", t.POOL4, t.DR_IX4), ("ispb", t.POOL6, t.DR_IX6)
+    for isp, pool, router in ways:
+        lab.net[isp].ip("route", "add", pool, "via", router)
+    try:
+        with nothing_in_clear(lab):
+            lab.ping("lan1", lab.sites[0].wan4("a")[0])
+            lab.ping("lan1", lab.sites[0].wan6()[0])
+    finally:
+        for isp, pool, router in ways:
+            lab.net[isp].ip("route", "del", pool, "via", router)
+
+
 @cases.case("without urd's rules, without its routes, with its device down and up, nothing of the site "
             "leaves in clear")
 def _(lab):
