@@ -21,6 +21,9 @@
 #include "control/signalling/server.h"
 #include "control/southbound/link.h"
 #include "control/store/sqlite.h"
+#include "process/files.h"
+#include "process/paths.h"
+#include "process/rights.h"
 
 namespace dr::control {
 namespace {
@@ -36,26 +39,40 @@ sigset_t block_signals() {
     return set;
 }
 
+// A database and what SQLite puts beside it, which an earlier drd may have left wider. Files that
+// are made from now on have the umask's mode. A link to a database is followed, as SQLite does:
+// whoever could have made it owns what drd owns.
+void keep_to_owner(const std::string& path) {
+    std::error_code none;
+    const std::string real = std::filesystem::weakly_canonical(path, none).string();
+    const std::string& database = none ? path : real;
+    std::string why;
+    for (const std::string& file : {path + ".lock", database, database + "-wal", database + "-shm"})
+        if (!process::narrow_file(file, 0600, &why)) throw StartError(why);
+}
+
+void limit_rights(const Options& options) {
+    // Keys, and what is provisioned, are for nobody else on the machine to read.
+    ::umask(0077);
+    std::string why;
+    if (!process::limit_at_start(options.allow_core_dumps, &why))
+        throw StartError("own rights cannot be limited: " + why);
+}
+
 std::unique_ptr<Store> open_store(const Options& options, const Privileges& privileges) {
-    privileges.make_directory(std::filesystem::path(options.store).parent_path());
+    privileges.make_secret_directory(process::directory_of(options.store));
     const Privileges::Acting acting(privileges);
-    // What is provisioned is not for everybody on the machine to read.
-    const mode_t before = ::umask(0027);
-    auto store = open_sqlite_store(options.store);
-    ::umask(before);
-    return store;
+    keep_to_owner(options.store);
+    return open_sqlite_store(options.store);
 }
 
 std::unique_ptr<EventLog> open_events(const Options& options, const Privileges& privileges) {
     const std::string path = options.event_log_path();
-    privileges.make_directory(std::filesystem::path(path).parent_path());
+    privileges.make_secret_directory(process::directory_of(path));
     const Privileges::Acting acting(privileges);
-    const mode_t before = ::umask(0027);
-    auto log = open_event_log(
-        path,
-        EventLog::Bounds{options.event_log_size, std::int64_t{options.event_log_days} * 86'400});
-    ::umask(before);
-    return log;
+    keep_to_owner(path);
+    return open_event_log(path, EventLog::Bounds{options.event_log_size,
+                                                 std::int64_t{options.event_log_days} * 86'400});
 }
 
 std::unique_ptr<SignallingServer> open_signalling(const Options& options,
@@ -74,6 +91,7 @@ std::unique_ptr<SignallingServer> open_signalling(const Options& options,
 }
 
 int run(const Options& options) {
+    limit_rights(options);
     pki::require_tls13();
     raise_descriptor_limit();
     // gRPC writes a line for each stranger that knocks and goes; what matters, drd says itself.

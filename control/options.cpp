@@ -8,8 +8,9 @@ namespace {
 
 constexpr const char* kFooter = R"(
 The store is one SQLite file; each acknowledged change is on disk. A second drd on the same store is
-refused. With --user, drd starts as root to make its directories and sockets, gives them to that
-user, and runs as that user from then on.
+refused; keys and events are for its owner alone. With --user, drd starts as root to make its
+directories and sockets, gives them to that user, and runs as that user from then on. Without it
+root stays root. Either way no capability is left after the start.
 
 Over TCP the API is served with mutual TLS only: a client needs a certificate that --tls-ca has
 signed. The Unix socket has mode 0660: its group may provision.
@@ -106,6 +107,8 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_code) {
                    "store)");
     app.add_option("--ca-key", options.ca_key, "PEM: its private key");
     app.add_option("--user", options.user, "run as this user after the start as root");
+    app.add_flag("--allow-core-dumps", options.allow_core_dumps,
+                 "for debugging: a core dump holds the keys of all sites");
     try {
         app.parse(argc, argv);
         check(options);

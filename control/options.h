@@ -15,6 +15,7 @@ struct Options {
     std::string tls_key;
     std::string tls_ca;
     std::string user;
+    bool allow_core_dumps = false;
     std::string event_log;  // empty: beside the store
     std::uint64_t event_log_size = 1'000'000;
     std::uint32_t event_log_days = 90;

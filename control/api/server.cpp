@@ -6,11 +6,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -21,7 +19,8 @@
 #include "control/api/subscribers.h"
 #include "control/api/system.h"
 #include "control/api/tunnels.h"
-#include "control/southbound/channel.h"
+#include "process/paths.h"
+#include "process/unix_socket.h"
 
 namespace dr::control {
 namespace {
@@ -48,19 +47,32 @@ std::shared_ptr<grpc::ServerCredentials> tls(const Options& options) {
     return grpc::SslServerCredentials(ssl);
 }
 
-// Removes a socket that nobody listens on.
-void clear_socket(const std::string& path) {
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0) return;
-    if (!S_ISSOCK(status.st_mode))
-        throw StartError(fmt::format("--listen unix:{}: exists and is no socket", path));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-        throw StartError(fmt::format("--listen unix:{}: another process listens there", path));
-    ::unlink(path.c_str());
+// gRPC binds by the path, and makes the file with the umask's mode.
+std::unique_ptr<grpc::Server> build(grpc::ServerBuilder& builder, const std::string& path) {
+    std::string why;
+    if (!process::remove_dead_socket(path, SOCK_STREAM, &why))
+        throw StartError(fmt::format("--listen unix:{}: {}", path, why));
+    const mode_t before = ::umask(0117);
+    auto server = builder.BuildAndStart();
+    ::umask(before);
+    return server;
+}
+
+// As the user, in a directory where that user may make files; else as root where nobody but root
+// may, and then the socket is given to the user.
+std::unique_ptr<grpc::Server> start_on_socket(grpc::ServerBuilder& builder, const std::string& path,
+                                              const Privileges& privileges) {
+    const std::string directory = process::directory_of(path);
+    privileges.make_socket_directory(directory);
+    if (privileges.user_may_write(directory)) {
+        const Privileges::Acting acting(privileges);
+        privileges.require_own(directory);
+        return build(builder, path);
+    }
+    privileges.require_own(directory);
+    auto server = build(builder, path);
+    if (server) privileges.give_socket(path);
+    return server;
 }
 
 }  // namespace
@@ -87,10 +99,6 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     const std::string path = options.on_unix_socket() ? options.socket_path() : "";
     if (path.size() >= sizeof(sockaddr_un::sun_path))
         throw StartError(fmt::format("--listen unix:{}: the path is too long for a socket", path));
-    if (!path.empty()) {
-        privileges.make_directory(std::filesystem::path(path).parent_path());
-        clear_socket(path);
-    }
     grpc::ServerBuilder builder;
     int port = 0;
     if (path.empty()) {
@@ -111,16 +119,13 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     builder.RegisterService(&services_->tunnels);
     builder.RegisterService(&services_->system);
     builder.RegisterService(&services_->events);
-    const mode_t before = ::umask(0117);
-    server_ = builder.BuildAndStart();
-    ::umask(before);
+    server_ = path.empty() ? builder.BuildAndStart() : start_on_socket(builder, path, privileges);
     if (!server_ || (port == 0 && !listener_))
         throw StartError(fmt::format(
             "--listen {}: cannot listen there; {}", options.listen,
             path.empty() ? "are --tls-cert, --tls-key and --tls-ca PEM files, and is the key the "
                            "certificate's?"
                          : "may this user make a socket in that directory?"));
-    if (!path.empty()) privileges.give(path);
     if (listener_) listener_->start();
 }
 

@@ -1,20 +1,20 @@
 #include "control/ca/authority.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+
+#include "process/files.h"
 
 namespace dr::pki {
 namespace {
@@ -99,16 +99,8 @@ Certificate new_root(EVP_PKEY* key) {
 
 // Complete and on disk under its name, or not there at all.
 void write_file(const std::string& path, const std::string& content, mode_t mode) {
-    const std::string fresh = path + ".new";
-    const auto fail = [&](const std::string& name) {
-        throw PkiError(fmt::format("{}: cannot be written: {}", name, std::strerror(errno)));
-    };
-    const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    if (fd < 0) fail(fresh);
-    const ssize_t written = ::write(fd, content.data(), content.size());
-    const bool good = written == static_cast<ssize_t>(content.size()) && ::fsync(fd) == 0;
-    ::close(fd);
-    if (!good || ::rename(fresh.c_str(), path.c_str()) != 0) fail(path);
+    std::string why;
+    if (!process::replace_file(path, content, mode, &why)) throw PkiError(why);
 }
 
 bool exists(const std::string& path) {
@@ -178,6 +170,8 @@ Authority Authority::open(const std::string& folder) {
         if (!have_key) write_file(key_file, key_pem(key.get()), 0600);
         write_file(certificate_file, root.pem(), 0644);
     }
+    std::string why;
+    if (!process::narrow_file(key_file, 0600, &why)) throw PkiError(why);
     return load(certificate_file, key_file);
 }
 

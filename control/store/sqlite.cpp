@@ -75,7 +75,7 @@ class SqliteSnapshot final : public Snapshot {
 class Lock {
   public:
     explicit Lock(const std::string& path)
-        : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)) {
+        : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) {
         if (fd_ < 0) throw StoreError(fmt::format("store lock {}: {}", path, std::strerror(errno)));
         if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
             ::close(fd_);
