@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <rte_launch.h>
+#include <sys/capability.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include "dataplane/ports/static_config.h"
 #include "dataplane/southbound/server.h"
 #include "dataplane/worker/worker.h"
+#include "process/rights.h"
 
 namespace dr {
 
@@ -74,6 +76,7 @@ struct DataPlane::Core {
     bool make_liveness(std::string* error);
     bool make_workers(std::string* error);
     bool make_server(std::string* error);
+    static bool drop_rights(std::string* error);
     bool launch(std::string* error);
     void stop();
     void tell_choices() const;
@@ -124,7 +127,7 @@ bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
         place_memory();
     }
     return ports && make_routes(error) && make_liveness(error) && make_workers(error) &&
-           make_server(error) && launch(error);
+           make_server(error) && drop_rights(error) && launch(error);
 }
 
 // Once, so that the log of a start says how packets will be spread.
@@ -264,6 +267,18 @@ bool DataPlane::Core::make_server(std::string* error) {
         };
     server = southbound::Server::create(std::move(server_config), *writer, *counters, error);
     return server != nullptr;
+}
+
+// Everything is open now, and no packet has been seen. What is still done later, to open an AF_XDP
+// port again too: netlink requests and the attaching of programs (NET_ADMIN), their loading and
+// their maps (BPF, and PERFMON for the verifier to accept them), packet sockets (NET_RAW), and
+// memory locked for them (IPC_LOCK).
+bool DataPlane::Core::drop_rights(std::string* error) {
+    if (process::keep_capabilities({CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_IPC_LOCK},
+                                   error))
+        return true;
+    *error = "the rights that only the start needs cannot be dropped: " + *error;
+    return false;
 }
 
 bool DataPlane::Core::launch(std::string* error) {

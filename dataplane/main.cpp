@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "dataplane/data_plane.h"
+#include "process/rights.h"
 
 namespace {
 
@@ -15,6 +16,7 @@ struct Options {
     std::string socket;
     bool no_huge = false;
     bool check = false;
+    bool allow_core_dumps = false;
 };
 
 void fail(const std::string& message) {
@@ -45,8 +47,12 @@ int run(const Options& options) {
                    config.workers);
         return 0;
     }
-    const int signals = watch_signals();
     std::string error;
+    if (!dr::process::limit_at_start(options.allow_core_dumps, &error)) {
+        fail(error);
+        return 1;
+    }
+    const int signals = watch_signals();
     const auto data_plane = dr::DataPlane::start(config, options.no_huge, &error);
     if (!data_plane) {
         fail(error);
@@ -70,6 +76,8 @@ int main(int argc, char** argv) {
     app.add_option("--socket", options.socket, "path of the southbound socket, before the file's");
     app.add_flag("--no-huge", options.no_huge, "use small pages even where huge pages are free");
     app.add_flag("--check", options.check, "validate the configuration file and end");
+    app.add_flag("--allow-core-dumps", options.allow_core_dumps,
+                 "for debugging: a core dump holds the keys of all tunnels");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

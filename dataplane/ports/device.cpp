@@ -7,14 +7,13 @@
 #include <rte_ethdev.h>
 #include <rte_mempool.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "process/paths.h"
+#include "process/unix_socket.h"
 
 namespace dr {
 
@@ -50,16 +49,20 @@ std::string pcap_arguments(const PortConfig& config, unsigned workers) {
     return arguments;
 }
 
-// A process that was killed leaves its socket behind, and the driver does not bind over one. One
-// that somebody listens on stays.
-void remove_dead_socket(const std::string& path) {
-    const FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    const int result =
-        connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    if (result != 0 && errno == ECONNREFUSED) unlink(path.c_str());
+// Files that drivers make by their path, as root: nobody else may change where that leads.
+bool is_own(const std::string& path, std::string* error) {
+    const std::string why = process::who_else_may_change(process::directory_of(path), geteuid());
+    if (!why.empty()) *error = fmt::format("{}: {}", path, why);
+    return why.empty();
+}
+
+// A process that was killed leaves its socket behind, and the driver does not bind over one.
+bool clear_memif_socket(const std::string& path, std::string* error) {
+    if (!is_own(path, error)) return false;
+    std::string why;
+    if (process::remove_dead_socket(path, SOCK_SEQPACKET, &why)) return true;
+    *error = fmt::format("socket {}: {}", path, why);
+    return false;
 }
 
 const char* driver_of(PortKind kind) {
@@ -132,7 +135,9 @@ std::unique_ptr<Device> Device::open(const PortConfig& config, unsigned number, 
         return nullptr;
     }
     const bool pci = config.kind == PortKind::Pci;
-    if (config.kind == PortKind::Memif) remove_dead_socket(config.memif);
+    if (config.kind == PortKind::Memif && !clear_memif_socket(config.memif, error)) return nullptr;
+    if (config.kind == PortKind::Pcap && !config.tx.empty() && !is_own(config.tx, error))
+        return nullptr;
     std::unique_ptr<Device> device(new Device(
         config.kind, pci ? config.device : driver_of(config.kind) + std::to_string(number)));
     if (!device->appear(arguments_of(config, rx_queues_of(config, workers), xdp_object, workers),

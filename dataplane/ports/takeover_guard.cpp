@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "dataplane/ports/bpf_ids.h"
 #include "tc_guard.skel.h"
 
 namespace dr {
@@ -38,7 +38,7 @@ bpf_tc_opts place() {
 }
 
 bool is_guard(__u32 program_id) {
-    const FileDescriptor program(bpf_prog_get_fd_by_id(program_id));
+    const FileDescriptor program = bpf_program_by_id(program_id);
     bpf_prog_info info{};
     __u32 length = sizeof info;
     return program.valid() && bpf_obj_get_info_by_fd(program.get(), &info, &length) == 0 &&

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "dataplane/ports/bpf_ids.h"
 #include "dataplane/ports/xdp_steer.h"
 #include "xdp_steer.skel.h"
 
@@ -78,7 +79,7 @@ bool put(const FileDescriptor& map, const void* key) {
 FileDescriptor attached_program(unsigned ifindex) {
     __u32 id = 0;
     if (bpf_xdp_query_id(static_cast<int>(ifindex), 0, &id) != 0 || id == 0) return {};
-    return FileDescriptor(bpf_prog_get_fd_by_id(id));
+    return bpf_program_by_id(id);
 }
 
 }  // namespace
@@ -105,7 +106,7 @@ std::optional<XdpMaps> XdpMaps::of_program(int program_fd, std::string* error) {
     XdpMaps maps;
     if (bpf_obj_get_info_by_fd(program_fd, &info, &length) == 0) {
         for (__u32 i = 0; i < info.nr_map_ids && i < ids.size(); ++i) {
-            FileDescriptor fd(bpf_map_get_fd_by_id(ids[i]));
+            FileDescriptor fd = bpf_map_by_id(ids[i]);
             bpf_map_info map{};
             length = sizeof map;
             if (!fd.valid() || bpf_obj_get_info_by_fd(fd.get(), &map, &length) != 0) continue;
@@ -120,8 +121,8 @@ std::optional<XdpMaps> XdpMaps::of_program(int program_fd, std::string* error) {
     }
     if (maps.locals_.valid() && maps.pools4_.valid() && maps.pools6_.valid()) return maps;
     *error = fmt::format(
-        "cannot open the maps of the steering program (CAP_BPF or root is needed): "
-        "{}",
+        "cannot open the maps of the steering program (those of an earlier run need CAP_SYS_ADMIN, "
+        "which the start has as root): {}",
         std::strerror(errno));
     return std::nullopt;
 }
@@ -189,7 +190,7 @@ XdpAttachment xdp_attachment(const std::string& interface, std::string* name) {
     bpf_prog_info info{};
     __u32 length = sizeof info;
     if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0) {
-        *name = fmt::format("id {}", id);
+        *name = fmt::format("id {}; what it is, only CAP_SYS_ADMIN may know", id);
         return XdpAttachment::Foreign;
     }
     *name = info.name;

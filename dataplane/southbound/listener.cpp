@@ -3,7 +3,6 @@
 #include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,45 +10,16 @@
 #include <cstring>
 #include <vector>
 
+#include "process/paths.h"
+#include "process/unix_socket.h"
+
 namespace dr::southbound {
 namespace {
 
 constexpr mode_t kMode = 0660;
+constexpr mode_t kDirectoryMode = 0755;
 constexpr int kBacklog = 16;
 constexpr std::size_t kMaxGroups = 65536;  // the kernel's own limit
-
-sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    return address;
-}
-
-int bind_to(int fd, const sockaddr_un& address) {
-    return bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-}
-
-// Makes room for a new socket file. false: what is there must stay.
-bool remove_stale(const std::string& path, std::string* why) {
-    struct stat info {};
-    if (lstat(path.c_str(), &info) != 0) return errno == ENOENT;
-    if (!S_ISSOCK(info.st_mode)) {
-        *why = "exists and is no socket";
-        return false;
-    }
-    const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const sockaddr_un address = address_of(path);
-    const bool refused =
-        probe >= 0 &&
-        connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 &&
-        errno == ECONNREFUSED;
-    if (probe >= 0) close(probe);
-    if (!refused) {
-        *why = "another process listens on it";
-        return false;
-    }
-    return unlink(path.c_str()) == 0 || errno == ENOENT;
-}
 
 bool find_group(const std::string& name, gid_t* gid) {
     std::vector<char> buffer(16 * 1024);
@@ -69,9 +39,6 @@ std::unique_ptr<Listener> Listener::create(const std::string& path, const std::s
         *error = "socket " + path + ": " + what;
         return nullptr;
     };
-    if (path.empty() || path.size() >= sizeof sockaddr_un{}.sun_path)
-        return fail("the path must have 1 to " + std::to_string(sizeof sockaddr_un{}.sun_path - 1) +
-                    " bytes");
     gid_t gid = getegid();
     if (!group.empty() && !find_group(group, &gid)) return fail("no group \"" + group + "\"");
 
@@ -79,22 +46,20 @@ std::unique_ptr<Listener> Listener::create(const std::string& path, const std::s
     self->group_ = gid;
     self->fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (self->fd_ < 0) return fail(std::strerror(errno));
-    const sockaddr_un address = address_of(path);
-    if (bind_to(self->fd_, address) != 0) {
-        if (errno != EADDRINUSE) return fail(std::strerror(errno));
-        std::string why = "cannot be replaced";
-        if (!remove_stale(path, &why)) return fail(why);
-        if (bind_to(self->fd_, address) != 0) return fail(std::strerror(errno));
-    }
+    // /run is empty after a boot; what is still wrong after this, bind says.
+    mkdir(process::directory_of(path).c_str(), kDirectoryMode);
+    // With its mode from the beginning, in a directory where nobody else can put a link in its
+    // place.
+    std::string why;
+    if (!process::bind_socket(self->fd_, path, kMode, &why)) return fail(why);
     struct stat info {};
     if (lstat(path.c_str(), &info) != 0) return fail(std::strerror(errno));
     self->path_ = path;
     self->device_ = info.st_dev;
     self->inode_ = info.st_ino;
-    // Nobody can connect before listen(), so there is no moment with a wider mode.
-    if (!group.empty() && chown(path.c_str(), static_cast<uid_t>(-1), gid) != 0)
+    // Nobody can connect before listen(): there is no moment in which another group might.
+    if (!group.empty() && lchown(path.c_str(), static_cast<uid_t>(-1), gid) != 0)
         return fail("giving it to group \"" + group + "\": " + std::strerror(errno));
-    if (chmod(path.c_str(), kMode) != 0) return fail(std::strerror(errno));
     if (listen(self->fd_, kBacklog) != 0) return fail(std::strerror(errno));
     return self;
 }

@@ -10,8 +10,11 @@ namespace dr::southbound {
 
 class Listener final {
   public:
-    // Mode 0660. group: name of the owning group; empty: the process's own. A file that no process
-    // listens on is replaced. Null and a reason on failure.
+    // Mode 0660. The last directory of the path is made (0755) when it is missing. group: name of
+    // the owning group; empty: the process's own. A file that no process listens on is replaced.
+    // The directory must be root's or the process's user's, and nobody else may write to it or to
+    // those above: whoever could would decide where the socket's rights go. Null and a reason on
+    // failure.
     static std::unique_ptr<Listener> create(const std::string& path, const std::string& group,
                                             std::string* error);
     // Removes the file, unless somebody put another in its place.
