@@ -52,8 +52,9 @@ Datapath::Datapath(Netlink& netlink, const Tap& device) {
     std::memcpy(site().device_mac, device.mac().data(), sizeof site().device_mac);
     const int loaded = urd_bpf__load(skeleton_.get());
     if (loaded != 0)
-        throw std::system_error(-loaded, std::generic_category(),
-                                "loading the programs (needs CAP_BPF and CAP_NET_ADMIN)");
+        throw std::system_error(
+            -loaded, std::generic_category(),
+            "loading the programs (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)");
     uplink_ = std::make_unique<Hook>(netlink, device.index(), false,
                                      bpf_program__fd(skeleton_->progs.urd_uplink));
 }

@@ -1,6 +1,7 @@
 // urd, the User Router on Linux. Everything it creates belongs to an object that removes it again;
 // the order of declaration in run() is the order of building up, and backwards of taking down.
 #include <poll.h>
+#include <sys/capability.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include <optional>
 #include <system_error>
 
+#include "process/files.h"
+#include "process/rights.h"
 #include "ur/options.h"
 #include "ur/router.h"
 #include "ur/site_signalling.h"
@@ -87,12 +90,33 @@ void serve(int signals, StatusServer& status, Router& router, SiteSignalling* si
     }
 }
 
+// The credentials hold a private key.
+void keep_to_owner(const std::string& file) {
+    std::string why;
+    if (!file.empty() && !process::narrow_file(file, 0600, &why))
+        std::fprintf(stderr, "urd: warning: %s\n", why.c_str());
+}
+
+void require(bool limited, const std::string& why) {
+    if (!limited) throw std::runtime_error("own rights cannot be limited: " + why);
+}
+
+// What is done later: netlink requests, sysctls and the attaching of programs to further lines
+// (NET_ADMIN), and the programs' maps (BPF). Sockets are bound to a line's device without a right.
+void drop_rights() {
+    std::string why;
+    require(process::keep_capabilities({CAP_NET_ADMIN, CAP_BPF}, &why), why);
+}
+
 int run(const Options& options) {
     std::optional<Config> config;
     if (!options.config.empty()) config = load(options);
     std::optional<v1::Credentials> credentials;
     if (!options.credentials.empty()) credentials = read_credentials(options.credentials);
     if (options.check) return 0;
+    std::string why;
+    require(process::limit_at_start(options.allow_core_dumps, &why), why);
+    keep_to_owner(options.credentials);
     const Signals signals;
     StatusServer status(options.socket);
     RouterOptions router_options{options.device, options.lan, {}, options.local_breakout};
@@ -100,10 +124,12 @@ int run(const Options& options) {
         router_options.lines.insert(device);
     Router router(router_options);
     std::optional<SiteSignalling> signalling;
+    if (credentials) signalling.emplace(std::move(*credentials), options, router);
+    drop_rights();
     if (config)
         router.apply(std::move(*config));
     else
-        signalling.emplace(std::move(*credentials), options, router).start();
+        signalling->start();
     std::puts("urd: ready");
     std::fflush(stdout);
     // A fault that ends urd must not open the lines: what guards them stays until the next start.
@@ -139,6 +165,8 @@ int start(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--device", options.device, "name of the tunnel device")->capture_default_str();
     app.add_option("--socket", options.socket, "socket of `urd status`")->capture_default_str();
+    app.add_flag("--allow-core-dumps", options.allow_core_dumps,
+                 "for debugging: a core dump holds the tunnels' keys");
     app.add_flag("--check", options.check, "read the configuration or credentials and end");
     auto* status = app.add_subcommand("status", "show tunnels and counters of the running urd");
     status->add_flag("--json", options.json, "as JSON");

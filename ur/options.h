@@ -22,6 +22,7 @@ struct Options {
     std::string socket = kDefaultSocket;
     bool json = false;
     bool check = false;
+    bool allow_core_dumps = false;
 };
 
 // Devices by line name, of NAME=DEVICE arguments. Throws ConfigError.

@@ -1,17 +1,33 @@
 #include "ur/site_signalling.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <random>
+#include <stdexcept>
+#include <system_error>
+
+#include "process/paths.h"
 
 namespace dr::ur {
 
 namespace {
 
+// Where the tunnels' keys are kept, written as root: nobody else may put a link in a file's place.
+void make_state_directory(const std::string& path) {
+    std::error_code failed;
+    std::filesystem::create_directories(process::directory_of(path), failed);
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+        throw std::system_error(errno, std::generic_category(), "--state " + path);
+    const std::string why = process::who_else_may_change(path, ::geteuid());
+    if (!why.empty()) throw std::runtime_error("--state " + path + ": " + why);
+}
+
 SignallingOptions make_options(const Options& options) {
-    // One that is there already may be anybody's; the file in it, with the tunnels' keys, is not.
-    if (std::filesystem::create_directories(options.state))
-        std::filesystem::permissions(options.state, std::filesystem::perms::owner_all);
+    make_state_directory(options.state);
     SignallingOptions out;
     out.cache = options.state + "/attachment";
     for (const auto& [line, device] : line_devices(options.lines)) out.devices.push_back(device);

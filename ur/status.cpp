@@ -1,7 +1,6 @@
 #include "ur/status.h"
 
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -10,7 +9,11 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <stdexcept>
 #include <system_error>
+
+#include "process/paths.h"
+#include "process/unix_socket.h"
 
 namespace dr::ur {
 
@@ -49,6 +52,16 @@ int connect_to(const std::string& path) {
     return fd;
 }
 
+bool bind_to(int fd, const std::string& path, std::string& why) {
+    if (!is_abstract(path)) {
+        std::error_code ignored;
+        std::filesystem::create_directories(process::directory_of(path), ignored);
+        return process::bind_socket(fd, path, 0600, &why);
+    }
+    const Address own = to_address(path);
+    return ::bind(fd, reinterpret_cast<const sockaddr*>(&own.socket), own.length) == 0;
+}
+
 bool may_ask(int client) {
     ucred peer{};
     socklen_t length = sizeof peer;
@@ -65,20 +78,12 @@ StatusServer::StatusServer(std::string path) : path_(std::move(path)) {
         throw std::system_error(EADDRINUSE, std::generic_category(),
                                 path_ + ": another urd answers here");
     }
-    const bool file = !is_abstract(path_);
-    if (file) {
-        std::error_code ignored;
-        std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), ignored);
-        ::unlink(path_.c_str());
-    }
-    const Address own = to_address(path_);
     fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd_ < 0 || ::bind(fd_, reinterpret_cast<const sockaddr*>(&own.socket), own.length) != 0 ||
-        (file && ::chmod(path_.c_str(), 0660) != 0) || ::listen(fd_, 8) != 0) {
-        const int error = errno;
-        if (fd_ >= 0) ::close(fd_);
-        throw std::system_error(error, std::generic_category(), path_);
-    }
+    std::string why;
+    if (fd_ >= 0 && bind_to(fd_, path_, why) && ::listen(fd_, 8) == 0) return;
+    if (why.empty()) why = std::strerror(errno);
+    if (fd_ >= 0) ::close(fd_);
+    throw std::runtime_error("--socket " + path_ + ": " + why);
 }
 
 StatusServer::~StatusServer() {

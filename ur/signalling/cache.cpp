@@ -1,16 +1,15 @@
 #include "ur/signalling/cache.h"
 
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
+
+#include "process/files.h"
 
 namespace dr::ur {
 
@@ -32,6 +31,10 @@ std::string digest_of(std::string_view bytes) {
 std::optional<v1::Attachment> AttachmentCache::load(const std::string& subscriber,
                                                     std::string& why) {
     if (path_.empty() || ::access(path_.c_str(), F_OK) != 0) return std::nullopt;
+    if (!process::narrow_file(path_, 0600, &why)) {
+        why += "; going on without it until a DR answers";
+        return std::nullopt;
+    }
     std::ifstream in(path_, std::ios::binary);
     std::ostringstream content;
     content << in.rdbuf();
@@ -55,16 +58,8 @@ std::string AttachmentCache::save(const v1::Attachment& attachment) {
     std::string bytes = attachment.SerializeAsString();
     bytes.insert(0, digest_of(bytes));
     if (path_.empty() || bytes == written_) return {};
-    const std::string fresh = path_ + ".new";
-    const auto why = [&](const std::string& name) {
-        return name + ": cannot be written: " + std::strerror(errno);
-    };
-    const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return why(fresh);
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    const bool good = n == static_cast<ssize_t>(bytes.size()) && ::fsync(fd) == 0;
-    ::close(fd);
-    if (!good || ::rename(fresh.c_str(), path_.c_str()) != 0) return why(path_);
+    std::string why;
+    if (!process::replace_file(path_, bytes, 0600, &why)) return why;
     written_ = std::move(bytes);
     return {};
 }
