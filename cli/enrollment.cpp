@@ -1,6 +1,5 @@
 // `drcli subscriber enroll|revoke|rotate-keys|attachments`: the sites' routers and their
 // credentials.
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include "cli/named.h"
 #include "cli/paging.h"
 #include "dr/v1/api.grpc.pb.h"
+#include "process/files.h"
 
 namespace dr::cli {
 namespace {
@@ -28,11 +28,28 @@ struct EnrollOptions {
 // For its owner alone: it holds a private key. Opened before anything is issued, since what is
 // issued and cannot be kept is lost, and has replaced what was.
 std::FILE* open_secret(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || ::fchmod(fd, 0600) != 0) unwritable(path);
+    std::string why;
+    const int fd = process::open_regular(path, 0600, &why);
+    if (fd < 0) throw Failure(kExitUsage, why);
+    struct stat status {};
+    if (::fstat(fd, &status) != 0 || ::fchmod(fd, 0600) != 0) unwritable(path);
+    // Another user's, or one that has another name too, might be read there.
+    if (status.st_uid != ::geteuid() || status.st_nlink != 1)
+        throw Failure(kExitUsage,
+                      path +
+                          ": belongs to another user, or has another name (a hard link): a "
+                          "secret is written to a file of its own");
     std::FILE* file = ::fdopen(fd, "w");
     if (file == nullptr) unwritable(path);
     return file;
+}
+
+void remove_if_same(int fd, const std::string& path) {
+    struct stat opened {};
+    struct stat named {};
+    if (::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+        opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
+        ::unlink(path.c_str());
 }
 
 int enroll(Context& context, const EnrollOptions& options) {
@@ -46,8 +63,8 @@ int enroll(Context& context, const EnrollOptions& options) {
     dr::v1::Credentials credentials;
     const auto status = unary(
         [&](grpc::ClientContext& client) { return stub->Enroll(&client, request, &credentials); });
+    if (!status.ok() && fresh) remove_if_same(::fileno(out), options.file);
     if (!status.ok() && to_file) std::fclose(out);
-    if (!status.ok() && fresh) ::unlink(options.file.c_str());
     check(context, status);
     if (to_file && ::ftruncate(::fileno(out), 0) != 0) unwritable(options.file);
     write_pretty(out, to_json(credentials));
@@ -142,7 +159,8 @@ void add_enrollment(CLI::App& group, Context& context) {
                                 "Issue the credentials of the site's router, as one file",
                                 [options](Context& c) { return enroll(c, *options); });
     command->add_option("NAME", options->name, "The subscriber's name")->required()->type_name("");
-    command->add_option("--out", options->file, "Where to, mode 0600 (default: standard output)")
+    command
+        ->add_option("--out", options->file, "A regular file, mode 0600 (default: standard output)")
         ->type_name("FILE");
     command->add_flag("--keep-older", options->keep_older,
                       "Go on accepting the credentials issued before");

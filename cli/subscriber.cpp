@@ -1,4 +1,6 @@
 // `drcli subscriber`: the sites.
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -6,6 +8,7 @@
 #include "cli/named.h"
 #include "cli/paging.h"
 #include "dr/v1/api.grpc.pb.h"
+#include "process/files.h"
 
 namespace dr::cli {
 namespace {
@@ -115,7 +118,10 @@ int watch(Context& context, const std::string& prefix) {
 }
 
 void write_file(const std::string& path, const Json& json) {
-    std::FILE* file = std::fopen(path.c_str(), "w");
+    std::string why;
+    const int fd = process::open_regular(path, 0666, &why);
+    if (fd < 0) throw Failure(kExitUsage, why);
+    std::FILE* file = ::ftruncate(fd, 0) == 0 ? ::fdopen(fd, "w") : nullptr;
     if (file == nullptr) {
         throw Failure(kExitUsage,
                       fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
