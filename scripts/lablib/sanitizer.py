@@ -1,7 +1,7 @@
 """What sanitizers report of the programs under test (scripts/build --sanitize address --programs).
 
-A program that ends by a report is restarted or stopped by many tests on purpose, and its exit status
-seen by nobody. So whoever ends a program shows its output here, and cases.py fails what has a report.
+Many tests stop or kill a program on purpose, and nobody looks at its exit status. So whoever ends a
+program shows its output here, and cases.py fails the case that has a report.
 """
 
 import os

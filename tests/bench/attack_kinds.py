@@ -1,8 +1,8 @@
 """The attacks that `scripts/bench attacks` measures.
 
-Each is a context manager of a lab with signalled sites: it goes on until it is left. What it yields
-is called afterwards and tells what was done. site-1 is the one whose tunnels, certificate and router
-the attacker has seen or has; the others are bystanders.
+Each is a context manager of a lab with signalled sites: it goes on until it is left. What it
+yields is called afterwards and tells what was done. The attacker has seen, or has, the tunnels,
+certificate and router of site-1; the others are bystanders.
 """
 
 import itertools
@@ -275,12 +275,13 @@ def _(lab):
 
     background = Background(step)
     try:
-        yield lambda: f"{background.steps} messages, answers of at most {max(answers, default=0):,} bytes"
+        yield lambda: (f"{background.steps} messages, answers of at most "
+                       f"{max(answers, default=0):,} bytes")
     finally:
         background.end()
 
 
-@kind("southbound-clients", f"{CLIENTS} clients on the data plane's socket, silent or talking nonsense")
+@kind("southbound-clients", f"{CLIENTS} clients on the data plane's socket, silent or with nonsense")
 @contextmanager
 def _(lab):
     crowds = []

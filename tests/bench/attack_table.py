@@ -1,10 +1,10 @@
 """scripts/bench attacks: what attacks cost the daemons, and what other sites notice of them.
 
-Each attack has a lab of its own in network namespaces, with the real dr-dataplane, drd and three urd.
-It lasts --seconds; meanwhile a stream of 1,000 numbered packets a second goes to one bystander, urd
-of another starts and attaches, and `drcli system status` is asked again and again. Memory, open
-descriptors and CPU of the daemons are those before, at most during, and 10 s after the attack. One JSON
-line each. Needs root.
+Each attack has a lab of its own in network namespaces, with the real dr-dataplane, drd and three
+urd. It lasts --seconds; meanwhile a stream of 1,000 numbered packets a second goes to one
+bystander, urd of another starts and attaches, and `drcli system status` is asked again and again.
+Memory, open descriptors and CPU of the daemons are those before, at most during, and 10 s after the
+attack. One JSON line each. Needs root.
 """
 
 import argparse
@@ -226,11 +226,13 @@ def main(argv, build):
     parser.add_argument("--only", action="append", metavar="NAME", choices=list(kinds.KINDS),
                         help="one of several; default: all")
     parser.add_argument("--seconds", type=float, default=10, help="of each attack (default 10)")
-    parser.add_argument("--rate", type=float, default=1000, help="packets a second of the bystander")
+    parser.add_argument("--rate", type=float, default=1000,
+                        help="packets a second of the bystander")
     parser.add_argument("--json", metavar="FILE", help="also add the lines to this file")
     parser.add_argument("--table", metavar="FILE",
                         help="measure nothing; make the table of what a file has")
-    parser.add_argument("--document", metavar="FILE", help="put the table there, between its markers")
+    parser.add_argument("--document", metavar="FILE",
+                        help="put the table there, between its markers")
     options = parser.parse_args(argv)
     if options.table:
         results = load(options.table)

@@ -14,10 +14,10 @@ import attack_table as a  # noqa: E402
 
 
 def result(attack, **changes):
-    cost = {"before": {"rss_mib": 1.4, "fds": 3, "cpu": 0.0}, "during": {"rss_mib": 2.6, "fds": 4, "cpu": 0.5},
-            "after": None}
-    return {"name": "attacks", "attack": attack, "seconds": 1, "done": "done", "packets": 10, "lost": 1,
-            "daemons": {"dr-dataplane": cost, "drd": cost, "urd": cost}, "lost_after": 0,
+    cost = {"before": {"rss_mib": 1.4, "fds": 3, "cpu": 0.0},
+            "during": {"rss_mib": 2.6, "fds": 4, "cpu": 0.5}, "after": None}
+    return {"name": "attacks", "attack": attack, "seconds": 1, "done": "done", "packets": 10,
+            "lost": 1, "daemons": {"dr-dataplane": cost, "drd": cost, "urd": cost}, "lost_after": 0,
             "attach_s": 0.3, "status_p50_ms": 7, "status_max_ms": 9, "status_failed": 0} | changes
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A UR whose DR was taken over: what it is told without end costs neither memory nor disk, nor traffic.
+"""A UR whose DR was taken over: what it is told without end costs no memory, disk or traffic.
 
 With DR_ATTACK_SECONDS=N it is told for N seconds.
 """
@@ -65,8 +65,8 @@ def sessions(lab):
     return [[x[k] for k in ("line", "state", "flaps", "endpoint")] for x in ur.status(lab)["tunnels"]]
 
 
-@cases.case("attachments without end, each another one, leave a UR's memory and disk as they were, its "
-            "tunnels up, and no packet lost")
+@cases.case("attachments without end, each another one, leave a UR's memory and disk as they were, "
+            "its tunnels up, and no packet lost")
 def _(lab):
     attachment = (state_folder(lab) / "attachment").read_bytes()[DIGEST:]
     first = ur.status(lab)["signalling"]["generation"] + 1

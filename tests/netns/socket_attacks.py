@@ -90,8 +90,8 @@ def _(lab):
     expect(answer[:1] in (b"", b"\x15"), f"it answered {answer[:40]}")
 
 
-@cases.case(f"while {CONNECTIONS} handshakes stand half open a site attaches, and the tunnels of the "
-            "other do not notice")
+@cases.case(f"while {CONNECTIONS} handshakes stand half open a site attaches, and the tunnels of "
+            "the other do not notice")
 def _(lab):
     expect(lab.urds["site-2"].stop(), "urd did not end")
     with Undisturbed(lab, counters=()):  # those are of both sites
@@ -127,8 +127,8 @@ def _(lab):
     lab.counters()
 
 
-@cases.case(f"with {CLIENTS} clients on the data plane's socket, silent and talking nonsense, changes "
-            "are installed, packets pass, and most clients are turned away")
+@cases.case(f"with {CLIENTS} clients on the data plane's socket, silent and talking nonsense, "
+            "changes are installed, packets pass, and most clients are turned away")
 def _(lab):
     probes = four_probes(lab, seconds=2)
     with Undisturbed(lab):

@@ -110,8 +110,8 @@ def _(lab):
     return f"{2 * len(messages)} messages, 0 answers"
 
 
-@cases.case("genuine keepalives sent on with somebody else's address as their source bring that one "
-            "at most a challenge in 20 ms, of 106 bytes for 138")
+@cases.case("genuine keepalives sent on with somebody else's address as their source bring that "
+            "one at most a challenge in 20 ms, of 106 bytes for 138")
 def _(lab):
     sent = 0
     began = time.monotonic()
@@ -136,8 +136,8 @@ def _(lab):
     return f"{sent} messages of {k.FRAME} bytes, {len(answers)} answers of {k.CHALLENGE_FRAME}"
 
 
-@cases.case("a flood by somebody on the path, who knows salt and counter, takes no tunnel down, and "
-            "keepalives of the UR are believed meanwhile")
+@cases.case("a flood by somebody on the path, who knows salt and counter, takes no tunnel down, "
+            "and keepalives of the UR are believed meanwhile")
 def _(lab):
     seen = k.Seen(f.in_tunnel(UR, t.DR_IX4, key(lab), f.KEEPALIVE, lab.ur.sent[0][-1]))
     head = exchange_header(lab)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What somebody who is in no tunnel sends to both ends of one: errors, misplaced data, replays, floods.
+"""What somebody outside sends to both ends of a tunnel: errors, misplaced data, replays, floods.
 
 Line a is IPv4, line b IPv6. With DR_ATTACK_SECONDS=N each flood lasts N seconds.
 """
@@ -76,7 +76,8 @@ def errors(lab, line, *, at_ur):
     receiver = WAN[line] if at_ur else DR[line]
     # A redirect is believed of the gateway alone.
     gateway = SITE.wan4("a")[0] if line == "a" else SITE.wan6()[0]
-    senders = [ROUTER[line], gateway if at_ur else t.ISP_IX4["a"] if line == "a" else t.ISP_IX6["b"]]
+    beside = t.ISP_IX4["a"] if line == "a" else t.ISP_IX6["b"]
+    senders = [ROUTER[line], gateway if at_ur else beside]
     ends = to_ur(lab, line) if at_ur else to_dr(lab)
     return [f.ethernet(*ends, packet) for sender in senders
             for packet in make(about, sender, receiver, ELSEWHERE[line])]
@@ -112,8 +113,8 @@ def each_error(lab, *, at_ur):
     return f"{sent} errors"
 
 
-@cases.case("forged ICMP errors of every kind about tunnel packets change nothing at the DR: endpoints, "
-            "MTU, routes, sessions")
+@cases.case("forged ICMP errors of every kind about tunnel packets change nothing at the DR: "
+            "endpoints, MTU, routes, sessions")
 def _(lab):
     return each_error(lab, at_ur=False)
 
@@ -175,7 +176,8 @@ def _(lab):
         inner, source_port=random.randrange(1024, 65536)))
         for tunnel in tunnels for _ in range(512)]
     watch, note = flooded(lab, "inet", "ix0", frames, MISPLACED)
-    expect(watch.grown("drop.outer_source", "drop.encap_mismatch"), "nothing was dropped as misplaced")
+    expect(watch.grown("drop.outer_source", "drop.encap_mismatch"),
+           "nothing was dropped as misplaced")
     return note
 
 

@@ -22,8 +22,9 @@ def outcome(*, end_in_case, says=REPORT):
     with tempfile.TemporaryDirectory() as folder:
         @contextlib.contextmanager
         def lab():
-            process = Process.start("daemon", ["sh", "-c", f"echo '{says}' >&2; echo ready; sleep 60"],
-                                    Path(folder) / "log", ready="ready")
+            script = f"echo '{says}' >&2; echo ready; sleep 60"
+            process = Process.start("daemon", ["sh", "-c", script], Path(folder) / "log",
+                                    ready="ready")
             try:
                 yield process
             finally:

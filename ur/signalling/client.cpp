@@ -223,6 +223,7 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
         while (const auto message = stream.take()) {
             if (!pace()) return attached;
             attached = take(stream, *message, dr) || attached;
+            tell_lines(stream);  // also when there is no end of messages
         }
         tell_lines(stream);
         if (const auto result = stream.result()) {

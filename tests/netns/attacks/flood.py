@@ -86,7 +86,8 @@ class Flood:
         path.write_bytes(b"".join(struct.pack("!H", len(f)) + f for f in frames))
         self.lab, self.sent, self.rate = lab, 0, 0.0
         self.process = Process.start(
-            name, lab.net[node].command(["/usr/bin/python3", __file__, device, path, rate, seconds]),
+            name, lab.net[node].command(
+                ["/usr/bin/python3", __file__, device, path, rate, seconds]),
             lab.directory / f"{name}.log", ready="flooding")
         lab.helpers.append(self.process)
 

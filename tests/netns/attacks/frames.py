@@ -1,4 +1,4 @@
-"""Frames by hand: scapy takes a millisecond for one, and a flood has thousands of different ones."""
+"""Frames by hand: scapy takes a millisecond for one, and a flood has thousands of them."""
 
 import ipaddress
 import struct
@@ -29,7 +29,8 @@ def ip(source, destination, protocol, payload, ttl=64):
     """Of the addresses' family; text or bytes."""
     source, destination = (a if isinstance(a, bytes) else packed(a) for a in (source, destination))
     if len(source) == 16:
-        return struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl) + source + destination + payload
+        header = struct.pack("!IHBB", 6 << 28, len(payload), protocol, ttl)
+        return header + source + destination + payload
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0x4000, ttl, protocol, 0,
                          source, destination)
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload

@@ -40,8 +40,8 @@ class Seen:
         """An IP packet with the same ends and key, and another payload."""
         fields = {"source": self.source, "source_port": self.source_port,
                   "protocol": self.protocol} | changes
-        return f.in_tunnel(fields["source"], self.destination, self.key, fields["protocol"], payload,
-                           source_port=fields["source_port"],
+        return f.in_tunnel(fields["source"], self.destination, self.key, fields["protocol"],
+                           payload, source_port=fields["source_port"],
                            destination_port=self.destination_port)
 
 

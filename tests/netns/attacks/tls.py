@@ -29,7 +29,7 @@ def context(credentials, version):
 
 
 def handshake(connect, credentials, version):
-    """`connect()` makes a TCP connection. The version that was agreed on; otherwise what went wrong."""
+    """`connect()` makes a TCP connection. The version agreed on; otherwise what went wrong."""
     with ExitStack() as stack:
         plain = stack.enter_context(connect())
         try:

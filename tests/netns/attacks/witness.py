@@ -6,14 +6,16 @@ from lablib.shell import wait_until
 
 STILL = ("keepalive.downs", "keepalive.false_downs", "keepalive.adopted_salts",
          "keepalive.adopted_endpoints")
+AT_UR = ("line", "state", "flaps", "endpoint", "local", "remote", "carries")
+AT_DR = ("endpoint", "flaps", "peerPathMtu")
 
 
 class Undisturbed:
     """`with Undisturbed(lab) as watch:` fails unless no tunnel of the site has noticed anything.
 
-    States, flaps, endpoints and MTUs are those of before at both ends, nothing was adopted, no tunnel
-    has come up again meanwhile, and keepalives go on afterwards. watch.grown() tells which counters
-    of the DR have moved.
+    States, flaps, endpoints and MTUs are the previous ones at both ends, nothing was adopted, no
+    tunnel has come up again meanwhile, and keepalives go on afterwards. watch.grown() tells which
+    counters of the DR have moved.
     """
 
     def __init__(self, lab, site=1, counters=STILL):
@@ -26,10 +28,8 @@ class Undisturbed:
                    if name == self.lab.sites[self.site - 1].name]
         return {
             "mtu": at_ur["mtu"],
-            "ur": [[x[k] for k in ("line", "state", "flaps", "endpoint", "local", "remote", "carries")]
-                   for x in at_ur["tunnels"]],
-            "dr": [[x["state"], *[x["liveness"][k] for k in ("endpoint", "flaps", "peerPathMtu")]]
-                   for x in tunnels]}
+            "ur": [[x[k] for k in AT_UR] for x in at_ur["tunnels"]],
+            "dr": [[x["state"], *[x["liveness"][k] for k in AT_DR]] for x in tunnels]}
 
     def since(self):
         return [x["sinceMs"] for x in ur.status(self.lab, self.site)["tunnels"]]
