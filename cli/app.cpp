@@ -9,6 +9,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/errors.h"
 #include "cli/format.h"
@@ -85,8 +86,8 @@ std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::strin
         return kExitOk;
     } catch (const CLI::ParseError& error) {
         const auto& at = deepest(app);
-        fmt::print(context.err, "drcli: error: {}\nTry: {} --help\n", usage_message(at, error),
-                   path_of(at));
+        fmt::print(context.err, "drcli: error: {}\nTry: {} --help\n",
+                   printable_lines(usage_message(at, error)), path_of(at));
         return kExitUsage;
     }
 }
@@ -98,7 +99,7 @@ int act(Context& context) {
         return code;
     } catch (const Failure& failure) {
         std::fflush(context.out);
-        fmt::print(context.err, "drcli: error: {}\n", failure.what());
+        fmt::print(context.err, "drcli: error: {}\n", printable_lines(failure.what()));
         return failure.exit_code();
     } catch (const std::system_error& error) {
         // Whoever read the output has enough of it.

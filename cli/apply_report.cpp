@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "cli/json.h"
 
 namespace dr::cli {
@@ -120,11 +121,12 @@ void ApplyReport::write_refusal(const Entry& entry) {
         prefix += result.resource() + ": ";
     }
     if (result.violations().empty()) {
-        fmt::print(options_.err, "{}refused\n", prefix);
+        fmt::print(options_.err, "{}refused\n", printable(prefix));
     }
     for (const auto& violation : result.violations()) {
-        fmt::print(options_.err, "{}{}{}{}\n", prefix, violation.field(),
-                   violation.field().empty() ? "" : ": ", violation.description());
+        fmt::print(options_.err, "{}\n",
+                   printable(prefix + violation.field() + (violation.field().empty() ? "" : ": ") +
+                             violation.description()));
     }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/printable.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -49,7 +50,7 @@ std::string message_of(const grpc::Status& status) {
         status.error_message().empty()) {
         return sentence_of(code);
     }
-    return status.error_message();
+    return printable_lines(status.error_message());
 }
 
 }  // namespace
@@ -67,7 +68,8 @@ std::string describe(const grpc::Status& status) {
             continue;
         }
         for (const auto& violation : request.field_violations()) {
-            lines.push_back(fmt::format("{}: {}", violation.field(), violation.description()));
+            lines.push_back(
+                printable(fmt::format("{}: {}", violation.field(), violation.description())));
         }
     }
     // The message of a single violation is that violation.

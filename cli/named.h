@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/connection.h"
 #include "cli/errors.h"
@@ -66,7 +67,7 @@ void add_delete(CLI::App& group, Context& context, const std::string& kind) {
                   return stub->Delete(&client, request, &nothing);
               }));
         if (!c.json()) {
-            fmt::print(c.out, "{}/{} deleted\n", kind, options->name);
+            fmt::print(c.out, "{}/{} deleted\n", kind, printable(options->name));
         }
         return kExitOk;
     };

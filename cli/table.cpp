@@ -5,16 +5,12 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "base/printable.h"
+
 namespace dr::cli {
 namespace {
 
 constexpr const char* kGap = "  ";
-
-void make_printable(std::string& text) {
-    std::replace_if(
-        text.begin(), text.end(),
-        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-}
 
 }  // namespace
 
@@ -29,7 +25,7 @@ void Table::add(std::vector<std::string> cells) {
         throw std::logic_error("a table row needs one cell for each column");
     }
     for (std::size_t i = 0; i < cells.size(); ++i) {
-        make_printable(cells[i]);
+        cells[i] = printable(cells[i]);
         widths_[i] = std::max(widths_[i], cells[i].size());
     }
     rows_.push_back(std::move(cells));
@@ -72,8 +68,7 @@ std::string key_values(const std::vector<std::pair<std::string, std::string>>& e
     }
     std::string text;
     for (const auto& [key, value] : entries) {
-        std::string shown = value.empty() ? "-" : value;
-        make_printable(shown);
+        const std::string shown = value.empty() ? "-" : printable(value);
         text += fmt::format("{:<{}}  {}\n", key + ":", width, shown);
     }
     return text;

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/printable.h"
 #include "dataplane/keepalive/service.h"
 #include "dataplane/ports/eal.h"
 #include "dataplane/ports/exception_path.h"
@@ -119,7 +120,7 @@ bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
         *error += log.text();
         return false;
     }
-    if (!notice.empty()) fmt::print(stderr, "dr-dataplane: notice: {}\n", notice);
+    if (!notice.empty()) fmt::print(stderr, "dr-dataplane: notice: {}\n", printable(notice));
     if (!make_tables(error)) return false;
     ports = PortSet::start(config, eal.worker_nodes(), log, error);
     if (ports) {
@@ -133,9 +134,9 @@ bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
 // Once, so that the log of a start says how packets will be spread.
 void DataPlane::Core::tell_choices() const {
     for (const std::string& choice : ports->choices())
-        fmt::print(stderr, "dr-dataplane: {}\n", choice);
+        fmt::print(stderr, "dr-dataplane: {}\n", printable(choice));
     for (const std::string& warning : ports->assignment().warnings)
-        fmt::print(stderr, "dr-dataplane: notice: {}\n", warning);
+        fmt::print(stderr, "dr-dataplane: notice: {}\n", printable(warning));
 }
 
 // Where workers are, before anything is written.

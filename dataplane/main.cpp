@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "base/printable.h"
 #include "dataplane/data_plane.h"
 #include "process/rights.h"
 
@@ -20,7 +21,7 @@ struct Options {
 };
 
 void fail(const std::string& message) {
-    fmt::print(stderr, "dr-dataplane: error: {}\n", message);
+    fmt::print(stderr, "dr-dataplane: error: {}\n", dr::printable_lines(message));
 }
 
 // Blocks them for all threads to come and lets a descriptor tell of them.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/printable.h"
 #include "control/liveness/live_proto.h"
 #include "dataplane/liveness/engine.h"
 
@@ -102,7 +103,7 @@ void EventTail::poll() {
     }
     const std::lock_guard lock(mutex_);
     if (!failure.empty() && failure != status_.detail)
-        std::fprintf(stderr, "drd: events cannot be logged: %s\n", failure.c_str());
+        std::fprintf(stderr, "drd: events cannot be logged: %s\n", printable(failure).c_str());
     status_.detail = failure;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/printable.h"
 #include "control/store/sqlite_handle.h"
 
 namespace dr::control {
@@ -11,8 +12,8 @@ std::unique_ptr<EventLog> open_event_log(const std::string& path, EventLog::Boun
     try {
         return std::make_unique<EventLog>(path, bounds);
     } catch (const sqlite::CorruptError& e) {
-        std::fprintf(stderr, "drd: %s; it is kept as %s.damaged, and a new one begins\n", e.what(),
-                     path.c_str());
+        std::fprintf(stderr, "drd: %s; it is kept as %s.damaged, and a new one begins\n",
+                     printable(e.what()).c_str(), path.c_str());
     }
     for (const char* part : {"", "-wal", "-shm"}) {
         std::error_code none;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/printable.h"
 #include "control/southbound/conversation.h"
 #include "control/southbound/replay.h"
 
@@ -147,7 +148,7 @@ void Link::run() {
 void Link::fail(LinkState state, const std::string& detail) {
     const std::lock_guard lock(mutex_);
     if (status_.state != state)
-        std::fprintf(stderr, "drd: data plane %s: %s\n", path_.c_str(), detail.c_str());
+        std::fprintf(stderr, "drd: data plane %s: %s\n", path_.c_str(), printable(detail).c_str());
     status_.state = state;
     status_.known = false;
     status_.detail = detail;
@@ -226,7 +227,7 @@ void Link::reconcile(Channel& channel) {
         Replay replay(channel, view, view.synced_uuid == uuid, next_transaction_);
         note_result(replay.run(), view.revision);
         left_out_ = replay.left_out();
-        if (!left_out_.empty()) std::fprintf(stderr, "drd: %s\n", left_out_.c_str());
+        if (!left_out_.empty()) std::fprintf(stderr, "drd: %s\n", printable(left_out_).c_str());
     }
     view.snapshot.reset();
     {
