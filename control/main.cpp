@@ -9,12 +9,14 @@
 #include <filesystem>
 #include <optional>
 
+#include "base/printable.h"
 #include "control/api/change_feed.h"
 #include "control/api/server.h"
 #include "control/ca/peer_verifier.h"
 #include "control/events/event_tail.h"
 #include "control/events/open_log.h"
 #include "control/listener.h"
+#include "control/liveness/learned_ends.h"
 #include "control/model/catalog.h"
 #include "control/options.h"
 #include "control/privileges.h"
@@ -107,6 +109,9 @@ int run(const Options& options) {
     const auto event_log = open_events(options, privileges);
     EventTail events([&] { return link.live(); }, catalog, *event_log);
     catalog.set_installer(link);
+    catalog.set_reserved(credentials.reserved());
+    LearnedEnds learned([&] { return link.live(); });
+    catalog.set_learned([&](const Prefix& prefix) { return learned.inside(prefix); });
     catalog.set_listener([&](const auto& changes) {
         feed.publish(changes);
         hub.publish(changes);
@@ -141,7 +146,7 @@ int main(int argc, char** argv) {
     try {
         return dr::control::run(options);
     } catch (const std::exception& e) {
-        std::fprintf(stderr, "drd: error: %s\n", e.what());
+        std::fprintf(stderr, "drd: error: %s\n", dr::printable_lines(e.what()).c_str());
         return 1;
     }
 }

@@ -130,9 +130,14 @@ std::optional<sb::LivenessState> LiveMap::tunnel(std::uint32_t id) const {
     return state;
 }
 
-// Only what has been written takes memory, and is looked at: SEEK_DATA finds it.
 LiveCounts LiveMap::count() const {
     LiveCounts counts;
+    each([&counts](const sb::LivenessState& row) { count_row(row, counts); });
+    return counts;
+}
+
+// Only what has been written takes memory, and is looked at: SEEK_DATA finds it.
+void LiveMap::each(const std::function<void(const sb::LivenessState&)>& visit) const {
     const std::uint64_t end = rows_ + std::uint64_t{tunnel_slots_} * sizeof(sb::LivenessRow);
     std::uint64_t at = rows_;
     while (at < end) {
@@ -145,12 +150,10 @@ LiveCounts LiveMap::count() const {
         std::uint64_t slot = (from - rows_) / sizeof(sb::LivenessRow);
         for (; slot < tunnel_slots_ && rows_ + slot * sizeof(sb::LivenessRow) < to; ++slot) {
             sb::LivenessState row;
-            if (read_row(static_cast<std::uint32_t>(slot), row) && row.tunnel != 0)
-                count_row(row, counts);
+            if (read_row(static_cast<std::uint32_t>(slot), row) && row.tunnel != 0) visit(row);
         }
         at = std::max(to, rows_ + slot * sizeof(sb::LivenessRow));
     }
-    return counts;
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> LiveMap::statistics() const {

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ class LiveMap {
     [[nodiscard]] std::optional<southbound::LivenessState> tunnel(std::uint32_t id) const;
     // Reads all rows in use.
     [[nodiscard]] LiveCounts count() const;
+    void each(const std::function<void(const southbound::LivenessState&)>& visit) const;
     // By name: "sent", "bad_tag", …
     [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> statistics() const;
 

@@ -7,6 +7,8 @@
 #include <array>
 #include <charconv>
 
+#include "base/unicast.h"
+
 namespace dr::control {
 namespace {
 
@@ -113,44 +115,11 @@ std::string to_string(const Prefix& p) {
 }
 
 std::string reserved_block(const Prefix& p) {
-    struct Block {
-        std::string_view prefix;
-        std::string_view what;
-    };
-    static constexpr std::array kBlocks{
-        Block{"0.0.0.0/8", "this network"},    Block{"127.0.0.0/8", "loopback"},
-        Block{"169.254.0.0/16", "link-local"}, Block{"224.0.0.0/4", "multicast"},
-        Block{"240.0.0.0/4", "reserved"},      Block{"::/128", "the unspecified address"},
-        Block{"::1/128", "loopback"},          Block{"::ffff:0:0/96", "IPv4-mapped"},
-        Block{"fe80::/10", "link-local"},      Block{"ff00::/8", "multicast"},
-    };
-    for (const Block& block : kBlocks) {
-        std::string error;
-        const auto reserved = parse_prefix(block.prefix, error);
-        if (reserved && reserved->address.family == p.address.family && reserved->overlaps(p))
-            return fmt::format("{}, {}", block.prefix, block.what);
-    }
-    return {};
+    return std::string(dr::reserved_block(p.address.family, p.address.bytes, p.length));
 }
 
 std::string_view not_unicast(const Address& a) {
-    const auto& b = a.bytes;
-    if (a.family == 4) {
-        if (b[0] == 0) return "of 0.0.0.0/8";
-        if (b[0] == 127) return "loopback";
-        if (b[0] >= 224 && b[0] < 240) return "multicast";
-        if (b[0] >= 240) return "broadcast or reserved";
-        return {};
-    }
-    const bool zeros = std::all_of(b.begin(), b.begin() + 10, [](auto x) { return x == 0; });
-    if (zeros && b[10] == 0xff && b[11] == 0xff) return "an IPv4-mapped address";
-    if (zeros && std::all_of(b.begin() + 10, b.begin() + 15, [](auto x) { return x == 0; })) {
-        if (b[15] == 0) return "the unspecified address";
-        if (b[15] == 1) return "loopback";
-    }
-    if (b[0] == 0xff) return "multicast";
-    if (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) return "link-local";
-    return {};
+    return dr::not_unicast(a.family, a.bytes);
 }
 
 }  // namespace dr::control

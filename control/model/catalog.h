@@ -65,6 +65,15 @@ class Catalog {
 
     // The data plane; before the first change. It outlives the catalog's last change.
     void set_installer(Installer& installer) { installer_ = &installer; }
+    // Addresses that no site's prefix may hold, and what each is ("this DR's signalling"); before
+    // the first change.
+    using Reserved = std::vector<std::pair<Address, std::string>>;
+    void set_reserved(Reserved reserved) { reserved_ = std::move(reserved); }
+    // Finds an end of a tunnel that liveness has learned inside a prefix, and its subscriber's id;
+    // before the first change. Called with the catalog's locks held.
+    using Learned =
+        std::function<std::optional<std::pair<Address, std::uint32_t>>(const Prefix& prefix)>;
+    void set_learned(Learned learned) { learned_ = std::move(learned); }
     // Called after each commit, in its order, with the writer lock held: it must not call back.
     using Listener = std::function<void(const std::vector<CommittedChange>&)>;
     void set_listener(Listener listener) { listener_ = std::move(listener); }
@@ -165,6 +174,8 @@ class Catalog {
     void keep_numbers(v1::Subscriber& s, const v1::Subscriber& before);
     void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
                            Findings& findings);
+    void judge_ends(const CheckedSubscriber& checked, std::uint32_t id,
+                    const v1::Subscriber* before, Findings& findings);
     void judge_ids(const v1::Subscriber& s, std::uint32_t id, Findings& findings);
     store::Secrets secrets_before(const Change& change, const Plan& plan);
     store::Secrets secrets_of(std::uint32_t subscriber_id);
@@ -173,6 +184,7 @@ class Catalog {
     Failure find_subscriber(const std::string& name, const Plan& plan,
                             std::shared_ptr<const Object>& found);
     std::string end_inside(const Prefix& prefix);
+    std::string end_text(const Index::End& end);
     std::string name_of(std::uint32_t subscriber_id);
 
     void enter(Change change, Plan& plan);
@@ -196,6 +208,8 @@ class Catalog {
     Store& store_;
     Installer* installer_ = nullptr;
     Listener listener_;
+    Reserved reserved_;
+    Learned learned_;
 
     std::mutex writer_;              // changes, in order; taken before index_mutex_
     std::shared_mutex index_mutex_;  // index_, ids_; held briefly

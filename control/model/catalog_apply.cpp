@@ -8,7 +8,14 @@
 namespace dr::control {
 namespace {
 
+// Where the data plane names a field of the record, the refusal does too.
 Failure refused_by_dataplane(const Installed& verdict) {
+    const std::size_t end = verdict.text.find("]: ");
+    if (!verdict.full && verdict.text.starts_with("prefixes[") && end != std::string::npos) {
+        const std::string field = "subscriber." + verdict.text.substr(0, end + 1);
+        const std::string why = verdict.text.substr(end + 3);
+        return {Code::InvalidArgument, field + ": " + why, {{field, why}}, false};
+    }
     return make_failure(verdict.full ? Code::ResourceExhausted : Code::FailedPrecondition,
                         "the data plane refuses it: " + verdict.text);
 }

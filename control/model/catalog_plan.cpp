@@ -144,12 +144,14 @@ void Catalog::judge_pool_change(const PoolEntry* before, const v1::Pool& pool, c
 
 std::string Catalog::end_inside(const Prefix& prefix) {
     const auto end = index_.end_inside(prefix);
-    if (!end) return {};
-    const std::string text = to_string(end->address);
-    if (end->subscriber == 0)
-        return fmt::format("{}, an end of tunnels of {} subscribers", text, end->count);
+    return end ? end_text(*end) : std::string();
+}
+
+std::string Catalog::end_text(const Index::End& end) {
+    const std::string text = to_string(end.address);
+    if (end.subscriber == 0) return fmt::format("{}, an end of {} tunnels", text, end.count);
     return fmt::format("{}, an end of a tunnel of subscriber \"{}\"", text,
-                       name_of(end->subscriber));
+                       name_of(end.subscriber));
 }
 
 Failure Catalog::plan_policy(const Request& request, Plan& plan, Result& result) {

@@ -24,6 +24,47 @@ const v1::Tunnel* tunnel_of_line(const v1::Subscriber& s, const std::string& lin
 
 }  // namespace
 
+// Packets to an end of a tunnel that is inside a site's prefix would go into that site's tunnel.
+void Catalog::judge_ends(const CheckedSubscriber& checked, std::uint32_t id,
+                         const v1::Subscriber* before, Findings& findings) {
+    std::vector<Address> own;
+    if (before != nullptr)
+        for (const auto& tunnel : before->tunnels())
+            for (const auto& text : {tunnel.local(), tunnel.remote()})
+                if (const auto end = parse_address(text)) own.push_back(*end);
+    for (std::size_t i = 0; i < checked.prefixes.size(); ++i) {
+        const Prefix& prefix = checked.prefixes[i];
+        const std::string field = fmt::format("subscriber.prefixes[{}]", i);
+        if (auto end = index_.end_inside(prefix, own)) {
+            if (end->subscriber == id) end->subscriber = 0;  // it is another's too
+            findings.invalid(field, fmt::format("{} holds {}; a tunnel's ends must lie outside",
+                                                to_string(prefix), end_text(*end)));
+        }
+        if (const auto end = learned_ ? learned_(prefix) : std::nullopt)
+            findings.invalid(
+                field, fmt::format("{} holds {}, where a tunnel of subscriber \"{}\" "
+                                   "ends now; a tunnel's ends must lie outside",
+                                   to_string(prefix), to_string(end->first), name_of(end->second)));
+        for (const auto& [address, what] : reserved_)
+            if (prefix.contains(address))
+                findings.invalid(field, fmt::format("{} holds {}, {}; it must lie outside",
+                                                    to_string(prefix), to_string(address), what));
+    }
+    for (std::size_t i = 0; i < checked.tunnels.size(); ++i)
+        for (const bool local : {true, false}) {
+            const Address& end = local ? checked.tunnels[i].local : checked.tunnels[i].remote;
+            if (end.family == 0) continue;
+            const Prefix host{end, static_cast<std::uint8_t>(end.bits())};
+            if (const auto owner = index_.overlapping(host, id))
+                findings.invalid(
+                    fmt::format("subscriber.tunnels[{}].{}", i, local ? "local" : "remote"),
+                    fmt::format("{} is inside {} of subscriber \"{}\"; a tunnel's ends must lie "
+                                "outside the sites' prefixes",
+                                to_string(end), to_string(owner->prefix),
+                                name_of(owner->subscriber)));
+        }
+}
+
 void Catalog::judge_references(const v1::Subscriber& s, const CheckedSubscriber& checked,
                                std::uint32_t id, Findings& findings) {
     const std::vector<Prefix>& prefixes = checked.prefixes;
@@ -114,6 +155,7 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
         return f;
     const std::uint32_t id = before != nullptr ? before->id() : 0;
     judge_references(s, checked, id, findings);
+    judge_ends(checked, id, before, findings);
     judge_ids(s, id, findings);
     if (!findings.empty()) return findings.failure();
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "base/unicast.h"
 #include "control/model/secrets.h"
 #include "dataplane/wire/flow_hash.h"
 
@@ -101,6 +102,10 @@ Address check_end(std::string& text, const std::string& field, Findings& finding
     return *address;
 }
 
+unsigned shortest_prefix(const Prefix& prefix) {
+    return prefix.address.family == 4 ? kShortestPrefix4 : kShortestPrefix6;
+}
+
 void check_profile(v1::Profile profile, const std::string& field, Findings& findings) {
     if (!v1::Profile_IsValid(profile))
         findings.invalid(field, fmt::format("{} is no profile; FIXED, MOBILE, SATELLITE or METERED",
@@ -193,6 +198,9 @@ void check_prefixes(v1::Subscriber& s, CheckedSubscriber& checked, Findings& fin
             findings.invalid(path, fmt::format("{} overlaps {}; a site's prefix is of addresses "
                                                "that can be routed",
                                                s.prefixes(i), block));
+        else if (prefix->length < shortest_prefix(*prefix))
+            findings.invalid(path, fmt::format("{} is too large; a site's prefix is at least /{}",
+                                               s.prefixes(i), shortest_prefix(*prefix)));
         for (const auto& earlier : checked.prefixes)
             if (earlier.overlaps(*prefix))
                 findings.invalid(path, fmt::format("{} overlaps {} of the same subscriber",
@@ -200,6 +208,21 @@ void check_prefixes(v1::Subscriber& s, CheckedSubscriber& checked, Findings& fin
         checked.prefixes.push_back(*prefix);
         s.set_prefixes(i, to_string(*prefix));
     }
+}
+
+// In urd's words (ur/config.cpp), which would refuse it.
+void check_ends_outside(const CheckedSubscriber& checked, Findings& findings) {
+    for (std::size_t i = 0; i < checked.tunnels.size(); ++i)
+        for (const bool local : {true, false}) {
+            const Address& end = local ? checked.tunnels[i].local : checked.tunnels[i].remote;
+            for (const Prefix& prefix : checked.prefixes)
+                if (prefix.contains(end))
+                    findings.invalid(
+                        fmt::format("subscriber.tunnels[{}].{}", i, local ? "local" : "remote"),
+                        fmt::format("{} is inside the site's prefix {}; a tunnel's ends must lie "
+                                    "outside",
+                                    to_string(end), to_string(prefix)));
+        }
 }
 
 }  // namespace
@@ -273,6 +296,7 @@ CheckedSubscriber check_subscriber(v1::Subscriber& subscriber, Findings& finding
     check_prefixes(subscriber, checked, findings);
     check_profile(subscriber.profile(), "subscriber.profile", findings);
     check_tunnels(subscriber, checked, findings);
+    check_ends_outside(checked, findings);
     if (!subscriber.has_hash_seed())
         subscriber.set_hash_seed(dr_flow_default_seed(
             subscriber.name().data(), static_cast<dr_u32>(subscriber.name().size())));

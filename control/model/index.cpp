@@ -169,6 +169,15 @@ std::optional<Index::End> Index::end_inside(const Prefix& prefix) const {
     return End{at->first, at->second.count, at->second.subscriber};
 }
 
+std::optional<Index::End> Index::end_inside(const Prefix& prefix,
+                                            const std::vector<Address>& own) const {
+    for (auto at = ends_.lower_bound(prefix.address);
+         at != ends_.end() && prefix.contains(at->first); ++at)
+        if (at->second.count > std::count(own.begin(), own.end(), at->first))
+            return End{at->first, at->second.count, at->second.subscriber};
+    return std::nullopt;
+}
+
 const PoolEntry* Index::pool_containing(const Prefix& prefix) const {
     auto at = pools_by_address_.upper_bound(prefix.address);
     if (at == pools_by_address_.begin()) return nullptr;

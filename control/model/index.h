@@ -111,6 +111,10 @@ class Index {
         std::uint32_t subscriber;  // one of theirs; 0 when that is not known any more
     };
     [[nodiscard]] std::optional<End> end_inside(const Prefix& prefix) const;
+    // Likewise, but none that only the tunnels in `own` have: each end counts once in `own` for
+    // each tunnel that has it.
+    [[nodiscard]] std::optional<End> end_inside(const Prefix& prefix,
+                                                const std::vector<Address>& own) const;
 
     // Desired rows of pools, policies, subscribers, tunnels, prefixes4, prefixes6.
     [[nodiscard]] const std::array<std::uint64_t, southbound::kTables>& rows() const {

@@ -44,6 +44,11 @@ Credentials::Credentials(const Options& options)
         dr.set_name(host_of(address));
         dr.add_addresses(address);
     }
+    own.push_back(options.signalling);
+    for (const auto& address : own)
+        if (const auto literal = parse_address(host_of(address));
+            literal && !wildcard(host_of(address)))
+            reserved_.emplace_back(*literal, "an address of signalling");
     try {
         // An operator's key may be for root's eyes, which drd is only at its start.
         if (!ca_cert_.empty()) authority_ = pki::Authority::load(ca_cert_, ca_key_);

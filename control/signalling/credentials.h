@@ -30,6 +30,10 @@ class Credentials {
     // Where URs attach.
     [[nodiscard]] const std::vector<v1::SignallingAddress>& drs() const { return drs_; }
 
+    // Addresses of signalling here and at the other DRs, as far as they are given as addresses and
+    // not as names: no site's prefix may hold one.
+    [[nodiscard]] const Catalog::Reserved& reserved() const { return reserved_; }
+
     // Issues a certificate and notes it in the subscriber's secrets, which it is the only one in
     // then, unless `keep_older`.
     Failure enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
@@ -50,6 +54,7 @@ class Credentials {
     std::vector<pki::Certificate> others_;
     std::vector<std::string> names_;  // for a certificate of our own making
     std::vector<v1::SignallingAddress> drs_;
+    Catalog::Reserved reserved_;
 
     std::mutex mutex_;
     std::optional<pki::Authority> authority_;
