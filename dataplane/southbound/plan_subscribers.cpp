@@ -145,6 +145,13 @@ Outcome TableWriter::Core::plan_ownership(Plan* plan) {
             if (owner != 0 && owner != change.index && subscribers[owner].touched != plan_number)
                 return refuse(Status::Conflict, change.record,
                               who + to_string(prefix) + " belongs to subscriber " + id_of(owner));
+            // One that is installed stays: a network of the router's own that came later does not
+            // cut a site off.
+            if (owner != change.index || change.index == 0)
+                if (const std::string own = rib.own_inside(prefix); !own.empty())
+                    return refuse(Status::BadReference, change.record,
+                                  "prefixes[" + number(i) + "]: " + to_string(prefix) + " holds " +
+                                      own + "; it must lie outside");
             if (owner == 0) ++plan->new_prefixes[prefix.address.family == 4 ? 0 : 1];
             if (owner == 0) plan->inserted.push_back(prefix);
         }

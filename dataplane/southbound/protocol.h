@@ -145,7 +145,8 @@ inline constexpr std::uint32_t kForce = 1;
 enum class Status : std::uint32_t {
     Ok = 0,
     Malformed = 1,     // a length or a field is out of bounds
-    BadReference = 2,  // unknown policy or pool
+    BadReference = 2,  // unknown policy or pool; a prefix that holds something of the router's own:
+                       // `text` then begins with the field, "prefixes[2]: "
     Conflict = 3,      // prefix or tunnel id belongs to another subscriber
     Full = 4,          // a table's capacity; `text` names it
     NeedsForce = 5,    // would drop most rows (kForce): more than half of 10 or more, or all

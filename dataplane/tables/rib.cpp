@@ -5,7 +5,9 @@
 
 #include <cstring>
 #include <deque>
+#include <map>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -109,6 +111,19 @@ struct Rib::State {
     std::unordered_map<Gateway, wire::Mac, GatewayHash> neighbours;
     std::array<PortInfo, kMaxPorts> ports{};
 
+    // Own addresses and connected networks; gateways, by how many ports lead to them.
+    std::set<IpPrefix> locals;
+    std::set<IpPrefix> networks;
+    std::map<IpAddress, std::uint32_t> gateways;
+
+    void note_own(const IpPrefix& p, RouteSource source, bool there) {
+        if (source != RouteSource::Local && source != RouteSource::Connected) return;
+        auto& own = source == RouteSource::Local ? locals : networks;
+        if (there)
+            own.insert(p);
+        else
+            own.erase(p);
+    }
     [[nodiscard]] bool find(const IpPrefix& p, Target* target) const {
         return p.address.family == 4 ? tables.lpm4->find(v4(p.address), p.length, target)
                                      : tables.lpm6->find(p.address.bytes, p.length, target);
@@ -223,6 +238,7 @@ bool Rib::insert(const IpPrefix& prefix, RouteSource source, Target target) {
         if (it->second.best() == nullptr) s.claims.erase(it);
         return false;
     }
+    s.note_own(prefix, source, true);
     if (State::leads(source)) {
         if (!before) ++s.length_count(prefix);
         ++s.generation;
@@ -244,6 +260,7 @@ void Rib::remove(const IpPrefix& prefix, RouteSource source) {
         for (const NextHopIndex index : s.take_gleaned(port, prefix)) release_next_hop(index);
     }
     claim.reset();
+    s.note_own(prefix, source, false);
     if (State::leads(source)) {
         --s.length_count(prefix);
         ++s.generation;
@@ -270,6 +287,7 @@ NextHopIndex Rib::acquire_next_hop(std::uint16_t port, const IpAddress& gateway)
     s.free_indexes.pop_front();
     s.next_hops[index] = {key, 1, 0, true, false};
     s.by_gateway.emplace(key, index);
+    ++s.gateways[gateway];
     s.publish(index);
     return {index};
 }
@@ -279,6 +297,8 @@ void Rib::release_next_hop(NextHopIndex next_hop) {
     NextHop& hop = s.next_hops[next_hop.value];
     if (next_hop.value == 0 || !hop.used || --hop.references != 0) return;
     s.by_gateway.erase(hop.gateway);
+    const auto gateway = s.gateways.find(hop.gateway.address);
+    if (gateway != s.gateways.end() && --gateway->second == 0) s.gateways.erase(gateway);
     // The index stays pointing at its row until no worker can still hold it.
     ++s.generation;
     s.retired_indexes.push_back({next_hop.value, hop.row, s.tables.qsbr.retire(), s.generation});
@@ -325,6 +345,25 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
     const NextHopIndex made = acquire_next_hop(port, address);
     if (made.value != 0) s.gleaned.push_back(made.value);
     return made;
+}
+
+std::string Rib::own_inside(const IpPrefix& prefix) const {
+    const State& s = *state_;
+    const auto first_network = [&](const std::set<IpPrefix>& own) {
+        const auto at = own.lower_bound({prefix.address, 0});
+        // Of those at the same address shorter ones, which the prefix is inside of, come first.
+        for (auto it = at; it != own.end() && covers(prefix, it->address); ++it)
+            if (it->length >= prefix.length) return it;
+        return own.end();
+    };
+    if (const auto it = first_network(s.locals); it != s.locals.end())
+        return to_string(it->address) + ", an address of this router";
+    if (const auto it = first_network(s.networks); it != s.networks.end())
+        return to_string(*it) + ", a network of this router";
+    const auto hop = s.gateways.lower_bound(prefix.address);
+    if (hop != s.gateways.end() && covers(prefix, hop->first))
+        return to_string(hop->first) + ", a next hop";
+    return {};
 }
 
 void Rib::confirm(std::uint64_t generation) {

@@ -64,6 +64,11 @@ class Rib final {
     // reference: resolve again when generation() has grown, and say so with confirm(). Until then a
     // next hop that was released stays as it was, and its index is not used again.
     NextHopIndex resolve(const IpAddress& address);
+    // What of this router's own the prefix holds: "192.0.2.1, an address of this router",
+    // "192.0.2.0/24, a network of this router", "192.0.2.2, a next hop"; empty: nothing. What lies
+    // inside a connected network and holds none of these is fine. Its work does not grow with the
+    // number of routes.
+    [[nodiscard]] std::string own_inside(const IpPrefix& prefix) const;
     // Grows with each change that may alter a result of resolve().
     [[nodiscard]] std::uint64_t generation() const;
     // Whoever keeps results of resolve() holds none from before this generation any more.
