@@ -187,6 +187,15 @@ void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
     if (rte_ring_enqueue(config_.inject, m) != 0) rte_pktmbuf_free(m);
 }
 
+// A tunnel would lead into a tunnel. The thread reads the lookup table without being one of its
+// readers by name: memory of the table is never given back, so the worst is one wrong answer while
+// just that prefix changes.
+bool Shard::may_bind(TunnelRef, const wire::Endpoint& peer) {
+    const Target target = peer.family == 4 ? around_.tables->lpm4->lookup(peer.address.data())
+                                           : around_.tables->lpm6->lookup(peer.address.data());
+    return target.kind() != TargetKind::Subscriber;
+}
+
 void Shard::bind(TunnelRef tunnel, const wire::Endpoint& peer) {
     sessions_[tunnel.value].bound = peer;
     request_bind(tunnel);

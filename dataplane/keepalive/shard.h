@@ -132,6 +132,7 @@ class Shard final : public liveness::Host {
     void send(TunnelRef tunnel, const wire::Endpoint& to,
               std::span<const std::uint8_t> message) override;
     void bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
+    bool may_bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
     void choice(GroupRef group, const liveness::Choice& choice) override;
     void event(const liveness::Event& event) override;
     liveness::DataCounters data_counters(TunnelRef tunnel) override;

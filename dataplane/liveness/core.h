@@ -74,6 +74,8 @@ class Core {
 
     // core_adopt.cpp
     void unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
+    // A new address that the host does not allow.
+    bool refuses(std::uint32_t i, const Endpoint& source);
     void other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
     void challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to,
                    Time& challenge_gate);

@@ -5,10 +5,17 @@ namespace dr::liveness {
 
 using wire::MessageType;
 
+bool Core::refuses(std::uint32_t i, const Endpoint& source) {
+    if (is_peer(tunnels_[i], source) || host_.may_bind({i}, source)) return false;
+    ++statistics_.answers_refused;
+    return true;
+}
+
 // The message is genuine, but may be one of an earlier start of the peer, replayed.
 void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
     ++statistics_.unknown_salt;
     TunnelExtra& x = extras_[i];
+    if (refuses(i, source)) return;
     if (m.type == MessageType::Answer) {
         if (!good_answer(now, i, m, source)) {
             ++statistics_.answers_refused;
@@ -28,6 +35,7 @@ void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpo
 // that is not in use. Neither says that the way in use is alive.
 void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
     ++statistics_.other_source;
+    if (refuses(i, source)) return;
     if (m.type == MessageType::Answer) {
         if (!good_answer(now, i, m, source)) {
             ++statistics_.answers_refused;

@@ -193,6 +193,9 @@ class Host {
     // native GRE it is the peer's address with port 0; what comes in the other encapsulation is
     // still the peer's.
     virtual void bind(TunnelRef tunnel, const Endpoint& peer) = 0;
+    // Whether the tunnel's peer may be at this address. Where not, a genuine message from there is
+    // not answered, and counts among answers_refused.
+    virtual bool may_bind(TunnelRef, const Endpoint&) { return true; }
     // First called when something is known of the group's lines; until then none is eligible.
     virtual void choice(GroupRef group, const Choice& choice) = 0;
     virtual void event(const Event& event) = 0;
