@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/printable.h"
 #include "cli/format.h"
 #include "cli/named.h"
 #include "cli/paging.h"
@@ -86,8 +87,8 @@ int revoke(Context& context, const std::string& name) {
     if (context.json())
         write_pretty(context.out, to_json(response));
     else
-        fmt::print(context.out, "subscriber/{} revoked: {} certificates, {} streams ended\n", name,
-                   response.certificates(), response.streams());
+        fmt::print(context.out, "subscriber/{} revoked: {} certificates, {} streams ended\n",
+                   printable(name), response.certificates(), response.streams());
     return kExitOk;
 }
 
@@ -117,7 +118,10 @@ std::vector<std::string> row(const dr::v1::AttachmentStatus& status) {
             status.version(),
             fmt::format("{} s", status.attached_for_ms() / 1000),
             std::to_string(status.sent_generation()),
-            std::to_string(status.applied_generation())};
+            std::to_string(status.applied_generation()),
+            status.declined_generation() == 0
+                ? "-"
+                : fmt::format("{}: {}", status.declined_generation(), status.declined_why())};
 }
 
 int attachments(Context& context, const ListOptions& options) {
@@ -127,7 +131,8 @@ int attachments(Context& context, const ListOptions& options) {
                                 {"VERSION"},
                                 {"FOR", Align::Right},
                                 {"SENT", Align::Right},
-                                {"APPLIED", Align::Right}});
+                                {"APPLIED", Align::Right},
+                                {"DECLINED"}});
     dr::v1::ListAttachmentsRequest request;
     request.set_name_prefix(options.prefix);
     for_each_page<dr::v1::ListAttachmentsResponse>(

@@ -5,9 +5,10 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
 #include <system_error>
 #include <utility>
+
+#include "ur/log.h"
 
 namespace dr::ur {
 
@@ -15,12 +16,12 @@ Attacher::Attacher(v1::Credentials credentials, SignallingOptions options, Apply
     : apply_(std::move(apply)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (wake_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     SignallingEvents events;
-    events.attached = [this](const v1::Attachment& attachment, bool cached) {
-        return arrived(attachment, cached);
+    events.attached = [this](const v1::Attachment& attachment, Source source) {
+        return arrived(attachment, source);
     };
     events.changed = [](bool connected, const std::string& address, const std::string& detail) {
-        std::fprintf(stderr, "urd: event=signalling connected=%d dr=%s%s%s\n", connected ? 1 : 0,
-                     address.c_str(), detail.empty() ? "" : " detail=", detail.c_str());
+        say("event=signalling connected=%d dr=%s%s%s", connected ? 1 : 0, address.c_str(),
+            detail.empty() ? "" : " detail=", detail.c_str());
     };
     try {
         client_ = std::make_unique<SignallingClient>(std::move(credentials), std::move(options),
@@ -45,10 +46,11 @@ void Attacher::start() {
     client_->start();
 }
 
-std::string Attacher::arrived(const v1::Attachment& attachment, bool cached) {
-    if (cached) return apply_(attachment, true);  // from within start()
+std::string Attacher::arrived(const v1::Attachment& attachment, Source source) {
+    if (source == Source::Disk) return apply_(attachment, source);  // from within start()
     std::unique_lock lock(mutex_);
     waiting_ = &attachment;
+    source_ = source;
     const std::uint64_t one = 1;
     if (::write(wake_, &one, sizeof one) < 0) errno = 0;  // it is readable already
     applied_.wait(lock, [this] { return waiting_ == nullptr || closing_; });
@@ -60,7 +62,7 @@ void Attacher::take() {
     if (::read(wake_, &count, sizeof count) < 0) return;
     const std::lock_guard lock(mutex_);
     if (waiting_ == nullptr) return;
-    verdict_ = apply_(*waiting_, false);
+    verdict_ = apply_(*waiting_, source_);
     waiting_ = nullptr;
     applied_.notify_all();
 }

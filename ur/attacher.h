@@ -18,7 +18,7 @@ class Attacher final {
   public:
     // Puts an attachment in force, on the thread of start() and take(). Empty: done; otherwise why
     // not. Not to throw.
-    using Apply = std::function<std::string(const v1::Attachment& attachment, bool cached)>;
+    using Apply = std::function<std::string(const v1::Attachment& attachment, Source source)>;
 
     // Throws std::runtime_error for bad credentials, std::system_error.
     Attacher(v1::Credentials credentials, SignallingOptions options, Apply apply);
@@ -38,13 +38,14 @@ class Attacher final {
     [[nodiscard]] SignallingStatus status() const { return client_->status(); }
 
   private:
-    std::string arrived(const v1::Attachment& attachment, bool cached);
+    std::string arrived(const v1::Attachment& attachment, Source source);
 
     Apply apply_;
     int wake_;
     std::mutex mutex_;  // the four below
     std::condition_variable applied_;
     const v1::Attachment* waiting_ = nullptr;  // lives on the client's thread, which waits
+    Source source_ = Source::Dr;               // of that
     std::string verdict_;
     bool closing_ = false;
     std::unique_ptr<SignallingClient> client_;

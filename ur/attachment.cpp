@@ -14,18 +14,33 @@ std::string place(const char* list, int index, const char* field) {
            (*field == '\0' ? "" : std::string(".") + field) + ": ";
 }
 
+// A name that is none is not repeated in further messages: it may be long.
+bool check_name(const std::string& name, const char* what, Errors& errors) {
+    const bool good = is_name(name, kMaxLineName);
+    if (!good)
+        errors.push_back(std::string("policy: ") + quoted(name) + " is no name of a " + what +
+                         "; it is [a-z0-9][a-z0-9.-]{0,30}");
+    return good;
+}
+
 void read_prefixes(const v1::Attachment& attachment, Config& config, Errors& errors) {
+    if (attachment.prefixes_size() > static_cast<int>(kMaxPrefixes)) {
+        errors.push_back("prefixes: " + std::to_string(attachment.prefixes_size()) +
+                         " of them; must be 1 to " + std::to_string(kMaxPrefixes));
+        return;
+    }
     for (int i = 0; i < attachment.prefixes_size(); ++i) {
         IpPrefix prefix;
         if (!parse_prefix(attachment.prefixes(i), &prefix))
-            errors.push_back(place("prefixes", i, "") + "\"" + attachment.prefixes(i) +
-                             "\" is not a prefix");
+            errors.push_back(place("prefixes", i, "") + quoted(attachment.prefixes(i)) +
+                             " is not a prefix");
+        else if (const std::string wrong = check_prefix(prefix); !wrong.empty())
+            errors.push_back(place("prefixes", i, "") + wrong);
         else
             config.prefixes.push_back(prefix);
     }
-    if (config.prefixes.empty() || config.prefixes.size() > kMaxPrefixes)
-        errors.push_back("prefixes: " + std::to_string(config.prefixes.size()) +
-                         " of them; must be 1 to " + std::to_string(kMaxPrefixes));
+    if (attachment.prefixes().empty())
+        errors.push_back("prefixes: 0 of them; must be 1 to " + std::to_string(kMaxPrefixes));
 }
 
 std::uint16_t read_limit(std::uint32_t value, std::uint16_t most, const v1::Class& klass,
@@ -38,11 +53,11 @@ std::uint16_t read_limit(std::uint32_t value, std::uint16_t most, const v1::Clas
 
 WeightedLine read_line(const v1::WeightedLine& line, const Tiers& before, Config& config,
                        Errors& errors) {
-    if (line.line().empty()) errors.push_back("policy: a line has no name");
+    if (!check_name(line.line(), "line", errors)) return {};
     if (line.weight() > 255)
         errors.push_back("policy: line " + line.line() + " has weight " +
                          std::to_string(line.weight()) + "; must be at most 255");
-    const unsigned number = line.line().empty() ? 0 : line_number(config, line.line());
+    const unsigned number = line_number(config, line.line());
     for (const auto& tier : before)
         for (const auto& used : tier)
             if (used.line == number)
@@ -53,6 +68,7 @@ WeightedLine read_line(const v1::WeightedLine& line, const Tiers& before, Config
 
 Class read_class(const v1::Class& klass, Config& config, Errors& errors) {
     Class out;
+    if (!klass.name().empty() && !check_name(klass.name(), "class", errors)) return out;
     Tiers& tiers = out.tiers;
     out.max_loss_permille =
         read_limit(klass.max_loss_permille(), kMaxLossPermille, klass, "max_loss_permille", errors);
@@ -90,6 +106,7 @@ void read_policy(const v1::Attachment& attachment, Config& config, Errors& error
         policy.line_numbers_size() > static_cast<int>(kMaxLines))
         return;  // each line would be looked for among all others
     for (const auto& entry : policy.line_numbers()) {
+        if (!check_name(entry.line(), "line", errors)) continue;
         const std::string wrong = set_line_number(config, entry.line(), entry.number());
         if (!wrong.empty()) errors.push_back("policy.line_numbers: " + wrong);
     }
@@ -130,13 +147,19 @@ std::uint16_t read_port(std::uint32_t value, int index, const char* field, Error
 void read_address(const std::string& text, IpAddress* out, int index, const char* field,
                   Errors& errors) {
     if (!text.empty() && !parse_address(text, out))
-        errors.push_back(place("tunnels", index, field) + "\"" + text + "\" is not an address");
+        errors.push_back(place("tunnels", index, field) + quoted(text) + " is not an address");
 }
 
 Tunnel read_tunnel(const v1::AttachedTunnel& from, int index, Errors& errors) {
     Tunnel t;
     t.line = from.line();
-    if (t.line.empty()) errors.push_back(place("tunnels", index, "line") + "is missing");
+    if (!is_name(t.line, kMaxLineName)) {
+        errors.push_back(place("tunnels", index, "line") +
+                         (t.line.empty() ? std::string("is missing")
+                                         : quoted(t.line) + " is no name of a line") +
+                         "; it is [a-z0-9][a-z0-9.-]{0,30}");
+        t.line.clear();
+    }
     t.automatic = from.encapsulation() == v1::AUTO;
     t.udp = from.encapsulation() == v1::GRE_UDP || t.automatic;
     if (!t.udp && from.encapsulation() != v1::GRE)

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
+#include "base/unicast.h"
 #include "dataplane/wire/flow_hash.h"
 #include "ur/json_reader.h"
 
@@ -33,6 +35,14 @@ bool overlap(const IpPrefix& a, const IpPrefix& b) {
     return a.length <= b.length ? inside(b.address, a) : inside(a.address, b);
 }
 
+void check_line_name(JsonObject& object, const std::string& name) {
+    if (name.empty())
+        object.error("line", "is missing; must be a line's name");
+    else if (!is_name(name, kMaxLineName))
+        object.error("line",
+                     quoted(name) + " is no name of a line; it is [a-z0-9][a-z0-9.-]{0,30}");
+}
+
 void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
     for (const auto& [value, path] : root.list("prefixes")) {
         IpPrefix prefix;
@@ -42,6 +52,8 @@ void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
                              "\"2001:db8:5000::/48\", with no host bits set");
             continue;
         }
+        if (const std::string wrong = check_prefix(prefix); !wrong.empty())
+            errors.push_back(path + ": " + wrong);
         for (const auto& other : config.prefixes)
             if (overlap(prefix, other))
                 errors.push_back(path + ": " + to_string(prefix) + " overlaps " + to_string(other) +
@@ -58,7 +70,7 @@ void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
 WeightedLine read_line(const json& value, const std::string& path, Config& config, Errors& errors) {
     JsonObject object(value, path, errors);
     const std::string name = object.text("line");
-    if (name.empty()) object.error("line", "is missing; must be a line's name");
+    check_line_name(object, name);
     const auto weight = object.number("weight", 255);
     object.finish();
     const unsigned number = name.empty() ? 0 : line_number(config, name);
@@ -104,6 +116,7 @@ void read_line_numbers(JsonObject& policy, Config& config, Errors& errors) {
         JsonObject object(*entry, path, errors);
         const std::string line = object.text("line");
         const auto number = object.number("number", UINT32_MAX);
+        if (!line.empty()) check_line_name(object, line);
         object.finish();
         const std::string wrong = set_line_number(config, line, number);
         if (!wrong.empty()) errors.push_back(path + ": " + wrong);
@@ -166,7 +179,7 @@ void read_tunnel(const json& value, const std::string& path, Config& config, Err
     JsonObject object(value, path, errors);
     Tunnel t;
     t.line = object.text("line");
-    if (t.line.empty()) object.error("line", "is missing; must be a line's name");
+    check_line_name(object, t.line);
     t.device = object.text("device");
     read_encapsulation(object, t);
     t.local = read_address(object, "local", false);
@@ -193,7 +206,42 @@ void read_tunnels(JsonObject& root, Config& config, Errors& errors) {
                                   " tunnels; must be at most " + std::to_string(kMaxLines));
 }
 
+std::vector<std::string> all_printable(std::vector<std::string> messages) {
+    for (auto& message : messages) message = printable(message);
+    return messages;
+}
+
 }  // namespace
+
+bool is_name(const std::string& text, std::size_t most) {
+    const auto alphanumeric = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    };
+    return !text.empty() && text.size() <= most && alphanumeric(text.front()) &&
+           std::all_of(text.begin(), text.end(),
+                       [&](char c) { return alphanumeric(c) || c == '.' || c == '-'; });
+}
+
+std::string quoted(const std::string& text) {
+    constexpr std::size_t kMost = 64;
+    std::string out(1, '"');
+    out.append(text, 0, kMost);
+    out += text.size() > kMost ? "...\"" : "\"";
+    return out;
+}
+
+std::string check_prefix(const IpPrefix& prefix) {
+    const std::uint8_t family = prefix.address.family;
+    const auto block = reserved_block(family, prefix.address.bytes, prefix.length);
+    if (!block.empty())
+        return to_string(prefix) + " overlaps " + std::string(block) +
+               "; a site's prefix is of addresses that can be routed";
+    const unsigned least = family == 4 ? kShortestPrefix4 : kShortestPrefix6;
+    if (prefix.length < least)
+        return to_string(prefix) + " is too large; a site's prefix is at least /" +
+               std::to_string(least);
+    return {};
+}
 
 unsigned line_number(Config& config, const std::string& name) {
     auto it = std::find(config.lines.begin(), config.lines.end(), name);
@@ -230,6 +278,14 @@ void check_tunnel(const Tunnel& t, const Config& config,
     if (t.mtu < kMinMtu || t.mtu > kMaxMtu)
         complain("mtu", "is " + std::to_string(t.mtu) +
                             "; must be 1280 to 9000, or absent for a path of 1500");
+    for (const auto* end : {&t.local, &t.remote}) {
+        if (end->family == 0) continue;
+        const auto why = not_unicast(end->family, end->bytes);
+        if (!why.empty())
+            complain(end == &t.local ? "local" : "remote",
+                     to_string(*end) + " is " + std::string(why) +
+                         "; the end of a tunnel is a unicast address");
+    }
     for (const auto& prefix : config.prefixes) {
         for (const auto* end : {&t.local, &t.remote})
             if (inside(*end, prefix))
@@ -247,7 +303,8 @@ void check_tunnel(const Tunnel& t, const Config& config,
 }
 
 ConfigError::ConfigError(std::vector<std::string> messages)
-    : std::runtime_error(join(messages)), messages_(std::move(messages)) {}
+    : std::runtime_error(join(all_printable(messages))),
+      messages_(all_printable(std::move(messages))) {}
 
 std::uint16_t Config::mtu() const {
     std::uint16_t least = tunnels.empty() ? kMinMtu : kMaxMtu;

@@ -74,6 +74,15 @@ class ConfigError final : public std::runtime_error {
     std::vector<std::string> messages_;
 };
 
+// Names of lines and classes as drd takes them: [a-z0-9][a-z0-9.-]*, at most `most` bytes.
+inline constexpr std::size_t kMaxLineName = 31;
+bool is_name(const std::string& text, std::size_t most);
+// In quotes, and cut where it is too long to be repeated in a message.
+std::string quoted(const std::string& text);
+
+// What is wrong with one of the site's prefixes by itself; empty: nothing.
+std::string check_prefix(const IpPrefix& prefix);
+
 // What must hold for a tunnel beside the prefixes and tunnels of `config`; `complain` hears the
 // field's name as in the .proto and what is wrong with it.
 void check_tunnel(const Tunnel& tunnel, const Config& config,

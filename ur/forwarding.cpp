@@ -1,6 +1,6 @@
 #include "ur/forwarding.h"
 
-#include <cstdio>
+#include "ur/log.h"
 
 namespace dr::ur {
 
@@ -23,8 +23,8 @@ void Forwarding::enable(const std::vector<IpPrefix>& prefixes) {
 void Forwarding::restore() {
     for (auto& guard : guards_)
         if (guard.restore())
-            std::fprintf(stderr, "urd: warning: /proc/sys/net/%s was not %s; set again\n",
-                         guard.name().c_str(), guard.value().c_str());
+            say("warning: /proc/sys/net/%s was not %s; set again", guard.name().c_str(),
+                guard.value().c_str());
 }
 
 void Forwarding::enable4() {
@@ -33,9 +33,8 @@ void Forwarding::enable4() {
     for (const auto& device : {device_, lan_})
         if (!device.empty()) guards_.emplace_back("ipv4/conf/" + device + "/forwarding", "1");
     if (lan_.empty() && read_sysctl("ipv4/ip_forward") == "0")
-        std::fprintf(stderr,
-                     "urd: warning: IPv4 forwarding is off; name the LAN with --lan DEVICE, or set "
-                     "net.ipv4.ip_forward=1\n");
+        say("warning: IPv4 forwarding is off; name the LAN with --lan DEVICE, or set "
+            "net.ipv4.ip_forward=1");
 }
 
 void Forwarding::enable6() {
@@ -49,10 +48,9 @@ void Forwarding::enable6() {
             guards_.emplace_back("ipv6/conf/" + device + "/force_forwarding", "1");
     }
     if (!every_device && read_sysctl("ipv6/conf/all/forwarding") == "0")
-        std::fprintf(stderr,
-                     "urd: warning: IPv6 forwarding is off; set "
-                     "net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on lines that need "
-                     "router advertisements)\n");
+        say("warning: IPv6 forwarding is off; set "
+            "net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on lines that need "
+            "router advertisements)");
 }
 
 }  // namespace dr::ur

@@ -1,8 +1,9 @@
 #include "ur/lines.h"
 
-#include <cstdio>
 #include <exception>
 #include <utility>
+
+#include "ur/log.h"
 
 namespace dr::ur {
 
@@ -74,13 +75,12 @@ void Lines::restore() {
             const bool out = device.out->restore();
             const bool in = device.in->restore();
             if (out || in)
-                std::fprintf(stderr,
-                             "urd: warning: line device %s: the tc programs had been taken away; "
-                             "attached again\n",
-                             name.c_str());
+                say("warning: line device %s: the tc programs had been taken away; "
+                    "attached again",
+                    name.c_str());
         } catch (const std::exception& e) {
             if (std::exchange(device.trouble, e.what()) != e.what())
-                std::fprintf(stderr, "urd: warning: line device %s: %s\n", name.c_str(), e.what());
+                say("warning: line device %s: %s", name.c_str(), e.what());
         }
     }
 }

@@ -16,6 +16,7 @@
 
 #include "process/files.h"
 #include "process/rights.h"
+#include "ur/log.h"
 #include "ur/options.h"
 #include "ur/router.h"
 #include "ur/site_signalling.h"
@@ -93,8 +94,7 @@ void serve(int signals, StatusServer& status, Router& router, SiteSignalling* si
 // The credentials hold a private key.
 void keep_to_owner(const std::string& file) {
     std::string why;
-    if (!file.empty() && !process::narrow_file(file, 0600, &why))
-        std::fprintf(stderr, "urd: warning: %s\n", why.c_str());
+    if (!file.empty() && !process::narrow_file(file, 0600, &why)) say("warning: %s", why.c_str());
 }
 
 void require(bool limited, const std::string& why) {
@@ -126,10 +126,13 @@ int run(const Options& options) {
     std::optional<SiteSignalling> signalling;
     if (credentials) signalling.emplace(std::move(*credentials), options, router);
     drop_rights();
-    if (config)
+    if (config) {
+        if (auto conflicts = router.conflicts(*config); !conflicts.empty())
+            throw ConfigError(std::move(conflicts));
         router.apply(std::move(*config));
-    else
+    } else {
         signalling->start();
+    }
     std::puts("urd: ready");
     std::fflush(stdout);
     // A fault that ends urd must not open the lines: what guards them stays until the next start.
@@ -163,6 +166,11 @@ int start(int argc, char** argv) {
     app.add_option("--state", options.state,
                    "folder where the last attachment is kept, to start without a DR")
         ->capture_default_str();
+    app.add_option("--fallback-after", options.fallback_after,
+                   "seconds without signalling after a new attachment, before the last one that "
+                   "worked is put in force again")
+        ->check(CLI::Range(30U, 86'400U))
+        ->capture_default_str();
     app.add_option("--device", options.device, "name of the tunnel device")->capture_default_str();
     app.add_option("--socket", options.socket, "socket of `urd status`")->capture_default_str();
     app.add_flag("--allow-core-dumps", options.allow_core_dumps,
@@ -194,9 +202,9 @@ int main(int argc, char** argv) {
         return dr::ur::start(argc, argv);
     } catch (const dr::ur::ConfigError& e) {
         for (const auto& message : e.messages())
-            std::fprintf(stderr, "urd: error: configuration: %s\n", message.c_str());
+            dr::ur::say("error: configuration: %s", message.c_str());
     } catch (const std::exception& e) {
-        std::fprintf(stderr, "urd: error: %s\n", e.what());
+        dr::ur::say("error: %s", e.what());
     }
     return 1;
 }

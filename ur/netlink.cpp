@@ -21,6 +21,8 @@ namespace {
 // The neighbour of the default routes: any address does, the device resolves none.
 constexpr std::array<std::uint8_t, 16> kPeer{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 
+constexpr std::array<std::uint8_t, 4> kPeer4{169, 254, 47, 54};
+
 constexpr std::uint8_t kFamilies[]{4, 6};
 
 std::uint8_t af(std::uint8_t family) {
@@ -227,6 +229,18 @@ IpAddress Netlink::address_of(int index, std::uint8_t family) {
     return out;
 }
 
+std::vector<IpPrefix> Netlink::addresses_of(int index) {
+    std::vector<IpPrefix> out;
+    for (const std::uint8_t family : kFamilies) {
+        ifaddrmsg filter{};
+        filter.ifa_family = af(family);
+        dump(RTM_GETADDR, &filter, sizeof filter, [&](nlmsghdr* header) {
+            if (const auto own = interface_address_in(header, index)) out.push_back(*own);
+        });
+    }
+    return out;
+}
+
 // nullopt: the answer leads over another device, or there is none.
 std::optional<IpAddress> Netlink::ask_route(int index, const IpAddress& local,
                                             const IpAddress& remote) {
@@ -297,20 +311,31 @@ void Netlink::add_default_route(std::uint8_t family, std::uint32_t table, int in
     header.rtm_scope = RT_SCOPE_UNIVERSE;
     header.rtm_type = RTN_UNICAST;
     header.rtm_flags = RTNH_F_ONLINK;
-    auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
-    put_u32(message.get(), RTA_TABLE, table);
-    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
-    put_u32(message.get(), RTA_PRIORITY, 1);
+    const auto start = [&] {
+        auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
+        put_u32(message.get(), RTA_TABLE, table);
+        put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
+        put_u32(message.get(), RTA_PRIORITY, 1);
+        return message;
+    };
+    const std::string what = "adding the default route through the tunnel device";
+    auto message = start();
     if (family == 6) {
         put(message.get(), RTA_GATEWAY, kPeer.data(), 16);
-    } else {
-        std::array<std::uint8_t, 18> via{};
-        const std::uint16_t via_family = AF_INET6;
-        std::memcpy(via.data(), &via_family, 2);
-        std::memcpy(via.data() + 2, kPeer.data(), 16);
-        put(message.get(), RTA_VIA, via.data(), via.size());
+        return request(message.get(), what);
     }
-    request(message.get(), "adding the default route through the tunnel device");
+    std::array<std::uint8_t, 18> via{};
+    const std::uint16_t via_family = AF_INET6;
+    std::memcpy(via.data(), &via_family, 2);
+    std::memcpy(via.data() + 2, kPeer.data(), 16);
+    put(message.get(), RTA_VIA, via.data(), via.size());
+    const int error = talk(message.get());
+    if (error == 0) return;
+    if (error != EACCES && error != EAFNOSUPPORT && error != EINVAL && error != ENODEV)
+        throw std::system_error(error, std::generic_category(), what);
+    message = start();
+    put(message.get(), RTA_GATEWAY, kPeer4.data(), kPeer4.size());
+    request(message.get(), what);
 }
 
 void Netlink::add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,

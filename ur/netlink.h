@@ -53,6 +53,8 @@ class Netlink final {
     void set_group(int index, std::uint32_t group);
     // First global address of the family on the device; family 0: none.
     IpAddress address_of(int index, std::uint8_t family);
+    // All addresses on the device but link-local ones, with the lengths of their networks.
+    std::vector<IpPrefix> addresses_of(int index);
     // The gateway that leads from `local` to `remote` over this device; family 0: on the link.
     IpAddress gateway(int index, const IpAddress& local, const IpAddress& remote);
 
@@ -61,7 +63,8 @@ class Netlink final {
     void remove_rule(const RuleSpec& rule, std::uint8_t protocol);
     // Removes every rule of this protocol number in both families; how many.
     unsigned flush_rules(std::uint8_t protocol);
-    // Default route of the family through the device, over a neighbour that needs no resolving.
+    // Default route of the family through the device, over a neighbour that needs no resolving: for
+    // IPv4 too an IPv6 one, or where IPv6 is switched off on the device an IPv4 one.
     void add_default_route(std::uint8_t family, std::uint32_t table, int index,
                            std::uint8_t protocol);
     // `unreachable` route; family 0 in the prefix is not allowed, length 0 is the default route.

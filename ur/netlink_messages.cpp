@@ -120,6 +120,20 @@ std::optional<OwnAddress> own_address_in(nlmsghdr* message) {
     return OwnAddress{static_cast<int>(info->ifa_index), address};
 }
 
+std::optional<IpPrefix> interface_address_in(nlmsghdr* message, int index) {
+    const Parsed<ifaddrmsg, IFA_MAX> address(message, {});
+    const auto* info = address.header();
+    if (info == nullptr || static_cast<int>(info->ifa_index) != index ||
+        (info->ifa_family != AF_INET && info->ifa_family != AF_INET6) ||
+        info->ifa_scope == RT_SCOPE_LINK)
+        return std::nullopt;
+    const std::uint8_t family = info->ifa_family == AF_INET6 ? 6 : 4;
+    const IpAddress own = to_address(
+        address[IFA_LOCAL] != nullptr ? address[IFA_LOCAL] : address[IFA_ADDRESS], family);
+    if (own.family == 0 || info->ifa_prefixlen > size_of(family) * 8) return std::nullopt;
+    return IpPrefix{own, info->ifa_prefixlen};
+}
+
 std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family) {
     const ParsedRoute route = route_in(message);
     if (route.header() == nullptr || route.header()->rtm_type != RTN_UNICAST ||

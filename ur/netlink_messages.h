@@ -32,6 +32,9 @@ std::optional<Link> link_in(nlmsghdr* message);
 IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family);
 // Of RTM_NEWADDR: a global address that can be sent from. nullopt: none such.
 std::optional<OwnAddress> own_address_in(nlmsghdr* message);
+// Of RTM_NEWADDR: any address on the device but link-local ones, ready for use or not, with the
+// length of its network. nullopt: none.
+std::optional<IpPrefix> interface_address_in(nlmsghdr* message, int index);
 // Of RTM_NEWROUTE, an answer to where packets of the family go: the gateway, family 0 when they
 // reach their destination on the link. nullopt: not over this device.
 std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family);

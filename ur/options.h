@@ -19,6 +19,7 @@ struct Options {
     std::string device = "dr0";
     bool local_breakout = false;
     bool keep_guard = false;
+    unsigned fallback_after = 120;  // s
     std::string socket = kDefaultSocket;
     bool json = false;
     bool check = false;

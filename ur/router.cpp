@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "ur/event_log.h"
+#include "ur/log.h"
 #include "ur/outer.h"
 
 namespace dr::ur {
@@ -71,8 +72,90 @@ void Router::set_mtu() {
     mtu_ = config_.mtu();
 }
 
+std::vector<LineAddresses> Router::line_addresses(const Config& config) {
+    std::map<std::string, std::string> devices = devices_;
+    for (const auto& tunnel : config.tunnels)
+        if (!tunnel.device.empty()) devices[tunnel.line] = tunnel.device;
+    std::vector<LineAddresses> out;
+    for (const auto& [line, device] : devices) {
+        LineAddresses& entry = out.emplace_back();
+        entry.line = line;
+        const auto link = netlink_.link(device);
+        if (!link) continue;
+        entry.addresses = netlink_.addresses_of(link->index);
+        for (const auto& tunnel : config.tunnels)
+            if (tunnel.device == device)
+                entry.gateways.push_back(
+                    netlink_.gateway(link->index,
+                                     tunnel.local.family != 0
+                                         ? tunnel.local
+                                         : netlink_.address_of(link->index, tunnel.remote.family),
+                                     tunnel.remote));
+    }
+    return out;
+}
+
+std::string Router::held(const IpPrefix& prefix, const std::vector<LineAddresses>& lines) const {
+    const std::string what = held_by(prefix, lines, signalling_);
+    return what.empty() ? what
+                        : to_string(prefix) + " holds " + what +
+                              "; what the lines and signalling need must lie outside";
+}
+
+std::vector<std::string> Router::conflicts(const Config& config) {
+    const auto lines = line_addresses(config);
+    std::vector<std::string> out;
+    for (std::size_t i = 0; i < config.prefixes.size(); ++i)
+        if (const std::string why = held(config.prefixes[i], lines); !why.empty())
+            out.push_back("prefixes[" + std::to_string(i) + "]: " + why);
+    return out;
+}
+
+bool Router::choose_prefixes() {
+    const std::string no_ipv6 = read_sysctl("ipv6/conf/" + tap_.name() + "/disable_ipv6");
+    const auto lines = line_addresses(config_);
+    std::vector<IpPrefix> chosen;
+    std::vector<std::string> left_out;
+    for (const auto& prefix : asked_) {
+        std::string why = held(prefix, lines);
+        if (why.empty() && prefix.address.family == 6 && no_ipv6 != "0")
+            why =
+                to_string(prefix) +
+                " cannot be routed: IPv6 is switched off here; set net.ipv6.conf.all.disable_ipv6 "
+                "and net.ipv6.conf.default.disable_ipv6 to 0 and start urd again";
+        if (why.empty())
+            chosen.push_back(prefix);
+        else
+            left_out.push_back(std::move(why));
+    }
+    for (const auto& why : left_out)
+        if (std::find(left_out_.begin(), left_out_.end(), why) == left_out_.end())
+            say("warning: a prefix of the site is left out: %s", why.c_str());
+    left_out_ = std::move(left_out);
+    if (chosen == config_.prefixes) return false;
+    config_.prefixes = std::move(chosen);
+    return true;
+}
+
+// A line's address may have come to lie in a prefix: then that prefix goes, and the tunnels stay.
+void Router::look_at_prefixes() {
+    try {
+        if (!choose_prefixes()) return;
+        say("event=prefixes used=%zu left-out=%zu", config_.prefixes.size(), left_out_.size());
+        forwarding_.enable(config_.prefixes);
+        routing_.set(config_.prefixes);
+        error_source_.set(config_.prefixes);
+        datapath_.set_rules(make_rules(config_));
+    } catch (const std::exception& e) {
+        say("warning: the site's prefixes: %s", e.what());
+        config_.prefixes.clear();  // whatever of it is done, the next look does it again
+    }
+}
+
 void Router::apply(Config config) {
     config_ = std::move(config);
+    asked_ = config_.prefixes;
+    choose_prefixes();
     // What the site may send and receive comes first, and what is no longer there goes last, so
     // that no packet meets a place that is not ready for it.
     datapath_.set_rules(make_rules(config_));
@@ -124,11 +207,12 @@ void Router::refresh() {
             if (look(tunnel) && tunnel.keys.empty()) plain |= 1U << tunnel.number;
         } catch (const std::exception& e) {
             // A device may have gone between two questions; its own change brings us here again.
-            std::fprintf(stderr, "urd: warning: line %s: %s\n", tunnel.line.c_str(), e.what());
+            say("warning: line %s: %s", tunnel.line.c_str(), e.what());
         }
     }
     plain_lines_ = plain;
     publish_buckets();
+    look_at_prefixes();
 }
 
 bool Router::look(const Tunnel& tunnel) {
@@ -218,7 +302,7 @@ void Router::restore() {
             trouble = e.what();
         }
         if (trouble != troubles_[what] && !trouble.empty())
-            std::fprintf(stderr, "urd: warning: %s: %s\n", what, trouble.c_str());
+            say("warning: %s: %s", what, trouble.c_str());
         troubles_[what] = trouble;
     };
     lines_.restore();
@@ -244,6 +328,11 @@ const LinePath& Router::path(const Tunnel& tunnel) const {
     static const LinePath nowhere;  // of a configuration that the kernel refused halfway
     const auto place = places_.find(tunnel.slot);
     return place == places_.end() ? nowhere : place->second.path;
+}
+
+bool Router::up(const Tunnel& tunnel) const {
+    if (!keepalives_.has(tunnel.slot)) return path(tunnel).usable;
+    return keepalives_.status(now(), tunnel.slot).state == liveness::State::Up;
 }
 
 bool Router::carries(const Tunnel& tunnel) const {
@@ -278,7 +367,7 @@ void Router::bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) {
 }
 
 void Router::event(const liveness::Event& event, const std::string& line) {
-    std::fputs(("urd: " + event_line(event, line) + "\n").c_str(), stderr);
+    say("%s", event_line(event, line).c_str());
 }
 
 std::uint64_t Router::random() {

@@ -17,6 +17,7 @@
 #include "ur/message_socket.h"
 #include "ur/netlink.h"
 #include "ur/netlink_monitor.h"
+#include "ur/prefix_check.h"
 #include "ur/routing.h"
 #include "ur/tap.h"
 
@@ -43,6 +44,15 @@ class Router final : private KeepaliveSink {
     // and the next configuration starts from there.
     void apply(Config config);
 
+    // The devices of all lines, those without a tunnel too, and the addresses of signalling, as far
+    // as they are known: what no prefix of the site may hold.
+    void set_lines(std::map<std::string, std::string> devices) { devices_ = std::move(devices); }
+    void set_signalling(std::vector<IpAddress> addresses) { signalling_ = std::move(addresses); }
+    // Which of the configuration's prefixes hold what the lines or signalling need now; each
+    // "prefixes[0]: what is wrong; what would be right". apply() leaves these prefixes out, and
+    // takes them in when that has changed.
+    std::vector<std::string> conflicts(const Config& config);
+
     // Looks at all lines anew. Only warns where the kernel refuses.
     void refresh();
     // Whether the destructor leaves what keeps the site's packets off the lines: their programs,
@@ -66,13 +76,17 @@ class Router final : private KeepaliveSink {
     void on_better_lines(std::function<void()> call) { on_better_lines_ = std::move(call); }
 
     // For `urd status`.
+    // Without the prefixes that are left out.
     [[nodiscard]] const Config& config() const { return config_; }
+    [[nodiscard]] const std::vector<std::string>& left_out() const { return left_out_; }
     [[nodiscard]] const Datapath& datapath() const { return datapath_; }
     [[nodiscard]] const Keepalives& keepalives() const { return keepalives_; }
     [[nodiscard]] const std::string& device() const { return tap_.name(); }
     // Packets since the tunnel has been in its slot.
     [[nodiscard]] ur_tunnel_counters counters(const Tunnel& tunnel) const;
     [[nodiscard]] const LinePath& path(const Tunnel& tunnel) const;
+    // Its keepalives say so; without keepalives, its line can be used.
+    [[nodiscard]] bool up(const Tunnel& tunnel) const;
     // The line carries some bucket of some class.
     [[nodiscard]] bool carries(const Tunnel& tunnel) const;
 
@@ -94,6 +108,13 @@ class Router final : private KeepaliveSink {
     std::uint64_t random() override;
 
     void set_mtu();
+    // Why the router cannot do without it; empty: it can.
+    [[nodiscard]] std::string held(const IpPrefix& prefix,
+                                   const std::vector<LineAddresses>& lines) const;
+    std::vector<LineAddresses> line_addresses(const Config& config);
+    // Whether the prefixes in use are others than before.
+    bool choose_prefixes();
+    void look_at_prefixes();
     void place_tunnels();
     void clear_slots();
     // Whether the tunnel's line can be used.
@@ -116,6 +137,10 @@ class Router final : private KeepaliveSink {
     ErrorSource error_source_;
     MessageSocket messages_;
     Config config_;
+    std::vector<IpPrefix> asked_;                 // the configuration's prefixes, all of them
+    std::vector<std::string> left_out_;           // of these, and why
+    std::map<std::string, std::string> devices_;  // by line
+    std::vector<IpAddress> signalling_;
     std::map<unsigned, Place> places_;  // by slot
     liveness::Choice choice_{};
     BucketPlan plan_{};

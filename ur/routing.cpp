@@ -4,9 +4,10 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <exception>
 #include <system_error>
+
+#include "ur/log.h"
 
 namespace dr::ur {
 
@@ -46,8 +47,7 @@ Routing::Routing(Netlink& netlink, int device) : netlink_(netlink), device_(devi
     const unsigned rules = netlink_.flush_rules(kRouteProtocol);
     const unsigned routes = netlink_.flush_routes(kTable, kRouteProtocol);
     if (rules + routes > 0)
-        std::fprintf(stderr, "urd: removed %u rules and %u routes that a killed run had left\n",
-                     rules, routes);
+        say("removed %u rules and %u routes that a killed run had left", rules, routes);
 }
 
 void Routing::set(const std::vector<IpPrefix>& prefixes) {
@@ -114,10 +114,9 @@ void Routing::restore() {
     const unsigned routes = restore_routes();
     const unsigned rules = restore_rules();
     if (rules + routes > 0)
-        std::fprintf(stderr,
-                     "urd: warning: %u of urd's rules and %u of its routes had been taken away; "
-                     "put back\n",
-                     rules, routes);
+        say("warning: %u of urd's rules and %u of its routes had been taken away; "
+            "put back",
+            rules, routes);
 }
 
 void Routing::remove_all() noexcept {
@@ -125,7 +124,7 @@ void Routing::remove_all() noexcept {
         netlink_.flush_rules(kRouteProtocol);
         netlink_.flush_routes(kTable, kRouteProtocol);
     } catch (const std::exception& e) {
-        std::fprintf(stderr, "urd: warning: %s\n", e.what());
+        say("warning: %s", e.what());
     }
 }
 

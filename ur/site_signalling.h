@@ -2,6 +2,8 @@
 // and the DR is told of the site's lines. One thread, the main one.
 #pragma once
 
+#include <optional>
+
 #include "ur/attacher.h"
 #include "ur/attachment.h"
 #include "ur/options.h"
@@ -24,12 +26,21 @@ class SiteSignalling final {
     [[nodiscard]] SignallingView view() const;
 
   private:
-    std::string apply(const v1::Attachment& attachment, bool cached);
+    std::string apply(const v1::Attachment& attachment, Source source);
+    void put_in_force(const v1::Attachment& attachment, Source source);
+    void restore();
+    // Empty: it may take the place of what is in force. Otherwise which traffic that would end.
+    [[nodiscard]] std::string keeps_tunnels(const v1::Attachment& attachment) const;
+    [[nodiscard]] std::vector<IpAddress> signalling_of(const v1::Attachment& attachment) const;
 
     std::map<std::string, std::string> devices_;
     std::map<std::string, LineFamilies> families_;  // by line
     Translator translator_;
     Router& router_;
+    std::string subscriber_;
+    std::vector<IpAddress> drs_;  // of the credentials
+    // In force; what a change that the kernel refuses halfway goes back to.
+    std::optional<v1::Attachment> in_force_;
     Attacher attacher_;
 };
 

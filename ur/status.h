@@ -21,6 +21,8 @@ struct SignallingView {
     std::string detail;
     std::uint64_t generation = 0;  // in force; 0: none
     bool cached = false;           // it is the one from disk
+    std::uint64_t declined = 0;    // generation that is not in force; 0: none
+    std::string declined_why;
 };
 
 // The state of everything, as JSON. Times are in milliseconds.

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "ur/outer.h"
 #include "ur/status.h"
 
@@ -90,11 +91,10 @@ json tunnel_json(const Router& router, const Tunnel& tunnel) {
 }
 
 json signalling_json(const SignallingView& s) {
-    return {{"connected", s.connected},
-            {"dr", s.dr},
-            {"detail", s.detail},
-            {"generation", s.generation},
-            {"cached", s.cached}};
+    return {{"connected", s.connected},     {"dr", s.dr},
+            {"detail", s.detail},           {"generation", s.generation},
+            {"cached", s.cached},           {"declinedGeneration", s.declined},
+            {"declinedWhy", s.declined_why}};
 }
 
 // "1.5 s", "12 min": of milliseconds.
@@ -120,6 +120,10 @@ std::string flags(const json& t) {
     return out;
 }
 
+std::string text_of(const json& object, const char* member) {
+    return printable(object[member].get<std::string>());
+}
+
 std::string tunnel_rows(const json& tunnels) {
     std::string out = fmt::format(
         "{:<12} {:<12} {:<8} {:<26} {:>10} {:<7} {:>12} {:>15} {:>12} "
@@ -129,11 +133,11 @@ std::string tunnel_rows(const json& tunnels) {
     for (const auto& t : tunnels)
         out += fmt::format(
             "{:<12} {:<12} {:<8} {:<26} {:>10} {:<7} {:>12} {:>15} {:>12} {:>15}\n",
-            t["line"].get<std::string>(), t["device"].get<std::string>(),
-            t["encapsulation"].get<std::string>(), t["remote"].get<std::string>(),
-            t["id"].get<std::uint32_t>(), t["usable"].get<bool>() ? "yes" : "no",
-            t["uplinkPackets"].get<std::uint64_t>(), t["uplinkBytes"].get<std::uint64_t>(),
-            t["downlinkPackets"].get<std::uint64_t>(), t["downlinkBytes"].get<std::uint64_t>());
+            text_of(t, "line"), text_of(t, "device"), text_of(t, "encapsulation"),
+            text_of(t, "remote"), t["id"].get<std::uint32_t>(),
+            t["usable"].get<bool>() ? "yes" : "no", t["uplinkPackets"].get<std::uint64_t>(),
+            t["uplinkBytes"].get<std::uint64_t>(), t["downlinkPackets"].get<std::uint64_t>(),
+            t["downlinkBytes"].get<std::uint64_t>());
     return out;
 }
 
@@ -143,28 +147,31 @@ std::string liveness_rows(const json& tunnels) {
                     "SINCE", "RTT", "JITTER", "LOSS UP", "LOSS DOWN", "FLAGS", "CAUSE");
     for (const auto& t : tunnels) {
         if (!t["keepalive"].get<bool>()) continue;
-        std::string cause = t["cause"].get<std::string>();
-        const auto ineligible = t["ineligible"].get<std::string>();
+        std::string cause = text_of(t, "cause");
+        const auto ineligible = text_of(t, "ineligible");
         if (!ineligible.empty() && ineligible != cause)
             cause.append("; not used: ").append(ineligible);
-        out += fmt::format("{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}\n",
-                           t["line"].get<std::string>(), t["state"].get<std::string>(),
-                           duration(t["sinceMs"].get<double>()),
-                           fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
-                           fmt::format("{:.1f} ms", t["jitterMs"].get<double>()),
-                           loss(t, "lossUplinkPermille"), loss(t, "lossDownlinkPermille"), flags(t),
-                           cause);
+        out += fmt::format(
+            "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}\n", text_of(t, "line"),
+            text_of(t, "state"), duration(t["sinceMs"].get<double>()),
+            fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
+            fmt::format("{:.1f} ms", t["jitterMs"].get<double>()), loss(t, "lossUplinkPermille"),
+            loss(t, "lossDownlinkPermille"), flags(t), cause);
     }
     return out;
 }
 
 std::string signalling_row(const json& s) {
+    std::string declined;
+    if (const auto generation = s.value("declinedGeneration", std::uint64_t{0}); generation != 0)
+        declined = fmt::format("declined generation {}: {}\n", generation,
+                               printable(s.value("declinedWhy", std::string())));
     if (s["connected"].get<bool>())
-        return fmt::format("signalling: connected to {}, generation {}\n",
-                           s["dr"].get<std::string>(), s["generation"].get<std::uint64_t>());
-    return fmt::format("signalling: not connected ({}), generation {}{}\n",
-                       s["detail"].get<std::string>(), s["generation"].get<std::uint64_t>(),
-                       s["cached"].get<bool>() ? " from disk" : "");
+        return fmt::format("signalling: connected to {}, generation {}\n{}", text_of(s, "dr"),
+                           s["generation"].get<std::uint64_t>(), declined);
+    return declined + fmt::format("signalling: not connected ({}), generation {}{}\n",
+                                  text_of(s, "detail"), s["generation"].get<std::uint64_t>(),
+                                  s["cached"].get<bool>() ? " from disk" : "");
 }
 
 }  // namespace
@@ -172,6 +179,7 @@ std::string signalling_row(const json& s) {
 std::string status_json(const Router& router, const SignallingView& signalling) {
     const Config& config = router.config();
     json out{{"subscriber", config.subscriber}, {"device", router.device()}, {"mtu", config.mtu()}};
+    out["leftOutPrefixes"] = router.left_out();
     if (signalling.used) out["signalling"] = signalling_json(signalling);
     out["tunnels"] = json::array();
     for (const auto& t : config.tunnels) out["tunnels"].push_back(tunnel_json(router, t));
@@ -184,9 +192,11 @@ std::string status_json(const Router& router, const SignallingView& signalling) 
 std::string status_table(const std::string& text) {
     const json status = json::parse(text);
     std::string out =
-        fmt::format("subscriber {}   device {}   mtu {}\n", status["subscriber"].get<std::string>(),
-                    status["device"].get<std::string>(), status["mtu"].get<unsigned>());
+        fmt::format("subscriber {}   device {}   mtu {}\n", text_of(status, "subscriber"),
+                    text_of(status, "device"), status["mtu"].get<unsigned>());
     if (status.contains("signalling")) out += signalling_row(status["signalling"]);
+    for (const auto& why : status.value("leftOutPrefixes", json::array()))
+        out += "left out: " + printable(why.get<std::string>()) + "\n";
     out.append("\n");
     const auto& tunnels = status["tunnels"];
     out += tunnel_rows(tunnels);

@@ -50,7 +50,7 @@ TEST_CASE("an attachment that the UR cannot put in force is neither acknowledged
     options.cache = cache;
     ur::SignallingClient picky(
         credentials, options,
-        {[&](const auto& attachment, bool) {
+        {[&](const auto& attachment, ur::Source) {
              return std::string(attachment.generation() == good ? "" : "too much for me");
          },
          {}});

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 
+#include "base/printable.h"
 #include "control/model/check.h"
 #include "control/signalling/hub.h"
 
@@ -89,6 +91,8 @@ v1::AttachmentStatus SignallingSession::status() {
         std::chrono::duration_cast<std::chrono::milliseconds>(age).count()));
     out.set_sent_generation(sent_);
     out.set_applied_generation(applied_);
+    out.set_declined_generation(declined_.generation());
+    out.set_declined_why(declined_.why());
     return out;
 }
 
@@ -171,16 +175,35 @@ void SignallingSession::take(const v1::UrMessage& message) {
         hello_ = message.hello();
         hello_->set_version(printable(hello_->version()));
         fault = take_lines(message.hello().lines());
+        take_declined(message.hello().declined());
         changed = true;
     } else if (message.has_lines()) {
         fault = take_lines(message.lines().lines());
         changed = true;
     } else if (message.has_applied()) {
         applied_ = message.applied().generation();
+        declined_.Clear();
+    } else if (message.has_declined()) {
+        take_declined(message.declined());
     }
     lock.unlock();
     if (!fault.empty()) return end(v1::Refused::PROTOCOL, fault);
     if (changed) hub_.look_at(shared_from_this());
+}
+
+// With the lock held. A UR that says the same again is not logged again.
+void SignallingSession::take_declined(const v1::Declined& declined) {
+    constexpr std::size_t kMost = 1000;
+    if (declined.generation() == 0) return;
+    v1::Declined now;
+    now.set_generation(declined.generation());
+    now.set_why(dr::printable(std::string_view(declined.why()).substr(0, kMost)));
+    if (now.SerializeAsString() == declined_.SerializeAsString()) return;
+    declined_ = std::move(now);
+    if (declines_logged_++ >= kMostLogged) return;
+    std::fprintf(stderr, "drd: the router of subscriber %s declines generation %llu: %s\n",
+                 dr::printable(peer_.subscriber).c_str(),
+                 static_cast<unsigned long long>(declined_.generation()), declined_.why().c_str());
 }
 
 std::string SignallingSession::take_lines(

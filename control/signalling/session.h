@@ -39,6 +39,8 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     static constexpr std::chrono::seconds kHelloPatience{10};
     // For one that does not read what is being written, until it is cut off without a reason.
     static constexpr std::chrono::milliseconds kEndPatience{500};
+    // Lines of log about what one stream declines.
+    static constexpr unsigned kMostLogged = 20;
 
     SignallingSession(SignallingHub& hub, PeerIdentity peer, grpc::CallbackServerContext& context)
         : hub_(hub),
@@ -69,6 +71,7 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     void OnDone() override;
 
     void take(const v1::UrMessage& message);
+    void take_declined(const v1::Declined& declined);
     std::string take_lines(const google::protobuf::RepeatedPtrField<v1::Line>& lines);
     void write_next();
     void finish(grpc::Status status);
@@ -100,6 +103,8 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     std::optional<grpc::Status> final_;  // this
     std::uint64_t sent_ = 0;
     std::uint64_t applied_ = 0;
+    v1::Declined declined_;
+    unsigned declines_logged_ = 0;
 };
 
 }  // namespace dr::control

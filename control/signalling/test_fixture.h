@@ -142,8 +142,8 @@ class Ur {
     explicit Ur(const v1::Credentials& credentials, const std::string& cache = {},
                 std::vector<v1::Line> lines = {line("a"), line("b")})
         : client_(credentials, options(cache),
-                  {[this](const auto& attachment, bool cached) {
-                       note(attachment, cached);
+                  {[this](const auto& attachment, ur::Source source) {
+                       note(attachment, source == ur::Source::Disk);
                        return std::string();
                    },
                    {}}) {

@@ -86,7 +86,8 @@ class Lab:
         return (status["dataplaneState"] == "IN_SYNC"
                 and status["installedRevision"] == status["storeRevision"])
 
-    def start_urd(self, site, before=()):
+    def start_urd(self, site, before=(), more=()):
+        """before: a command that runs it; more: options of urd."""
         config = self.directory / f"urd-{site.name}.json"
         state = self.directory / f"urd-{site.name}-state"
         if self.signalled is not None:
@@ -99,7 +100,7 @@ class Lab:
                 config.write_text(self.router.drcli("subscriber", "ur-config", site.name).stdout)
             options = ["--config", config]
         self.urds[site.name] = start_urd(self.programs, self.net[f"ur{site.number}"], site,
-                                         self.directory, options, before)
+                                         self.directory, [*options, *more], before)
 
     def urd_status(self, site):
         return self.net[f"ur{site.number}"].run([self.programs.urd, "status"], check=False).stdout

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/printable.h"
+#include "base/unicast.h"
 #include "tests/fuzz/fuzz.h"
 #include "ur/config.h"
 #include "ur/site.h"
@@ -57,9 +59,17 @@ void check_bounds(const Config& config) {
     require(!config.prefixes.empty() && config.prefixes.size() <= kMaxPrefixes, "prefixes");
     require(!config.classes.empty() && config.classes.size() <= kMaxClasses, "classes");
     require(!config.tunnels.empty() && config.tunnels.size() <= kMaxLines, "tunnels");
+    for (const auto& prefix : config.prefixes)
+        require(
+            reserved_block(prefix.address.family, prefix.address.bytes, prefix.length).empty() &&
+                prefix.length >= 8,
+            "a prefix that nobody can have");
     std::set<unsigned> numbers;
     std::set<unsigned> slots;
     for (const auto& t : config.tunnels) {
+        for (const auto* end : {&t.local, &t.remote})
+            require(end->family == 0 || not_unicast(end->family, end->bytes).empty(), "an end");
+        require(is_name(t.line, kMaxLineName), "a line's name");
         require(t.number < UR_SLOTS && t.slot < UR_SLOTS, "a tunnel's place");
         require(numbers.insert(t.number).second && slots.insert(t.slot).second,
                 "two tunnels in one place");
@@ -97,7 +107,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     } catch (const ConfigError& e) {
         require(!e.messages().empty(), "refused without a word");
         for (const auto& message : e.messages())
-            require(message.find(": ") != std::string::npos, "no place in: " + message);
+            require(message.find(": ") != std::string::npos && message == printable(message),
+                    "no place, or not to be shown, in: " + message);
     }
     return 0;
 }

@@ -10,6 +10,8 @@
 #include <memory>
 #include <set>
 
+#include "base/printable.h"
+#include "base/unicast.h"
 #include "tests/fuzz/fuzz.h"
 #include "ur/attachment.h"
 #include "ur/signalling/cache.h"
@@ -40,11 +42,20 @@ Slots check_accepted(const Config& config, const Slots& before) {
     require(!config.prefixes.empty() && config.prefixes.size() <= kMaxPrefixes, "prefixes");
     require(config.tunnels.size() <= kMaxLines && config.lines.size() <= UR_SLOTS, "tunnels");
     check_classes(config);
+    for (const auto& prefix : config.prefixes)
+        require(
+            reserved_block(prefix.address.family, prefix.address.bytes, prefix.length).empty() &&
+                prefix.length >= 8,
+            "a prefix that nobody can have");
+    for (const auto& line : config.lines)
+        require(line.empty() || is_name(line, kMaxLineName), "a line's name");
     std::set<unsigned> numbers;
     std::set<unsigned> used;
     Slots slots;
     for (const auto& t : config.tunnels) {
-        require(!t.line.empty() && t.id != 0 && t.remote.family != 0, "a tunnel");
+        for (const auto* end : {&t.local, &t.remote})
+            require(end->family == 0 || not_unicast(end->family, end->bytes).empty(), "an end");
+        require(is_name(t.line, kMaxLineName) && t.id != 0 && t.remote.family != 0, "a tunnel");
         require(t.keys.size() <= 2 && (t.keys.empty() || t.number < kMaxLines), "keys");
         require(t.mtu >= kMinMtu && t.mtu <= kMaxMtu, "MTU");
         require(t.slot < UR_SLOTS && used.insert(t.slot).second, "slots");
@@ -67,7 +78,9 @@ void attach(std::span<const std::uint8_t> bytes, Translator& translator, Slots& 
     } catch (const ConfigError& e) {
         require(!e.messages().empty(), "refused without a word");
         for (const auto& message : e.messages())
-            require(message.find(": ") != std::string::npos, "no place in: " + message);
+            require(message.find(": ") != std::string::npos && message == printable(message) &&
+                        message.size() < 1000,
+                    "no place, or not to be shown, in: " + message);
     }
 }
 

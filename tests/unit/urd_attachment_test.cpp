@@ -232,7 +232,7 @@ TEST_CASE("an attachment that contradicts itself is refused, and the place is na
     };
     // A line without a name took the number of one that has no name yet.
     refused("tunnels[0].line: is missing", [](auto& a) { a.mutable_tunnels(0)->clear_line(); });
-    refused("a line has no name", [](auto& a) { add_class(a, {""}); });
+    refused("\"\" is no name of a line", [](auto& a) { add_class(a, {""}); });
     refused("line a stands twice", [](auto& a) { add_class(a, {"a", "b", "a"}); });
     refused("has no tier", [](auto& a) { add_class(a, {}); });
     refused("a tier without a line",

@@ -64,4 +64,9 @@ std::string AttachmentCache::save(const v1::Attachment& attachment) {
     return {};
 }
 
+void AttachmentCache::remove() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+    written_.clear();
+}
+
 }  // namespace dr::ur

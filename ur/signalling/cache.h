@@ -20,6 +20,8 @@ class AttachmentCache {
     // Whole or not at all, mode 0600; not written again when nothing has changed. Empty: done;
     // otherwise why not.
     std::string save(const v1::Attachment& attachment);
+    // Nothing is kept any more.
+    void remove();
 
   private:
     std::string path_;

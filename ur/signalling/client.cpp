@@ -10,9 +10,11 @@
 #include <system_error>
 #include <thread>
 
+#include "base/printable.h"
 #include "control/ca/peer_verifier.h"
 #include "ur/signalling/cache.h"
 #include "ur/signalling/stream.h"
+#include "ur/signalling/way_back.h"
 
 namespace dr::ur {
 namespace {
@@ -37,15 +39,19 @@ class SignallingClient::Core {
           options_(std::move(options)),
           events_(std::move(events)),
           cache_(options_.cache),
+          way_back_(options_.cache, options_.fallback_after),
           random_(std::random_device{}()) {
         check_credentials(credentials_, "credentials");
     }
 
     void start() {
         std::string why;
-        if (auto cached = cache_.load(credentials_.subscriber(), why))
-            why = put_in_force(*cached, true);
+        const auto cached = way_back_.start(cache_, credentials_.subscriber(), Clock::now(), why);
+        if (cached)
+            if (std::string failed = put_in_force(*cached, Source::Disk); !failed.empty())
+                why = std::move(failed);
         if (!why.empty()) report(false, {}, why);
+        tell_declined();
         thread_ = std::thread([this] { run(); });
     }
     void stop() {
@@ -83,7 +89,15 @@ class SignallingClient::Core {
     bool follow(SignallingStream& stream, const DrAddress& dr);
     bool take(SignallingStream& stream, const v1::DrMessage& message, const DrAddress& dr);
     // Empty: done; otherwise why not.
-    std::string put_in_force(const v1::Attachment& attachment, bool cached);
+    std::string put_in_force(const v1::Attachment& attachment, Source source);
+    void take_attachment(SignallingStream& stream, const v1::Attachment& attachment,
+                         const DrAddress& dr);
+    void declined(SignallingStream& stream, std::uint64_t generation, const std::string& why);
+    void tell_declined();
+    // Takes the other attachment where signalling has not come back with this one.
+    void go_back_if_due();
+    // When follow() has to look again though nothing has come.
+    [[nodiscard]] Clock::time_point next_look(bool attached) const;
     void tell_lines(SignallingStream& stream);
     v1::Hello hello();
     std::vector<DrAddress> candidates();
@@ -99,6 +113,8 @@ class SignallingClient::Core {
     const SignallingOptions options_;
     const SignallingEvents events_;
     AttachmentCache cache_;                               // this thread, and start()
+    WayBack way_back_;                                    // likewise
+    Clock::time_point stream_since_;                      // likewise; of the present attempt
     std::vector<v1::SignallingAddress> attachments_drs_;  // likewise
     std::string last_device_;                             // likewise; of the way that worked last
     bool refused_ = false;                                // likewise; in the latest attempt
@@ -124,6 +140,7 @@ void SignallingClient::Core::run() {
         std::optional<DrAddress> refused_by;
         for (const auto& dr : candidates()) {
             if (stopping()) return;
+            go_back_if_due();
             // It would say the same over another line.
             if (refused_by && refused_by->same_dr(dr)) continue;
             attached = attempt(dr);
@@ -142,9 +159,13 @@ void SignallingClient::Core::run() {
 }
 
 void SignallingClient::Core::wait(milliseconds time) {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, time, [this] { return stopping_ || hurry_; });
-    hurry_ = false;
+    const auto until = std::min(Clock::now() + time, way_back_.due());
+    {
+        std::unique_lock lock(mutex_);
+        changed_.wait_until(lock, until, [this] { return stopping_ || hurry_; });
+        hurry_ = false;
+    }
+    go_back_if_due();
 }
 
 // Waits until another message may be taken. False: the client is to stop.
@@ -185,6 +206,7 @@ v1::Hello SignallingClient::Core::hello() {
     for (const auto& line : lines_) *hello.add_lines() = line;
     lines_changed_ = false;
     hello.set_known_generation(status_.generation);
+    if (status_.declined.generation() != 0) *hello.mutable_declined() = status_.declined;
     ++status_.attempts;
     return hello;
 }
@@ -192,6 +214,7 @@ v1::Hello SignallingClient::Core::hello() {
 // True: it had attached.
 bool SignallingClient::Core::attempt(const DrAddress& dr) {
     refused_ = false;
+    stream_since_ = Clock::now();
     try {
         SignallingStream stream(credentials_, options_, dr, hello(), [this] {
             const std::lock_guard lock(mutex_);
@@ -208,15 +231,13 @@ bool SignallingClient::Core::attempt(const DrAddress& dr) {
 
 bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& dr) {
     bool attached = false;
-    const auto deadline = Clock::now() + kFirstAnswer;
+    const auto deadline = stream_since_ + kFirstAnswer;
     for (;;) {
         {
             std::unique_lock lock(mutex_);
             const auto ready = [this] { return stopping_ || news_; };
-            if (attached)
-                changed_.wait(lock, ready);
-            else if (!changed_.wait_until(lock, deadline, ready))
-                stream.cancel();
+            const bool news = changed_.wait_until(lock, next_look(attached), ready);
+            if (!news && !attached && Clock::now() >= deadline) stream.cancel();
             news_ = false;
             if (stopping_) return attached;
         }
@@ -225,6 +246,9 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
             attached = take(stream, *message, dr) || attached;
             tell_lines(stream);  // also when there is no end of messages
         }
+        // The pings of this time were answered.
+        if (attached && !stream.result()) way_back_.stands(Clock::now() - options_.proven_after);
+        if (!attached) go_back_if_due();
         tell_lines(stream);
         if (const auto result = stream.result()) {
             const bool late = !attached && Clock::now() >= deadline;
@@ -249,31 +273,99 @@ bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage&
                                   const DrAddress& dr) {
     if (message.has_refused()) {
         refused_ = true;
+        way_back_.answered(stream_since_);  // whatever it says: it can be reached
         const std::lock_guard lock(mutex_);
         status_.refused = message.refused().reason();
         return false;
     }
     if (!message.has_attachment()) return false;
-    const auto& attachment = message.attachment();
-    std::string why = put_in_force(attachment, false);
-    last_device_ = dr.device;
-    if (why.empty()) {
-        why = cache_.save(attachment);
-        v1::UrMessage applied;
-        applied.mutable_applied()->set_generation(attachment.generation());
-        stream.send(applied);
+    {
+        const std::lock_guard lock(mutex_);
+        status_.peer = stream.peer();
     }
-    report(true, dr.text(), why);
+    last_device_ = dr.device;
+    take_attachment(stream, message.attachment(), dr);
     return true;
 }
 
-std::string SignallingClient::Core::put_in_force(const v1::Attachment& attachment, bool cached) {
-    std::string why = events_.attached ? events_.attached(attachment, cached) : std::string();
+void SignallingClient::Core::take_attachment(SignallingStream& stream,
+                                             const v1::Attachment& attachment,
+                                             const DrAddress& dr) {
+    // The DR has answered a stream that began with what is in force.
+    way_back_.answered(stream_since_);
+    if (const std::string why = way_back_.declines(attachment); !why.empty()) {
+        declined(stream, attachment.generation(), why);
+        return report(true, dr.text(), why);
+    }
+    std::string why = put_in_force(attachment, Source::Dr);
+    if (!why.empty()) {
+        declined(stream, attachment.generation(), why);
+        return report(true, dr.text(), why);
+    }
+    why = cache_.save(attachment);
+    way_back_.applied(attachment, Clock::now());
+    {
+        const std::lock_guard lock(mutex_);
+        status_.declined.Clear();
+    }
+    v1::UrMessage message;
+    message.mutable_applied()->set_generation(attachment.generation());
+    stream.send(message);
+    report(true, dr.text(), why);
+}
+
+void SignallingClient::Core::declined(SignallingStream& stream, std::uint64_t generation,
+                                      const std::string& why) {
+    constexpr std::size_t kMost = 1000;
+    v1::UrMessage message;
+    message.mutable_declined()->set_generation(generation);
+    message.mutable_declined()->set_why(printable(why).substr(0, kMost));
+    {
+        const std::lock_guard lock(mutex_);
+        status_.declined = message.declined();
+    }
+    stream.send(message);
+}
+
+void SignallingClient::Core::tell_declined() {
+    const auto aside = way_back_.aside();
+    const std::lock_guard lock(mutex_);
+    status_.declined = aside.value_or(v1::Declined());
+}
+
+void SignallingClient::Core::go_back_if_due() {
+    if (Clock::now() < way_back_.due()) return;
+    const v1::Attachment other = way_back_.other();
+    const std::uint64_t from = status().generation;
+    std::string why = put_in_force(other, Source::Back);
+    const std::string step =
+        "generation " + std::to_string(from) + ": signalling has not come back";
+    if (!why.empty()) {
+        way_back_.stay(Clock::now());
+        return report(false, status().address, step + "; it stays in force: " + why);
+    }
+    why = way_back_.gone_back(cache_, Clock::now());
+    tell_declined();
+    report(false, status().address,
+           step + "; " +
+               (other.subscriber().empty() ? std::string("nothing")
+                                           : "generation " + std::to_string(other.generation())) +
+               " is in force again" + (why.empty() ? "" : "; " + why));
+}
+
+Clock::time_point SignallingClient::Core::next_look(bool attached) const {
+    const auto now = Clock::now();
+    if (attached) return std::min(now + kFirstAnswer, way_back_.proof_due(options_.proven_after));
+    return std::min(stream_since_ + kFirstAnswer, way_back_.due());
+}
+
+std::string SignallingClient::Core::put_in_force(const v1::Attachment& attachment, Source source) {
+    std::string why = events_.attached ? events_.attached(attachment, source) : std::string();
     if (!why.empty()) return why;
     attachments_drs_.assign(attachment.drs().begin(), attachment.drs().end());
     const std::lock_guard lock(mutex_);
     status_.generation = attachment.generation();
-    status_.cached = cached;
+    status_.cached = source != Source::Dr;
     return why;
 }
 

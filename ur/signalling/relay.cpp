@@ -186,6 +186,20 @@ Socket dial(const std::string& device, const std::string& host, const std::strin
     return Socket();
 }
 
+std::string peer_of(int socket) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    std::array<char, NI_MAXHOST> host{};
+    std::array<char, NI_MAXSERV> port{};
+    auto* raw = reinterpret_cast<sockaddr*>(&address);
+    if (::getpeername(socket, raw, &size) != 0 ||
+        ::getnameinfo(raw, size, host.data(), host.size(), port.data(), port.size(),
+                      NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return {};
+    std::string out(1, '[');
+    return out.append(host.data()).append("]:").append(port.data());
+}
+
 // "HOST:PORT" or "[IPV6]:PORT".
 std::pair<std::string, std::string> parts_of(const std::string& address) {
     const auto colon = address.rfind(':');
@@ -206,7 +220,8 @@ struct LineRelay::State {
     Socket listener;
     Socket gone;  // an eventfd: readable when the relay is gone
     mutable std::mutex mutex;
-    std::string fault;  // under the mutex
+    std::string fault;    // under the mutex
+    std::string reached;  // likewise
 
     Socket accept_one();
     void run();
@@ -239,9 +254,13 @@ void LineRelay::State::run() {
     if (!local.valid()) return;
     std::string why;
     const Socket remote = dial(device, host, port, why);
-    if (remote.valid())
+    if (remote.valid()) {
+        {
+            const std::lock_guard lock(mutex);
+            reached = peer_of(remote.get());
+        }
         carry(local.get(), remote.get());
-    else {
+    } else {
         const std::lock_guard lock(mutex);
         fault = "over " + device + ": " + why;
     }
@@ -274,6 +293,11 @@ LineRelay::~LineRelay() {
 
 std::string LineRelay::target() const {
     return "unix-abstract:" + state_->name;
+}
+
+std::string LineRelay::peer() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->reached;
 }
 
 std::string LineRelay::fault() const {

@@ -28,6 +28,8 @@ class LineRelay final {
     [[nodiscard]] std::string target() const;
     // Why the DR was not reached; empty while that is not known, or when it was. Any thread.
     [[nodiscard]] std::string fault() const;
+    // The DR's address, "192.0.2.1:4755", once it was reached. Any thread.
+    [[nodiscard]] std::string peer() const;
 
   private:
     struct State;

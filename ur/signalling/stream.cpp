@@ -14,6 +14,8 @@ using grpc::experimental::StaticDataCertificateProvider;
 using grpc::experimental::TlsChannelCredentialsOptions;
 
 constexpr int kConnectMs = 5000;
+// All that drd's limits allow of an attachment fits many times.
+constexpr int kMaxMessage = 1 << 20;
 // Messages that wait to be taken; a DR that sends more waits itself (HTTP/2 flow control).
 constexpr std::size_t kMostWaiting = 4;
 
@@ -43,6 +45,7 @@ grpc::ChannelArguments arguments(const SignallingOptions& options, const std::st
     out.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, static_cast<int>(options.ping_timeout.count()));
     out.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     out.SetSslTargetNameOverride(name);
+    out.SetMaxReceiveMessageSize(kMaxMessage);
     return out;
 }
 

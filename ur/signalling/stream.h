@@ -51,6 +51,9 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     [[nodiscard]] std::optional<grpc::Status> result();
     // What is known of a failure beyond result(); may be empty.
     [[nodiscard]] std::string fault() const { return relay_ ? relay_->fault() : std::string(); }
+    // The DR's address as the connection has it ("ipv4:192.0.2.1:4755", or "192.0.2.1:4755" out of
+    // a device); after take() has had a message.
+    [[nodiscard]] std::string peer() const { return relay_ ? relay_->peer() : context_.peer(); }
     void send(const v1::UrMessage& message);
     // Lets go of the stream, whatever it is doing.
     void cancel() { context_.TryCancel(); }
