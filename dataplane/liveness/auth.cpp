@@ -44,7 +44,7 @@ struct TokenInput {
     std::uint32_t gre_key;
     std::uint32_t adoptions;
     Endpoint endpoint;
-    std::uint32_t zero;
+    std::uint32_t purpose;  // 0: a token; else a place, of kind `period`
 };
 static_assert(sizeof(TokenInput) == 48);
 
@@ -71,6 +71,11 @@ bool Tokens::valid(std::uint64_t token, Time now, std::uint32_t gre_key, std::ui
     const bool before =
         token == token_of(secret_, {period - 1, salt, gre_key, adoptions, endpoint, 0});
     return current || before;
+}
+
+std::uint64_t Tokens::place(std::uint32_t kind, std::uint32_t gre_key, std::uint64_t salt,
+                            const Endpoint& endpoint) const {
+    return token_of(secret_, {kind, salt, gre_key, 0, endpoint, 1});
 }
 
 }  // namespace dr::liveness

@@ -62,6 +62,10 @@ class Tokens {
     [[nodiscard]] bool valid(std::uint64_t token, Time now, std::uint32_t gre_key,
                              std::uint32_t adoptions, std::uint64_t salt,
                              const Endpoint& endpoint) const;
+    // Where the time of the last answer to such a message is kept: as unforeseeable as a token, so
+    // that nobody can choose messages whose answers take the place of another's.
+    [[nodiscard]] std::uint64_t place(std::uint32_t kind, std::uint32_t gre_key, std::uint64_t salt,
+                                      const Endpoint& endpoint) const;
 
   private:
     static constexpr Time kPeriod = 4 * kSecond;

@@ -2,10 +2,15 @@
 #include "dataplane/liveness/core.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace dr::liveness {
 
 namespace {
+
+// Enough that those of different messages seldom fall together.
+constexpr std::uint32_t kGatesPerTunnel = 4;
+constexpr std::uint32_t kLeastGates = 1024;
 
 template <typename T>
 std::vector<std::uint32_t> free_list(const Rows<T>& rows) {
@@ -23,6 +28,7 @@ Core::Core(const Config& config, const Limits& limits, Host& host)
       config_(config),
       random_state_(config.seed * 0x9e3779b97f4a7c15ULL + 1),
       tokens_({host.random(), host.random()}),
+      gates_(std::bit_ceil(std::max(kLeastGates, limits.tunnels * kGatesPerTunnel))),
       tunnels_(limits.tunnels),
       extras_(limits.tunnels),
       groups_(limits.groups),

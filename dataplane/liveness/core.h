@@ -77,8 +77,14 @@ class Core {
     // A new address that the host does not allow.
     bool refuses(std::uint32_t i, const Endpoint& source);
     void other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source);
-    void challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to,
-                   Time& challenge_gate);
+    // Why a challenge is sent; each has gates of its own.
+    enum class Gate : std::uint32_t { Salt, Endpoint, Answer };
+    void challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Gate gate);
+    struct GatePlace {
+        ChallengeGate& gate;
+        std::uint32_t tag;
+    };
+    GatePlace gate_of(const Tunnel& t, const Message& m, const Endpoint& to, Gate gate);
     void answer(Time now, std::uint32_t i, const Message& m, const Endpoint& to);
     [[nodiscard]] bool good_answer(Time now, std::uint32_t i, const Message& m,
                                    const Endpoint& source) const;
@@ -167,6 +173,7 @@ class Core {
     Time grace_until_ = 0;  // nobody goes down before
     std::uint64_t random_state_;
     Tokens tokens_;
+    Rows<ChallengeGate> gates_;  // by Tokens::place(); a power of two
     Rows<Tunnel> tunnels_;
     Rows<TunnelExtra> extras_;
     Rows<Group> groups_;

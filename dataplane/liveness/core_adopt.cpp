@@ -14,7 +14,6 @@ bool Core::refuses(std::uint32_t i, const Endpoint& source) {
 // The message is genuine, but may be one of an earlier start of the peer, replayed.
 void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
     ++statistics_.unknown_salt;
-    TunnelExtra& x = extras_[i];
     if (refuses(i, source)) return;
     if (m.type == MessageType::Answer) {
         if (!good_answer(now, i, m, source)) {
@@ -28,7 +27,7 @@ void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpo
         schedule(now, i);
         return;
     }
-    challenge(now, i, m, source, x.next_challenge_salt);
+    challenge(now, i, m, source, Gate::Salt);
 }
 
 // Genuine and fresh, from an address that is not (yet) the peer's; or a probe in the encapsulation
@@ -64,29 +63,43 @@ void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpo
         send(i, ack, source);
         return;
     }
-    challenge(now, i, m, source, extras_[i].next_challenge_endpoint);
+    challenge(now, i, m, source, Gate::Endpoint);
 }
 
-// Answers with a challenge of its own where the message was one. At most one in challenge_gap_us,
-// never larger than what it answers.
-// Answers have a gate of their own: two ends that start together challenge each other at once, and
+// Answers with a challenge of its own where the message was one; never larger than what it answers.
+// Answers have gates of their own: two ends that start together challenge each other at once, and
 // each must still answer.
-void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to,
-                     Time& challenge_gate) {
+void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Gate gate) {
     const bool answers = m.type == MessageType::Challenge;
-    Time& gate = answers ? extras_[i].next_answer : challenge_gate;
-    if (now < gate) {
+    const Tunnel& t = tunnels_[i];
+    const GatePlace place = gate_of(t, m, to, answers ? Gate::Answer : gate);
+    if (!place.gate.take(now, place.tag, m.counter, config_.tuning.challenge_gap_us)) {
         ++statistics_.challenges_limited;
         return;
     }
-    gate = now + Time{config_.tuning.challenge_gap_us} * kMicrosecond;
     ++statistics_.challenges_sent;
-    const Tunnel& t = tunnels_[i];
     Message out;
     out.token = tokens_.make(now, t.id, extras_[i].adoptions, m.salt, to);
     out.type = answers ? MessageType::Answer : MessageType::Challenge;
     if (answers) out.answer = m.token;
     send(i, out, to);
+}
+
+// By tunnel and salt, so that replayed messages of other starts have other gates. A quarter of the
+// sources has its own: who sends copies of a start's messages from elsewhere takes its challenges
+// only where he overtakes them. So has an eighth of the tokens: replayed messages make the peer
+// challenge here, with its own salt, and what it wants to know of the present start is another
+// token.
+Core::GatePlace Core::gate_of(const Tunnel& t, const Message& m, const Endpoint& to, Gate gate) {
+    enum : std::uint32_t { kGate, kSource, kToken };
+    const std::uint64_t quarter = tokens_.place(kSource, 0, 0, to) % 4;
+    const std::uint64_t eighth =
+        gate == Gate::Answer ? tokens_.place(kToken, 0, m.token, {}) % 8 : 0;
+    const Endpoint part{static_cast<std::uint16_t>(gate),
+                        0,
+                        {static_cast<std::uint8_t>(quarter), static_cast<std::uint8_t>(eighth)}};
+    const std::uint64_t place = tokens_.place(kGate, t.id, m.salt, part);
+    return {gates_[place & (gates_.size() - 1)], static_cast<std::uint32_t>(place >> 32)};
 }
 
 void Core::answer(Time, std::uint32_t i, const Message& m, const Endpoint& to) {

@@ -83,7 +83,8 @@ struct Tuning {
     std::uint16_t move_force_buckets = 25;     // ... so many in a step (10 %)
 
     // Answers to what may be replayed.
-    std::uint32_t challenge_gap_us = 20'000;  // least time between challenges of a kind, per tunnel
+    std::uint32_t challenge_gap_us =
+        20'000;  // least time between challenges of a kind, for a tunnel and salt
 };
 
 }  // namespace dr::liveness

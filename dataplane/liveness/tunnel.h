@@ -1,6 +1,7 @@
 // What the engine keeps of a tunnel and of a group. Internal to the engine.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -98,6 +99,29 @@ struct TunnelWarm {
     std::uint8_t violating;      // bit c: quality of class c
 };
 
+// When the next challenge may answer messages of one kind, of one salt of a tunnel. A counter is
+// answered once, so messages that somebody has seen and sends again take nothing; those that were
+// never answered, of which there is an end, are answered twice as seldom each time.
+struct ChallengeGate {
+    static constexpr Time kLongest = kSecond;
+    static constexpr Time kForgets = 2 * kSecond;
+    Time next;
+    std::uint64_t counter;  // the highest one answered
+    std::uint32_t tag;      // whose the gate is: others may fall on the same
+    std::uint32_t gap_us;   // before `next`
+
+    bool take(Time now, std::uint32_t whose, std::uint64_t message, std::uint32_t least_gap_us) {
+        if (now < next || (tag == whose && message <= counter)) return false;
+        const bool goes_on = tag == whose && now < next + kForgets;
+        constexpr auto kMost = static_cast<std::uint32_t>(kLongest / kMicrosecond);
+        gap_us = goes_on ? std::min(gap_us * 2, kMost) : least_gap_us;
+        next = now + Time{gap_us} * kMicrosecond;
+        counter = message;
+        tag = whose;
+        return true;
+    }
+};
+
 // The rest, touched now and then.
 struct alignas(64) TunnelExtra : TunnelWarm {
     History history;  // the current second comes first
@@ -109,9 +133,6 @@ struct alignas(64) TunnelExtra : TunnelWarm {
 
     Time last_rx_before_down;  // for the outage, and to know a false down
     std::uint64_t counter_before_down;
-    Time next_challenge_salt;  // gates of what replayed messages could cause
-    Time next_answer;
-    Time next_challenge_endpoint;
     Time data_silent_since;  // 0: not silent
     std::uint32_t silent_sent;
     Time data_second;  // start of the second in which loss is summed

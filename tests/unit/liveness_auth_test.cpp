@@ -114,6 +114,35 @@ TEST_CASE("messages of an earlier start of the peer are challenged, and not beli
     CHECK(w.dr.bound[0] == World::ur_endpoint(0));
 }
 
+TEST_CASE(
+    "messages of earlier starts of the peer, replayed without end, delay no new start of it") {
+    World w;
+    Recorder recorder(w);
+    w.run(2 * kSecond);
+    std::vector<std::vector<std::uint8_t>> old = recorder.to_dr;
+    const auto old_down = recorder.to_ur;
+    w.restart(false);
+    w.restart(true);
+    w.run(kSecond);
+    old.insert(old.end(), recorder.to_dr.begin(), recorder.to_dr.end());
+    w.restart(false);
+    w.restart(true);
+    const Time start = w.now;
+    std::size_t n = 0;
+    const auto replayed = [&] {
+        for (unsigned i = 0; i < 20; ++i, ++n) {
+            const Endpoint from = n % 2 != 0 ? World::ur_endpoint(0)
+                                             : World::ur_endpoint(static_cast<unsigned>(n % 251));
+            w.inject(w.dr, 0, old[n % old.size()], from);
+            w.inject(w.ur, 0, old_down[n % old_down.size()], World::dr_endpoint());
+        }
+        return w.state(w.dr, 0) == State::Up && w.state(w.ur, 0) == State::Up;
+    };
+    REQUIRE(w.run_until(replayed, 5 * kSecond));
+    CHECK(w.now - start < kSecond);
+    CHECK(w.dr.bound[0] == World::ur_endpoint(0));
+}
+
 TEST_CASE("an answer is void after its time, elsewhere, for another salt, and once it was used") {
     const Tokens tokens({1, 2});
     const Time now = 100 * kSecond;
