@@ -86,9 +86,10 @@ std::unique_ptr<Service> Service::create(const ServiceConfig& config, Tables& ta
     }
     self->handover_.tsc_per_ms =
         config.tsc_per_ms != 0 ? config.tsc_per_ms : rte_get_tsc_hz() / 1000;
-    self->handover_.pace.resize(config.workers);
-    for (auto& pace : self->handover_.pace) {
-        if (pace.allocate(tables.tunnel_keys.size())) continue;
+    self->handover_.refusals = std::make_unique<KeepaliveRefusals[]>(config.workers);
+    self->handover_.seen.resize(config.workers);
+    for (auto& seen : self->handover_.seen) {
+        if (seen.allocate(tables.tunnel_keys.size())) continue;
         *error = "no memory for the pace of keepalives; lower the capacity or add memory";
         return nullptr;
     }

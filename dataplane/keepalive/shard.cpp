@@ -155,8 +155,19 @@ void Shard::receive_one(rte_mbuf* m, std::uint64_t tsc) {
         static_cast<Time>(static_cast<double>(cycles) * 1e9 / static_cast<double>(config_.tsc_hz));
     now_ = std::clamp(age < round_ ? round_ - age : 0, now_, round_);
     const TunnelRef tunnel{session - 1};
-    engine_->receive(now_, tunnel, {data, m->data_len}, arrival.source);
+    // The worker's key is the tunnel's still; else the engine has another look.
+    const KeepalivePeer& peer = around_.handover->peers[TunnelId{arrival.key}.slot()];
+    const bool same = peer.sequence.load(std::memory_order_relaxed) == arrival.sequence;
+    engine_->receive(now_, tunnel, {data, m->data_len}, arrival.source,
+                     same ? liveness::Tag::Right : liveness::Tag::Unchecked);
     publish_peer(tunnel);
+}
+
+void Shard::publish_keys(TunnelRef tunnel) {
+    const Session& session = sessions_[tunnel.value];
+    if (!owns_slot(session)) return;
+    write_peer_keys(around_.handover->peers[TunnelId{session.id}.slot()],
+                    engine_->peer_keys(tunnel));
 }
 
 void Shard::publish_peer(TunnelRef tunnel) {

@@ -145,6 +145,7 @@ class Shard final : public liveness::Host {
     void receive_one(rte_mbuf* m, std::uint64_t tsc);
     void prefetch(std::span<void* const> burst) const;
     void publish_peer(TunnelRef tunnel);
+    void publish_keys(TunnelRef tunnel);
     void hand_out();
     void wake_writer() const;
 

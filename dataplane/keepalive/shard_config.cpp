@@ -97,6 +97,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     if (ref.valid()) {
         sessions_[ref.value].local = tunnel.local;
         engine_->update_tunnel(now_, ref, config);
+        publish_keys(ref);
         return;
     }
     ref = engine_->add_tunnel(now_, config);
@@ -108,6 +109,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     ++session_count_;
     // What the slot's owner of before has cleared comes before what is written now.
     around_.handover->owners[slot].exchange(groups_[group].incarnation, std::memory_order_acq_rel);
+    publish_keys(ref);
     publish_peer(ref);
     report(ref);
 }

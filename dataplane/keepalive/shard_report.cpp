@@ -130,14 +130,24 @@ void Shard::sweep() {
         static_cast<std::uint32_t>(std::min<Time>(due, std::min(kRowsPerRound, highest_session_)));
     for (std::uint32_t n = 0; n < rows; ++n) {
         if (++sweep_next_ >= highest_session_) sweep_next_ = 0;
-        if (sessions_[sweep_next_].id != 0) report({sweep_next_});
+        if (sessions_[sweep_next_].id == 0) continue;
+        report({sweep_next_});
+        // Another shard may have had the slot when the keys were written.
+        publish_keys({sweep_next_});
     }
 }
 
 void Shard::report_statistics() {
     if (now_ < counted_at_ + kCount) return;
     counted_at_ = now_;
-    const liveness::Statistics& now = engine_->statistics();
+    liveness::Statistics now = engine_->statistics();
+    // One thread tells what the workers have refused.
+    for (unsigned w = 0; config_.number == 0 && w < config_.workers; ++w) {
+        const KeepaliveRefusals& refused = around_.handover->refusals[w];
+        now.malformed += refused.malformed.load(std::memory_order_relaxed);
+        now.unknown_key += refused.unknown_key.load(std::memory_order_relaxed);
+        now.bad_tag += refused.bad_tag.load(std::memory_order_relaxed);
+    }
     constexpr std::size_t kSums = sizeof now / sizeof(std::uint64_t);
     std::array<std::uint64_t, kSums> current;
     std::array<std::uint64_t, kSums> told;

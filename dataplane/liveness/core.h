@@ -25,7 +25,7 @@ class Core {
     bool update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config);
     void remove_tunnel(Time now, TunnelRef tunnel);
     void receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> bytes,
-                 const Endpoint& source);
+                 const Endpoint& source, Tag tag);
     void line_state(Time now, TunnelRef tunnel, bool up);
     void set_admin(Time now, TunnelRef tunnel, Admin admin);
     void set_local(Time now, TunnelRef tunnel, const Endpoint& local);

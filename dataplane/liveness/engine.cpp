@@ -44,8 +44,8 @@ void Engine::remove_tunnel(Time now, TunnelRef tunnel) {
     core_->remove_tunnel(now, tunnel);
 }
 void Engine::receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> bytes,
-                     const Endpoint& source) {
-    core_->receive(now, tunnel, bytes, source);
+                     const Endpoint& source, Tag tag) {
+    core_->receive(now, tunnel, bytes, source, tag);
 }
 void Engine::prefetch(TunnelRef tunnel) const {
     core_->prefetch(tunnel);
@@ -83,6 +83,17 @@ std::uint64_t Engine::peer_salt(TunnelRef tunnel) const {
 }
 std::uint64_t Engine::peer_counter(TunnelRef tunnel) const {
     return core_->valid(tunnel) ? core_->tunnel(tunnel).window.highest : 0;
+}
+PeerKeys Engine::peer_keys(TunnelRef tunnel) const {
+    PeerKeys keys;
+    if (!core_->valid(tunnel)) return keys;
+    const Tunnel& t = core_->tunnel(tunnel);
+    keys.tunnel = t.id;
+    for (unsigned k = 0; k < t.key_count; ++k) {
+        keys.number[k] = t.key_number[k];
+        keys.key[k] = t.rx_key[k];
+    }
+    return keys;
 }
 std::uint64_t Engine::user(TunnelRef tunnel) const {
     return core_->valid(tunnel) ? core_->extra(tunnel).user : 0;

@@ -260,6 +260,15 @@ struct TunnelStatus {
     Quality second, ten_seconds, minute;
 };
 
+enum class Tag : std::uint8_t { Unchecked, Right };
+
+// Keys of the peer's direction (auth.h), and their numbers, 0: none.
+struct PeerKeys {
+    std::uint32_t tunnel = 0;  // the GRE key
+    std::array<std::uint8_t, 2> number{};
+    std::array<std::array<std::uint8_t, 16>, 2> key{};
+};
+
 class Core;
 
 class Engine {
@@ -289,9 +298,10 @@ class Engine {
     bool update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config);
     void remove_tunnel(Time now, TunnelRef tunnel);
 
-    // A message from the wire, `bytes` being what follows the GRE header.
+    // A message from the wire, `bytes` being what follows the GRE header. `tag` is Right where the
+    // host has verified it itself, with a key of peer_keys() that the tunnel has still.
     void receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> bytes,
-                 const Endpoint& source);
+                 const Endpoint& source, Tag tag = Tag::Unchecked);
 
     // Fetches the tunnel's rows from memory ahead of receive(): a host with many tunnels calls it
     // some messages before. Changes nothing; any value will do.
@@ -320,6 +330,8 @@ class Engine {
     [[nodiscard]] std::uint64_t peer_salt(TunnelRef tunnel) const;
     // The highest counter that was believed under it.
     [[nodiscard]] std::uint64_t peer_counter(TunnelRef tunnel) const;
+    // What its messages are verified with.
+    [[nodiscard]] PeerKeys peer_keys(TunnelRef tunnel) const;
     [[nodiscard]] std::uint64_t user(TunnelRef tunnel) const;
     [[nodiscard]] std::uint64_t user(GroupRef group) const;
     [[nodiscard]] GroupRef group_of(TunnelRef tunnel) const;

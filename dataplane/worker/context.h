@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "dataplane/worker/exits.h"
 #include "dataplane/worker/rate_limit.h"
@@ -121,9 +122,11 @@ struct Context {
     southbound::WorkerBlock* block{};
     southbound::TunnelCounters* tunnel_counters{};
     std::uint64_t tsc_hz{};
+    std::uint64_t secret{};  // of the places in limiters' arrays
     IcmpLimiter icmp;
-    KeepaliveLimiter keepalives;
-    GenuineLimiter genuine;
+    CheckLimiter checks;
+    StartLimiter starts;
+    LateLimiter late;
     Burst received;
     Burst replies;  // ICMP errors that this router sends because of `received`
     std::array<TxQueue, kMaxPorts> tx;
@@ -162,14 +165,24 @@ void stage_forward(Context& c, Burst& b);
 void stage_icmp(Context& c, Burst& b, Burst& replies);
 void stage_transmit(Context& c, Burst& b, Burst& replies);
 
-// A keepalive of tunnel p.from, from its bound endpoint or elsewhere. The packet ends here. `p` is
-// as received, `gre` its GRE header.
-void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre);
+// A keepalive of tunnel p.from; `bound`: from its bound endpoint. The packet ends here. `p` is as
+// received, `gre` its GRE header.
+void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
 // A data packet that came out of a tunnel ends here for what is in it; liveness counts it as
 // received.
 void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit);
 // Sends what liveness threads have made, a burst of it; how many.
 unsigned send_injected(Context& c);
+
+// What a packet's source is counted by where shares are for each network, /24 or /48.
+inline std::uint64_t network_of(const Packet& p) {
+    std::uint64_t word = 0;
+    if (p.family == 4)
+        std::memcpy(&word, p.ip + 12, 3);
+    else
+        std::memcpy(&word, p.ip + 8, 6);
+    return word << 8 | p.family;
+}
 
 // IPv4 fragmentation of one packet (RFC 791 §3.2); sets p.extra and p.extras, p becomes the first.
 // false: no buffers, or an MTU that not even eight bytes fit into; nothing changed.

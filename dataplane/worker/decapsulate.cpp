@@ -137,7 +137,7 @@ bool keepalive_from_elsewhere(const Packet& p, const std::uint8_t* gre) {
 [[gnu::noinline]] bool not_bound(Context& c, Packet& p, const std::uint8_t* gre) {
     if (bound_otherwise(p, gre)) return true;
     if (keepalive_from_elsewhere(p, gre))
-        take_keepalive(c, p, gre);
+        take_keepalive(c, p, gre, false);
     else
         exit_with(c, p, refuse(p, gre));
     return false;
@@ -183,7 +183,7 @@ constexpr std::array<std::uint8_t, 16> kEcn{
 bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre, std::uint32_t slot) {
     const std::uint16_t type = load_be16(gre + 2);
     if (type == wire::kEtherKeepalive) [[unlikely]] {
-        take_keepalive(c, p, gre);
+        take_keepalive(c, p, gre, true);
         return false;
     }
     if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) {

@@ -1,8 +1,10 @@
-// Keepalives on a worker: received ones go to the liveness thread of their tunnel's subscriber,
-// those that a liveness thread has made are sent (proto/TUNNEL.md §6, dataplane/keepalive/).
+// Keepalives on a worker: received ones whose tag is right go to the liveness thread of their
+// tunnel's subscriber, those that a liveness thread has made are sent (proto/TUNNEL.md §6,
+// dataplane/keepalive/).
 #include <rte_ring.h>
 
 #include "dataplane/keepalive/handover.h"
+#include "dataplane/liveness/auth.h"
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
 
@@ -10,24 +12,22 @@ namespace dr {
 
 namespace {
 
-// Where a message's salt and counter lie, and what is needed of a message to look at them.
+// Where a message's fields lie, and the least size of one.
+constexpr unsigned kKeyNumber = 4;
 constexpr unsigned kSalt = 8;
 constexpr unsigned kCounter = 16;
 constexpr unsigned kSmallest = wire::kTokenSize;
 
-std::uint64_t load64(const std::uint8_t* at) {
-    std::uint64_t value;
-    std::memcpy(&value, at, sizeof value);
-    return __builtin_bswap64(value);
-}
-
-// The peer's next message, as far as it can be told without its key, from wherever it comes: the
-// peer's address may have changed. An older one, late or replayed, takes the limited way.
-bool looks_genuine(const KeepalivePeer& peer, std::uint64_t salt, const std::uint8_t* message,
-                   unsigned size) {
-    return size >= kSmallest && salt != KeepalivePeer::kNoSalt && salt == load64(message + kSalt) &&
-           load64(message + kCounter) > peer.counter.load(std::memory_order_relaxed);
-}
+struct Arrived {
+    const std::uint8_t* bytes;
+    unsigned size;
+    std::uint32_t key;  // the GRE key
+    std::uint64_t salt;
+    std::uint64_t counter;
+    wire::Endpoint source;
+    std::uint64_t now;
+    [[nodiscard]] std::uint32_t slot() const { return key & 0xffffffU; }
+};
 
 wire::Endpoint source_of(const Packet& p) {
     wire::Endpoint source;
@@ -37,49 +37,116 @@ wire::Endpoint source_of(const Packet& p) {
     return source;
 }
 
-Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre) {
-    const KeepaliveHandover* const handover = c.shared->keepalive;
-    if (handover == nullptr) return Exit::DropKeepalive;
-    const std::uint8_t* const message = gre + sizeof(wire::GreKey);
-    const auto size = static_cast<unsigned>(p.ip + p.length - message);
-    const std::uint32_t key = wire::detail::load32(gre + 4);
-    const std::uint32_t slot = key & 0xffffffU;
-    const KeepalivePeer& peer = handover->peers[slot];
-    const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
-    if (salt == 0) return Exit::DropKeepalive;
-    const std::uint64_t now = rte_rdtsc();
-    bool trusted = false;
-    bool taken = false;
-    if (looks_genuine(peer, salt, message, size)) {
-        const auto now_ms = static_cast<std::uint32_t>(now / handover->tsc_per_ms);
-        trusted = handover->pace[c.config.number][slot].take(now_ms);
-        taken = trusted || c.genuine.take(now, c.tsc_hz);
-    } else {
-        taken = c.keepalives.take(slot, now, c.tsc_hz);
+Arrived arrived(const Packet& p, const std::uint8_t* gre) {
+    Arrived a{};
+    a.bytes = gre + sizeof(wire::GreKey);
+    a.size = static_cast<unsigned>(p.ip + p.length - a.bytes);
+    a.key = wire::detail::load32(gre + 4);
+    a.source = source_of(p);
+    a.now = rte_rdtsc();
+    if (a.size < kSmallest) return a;
+    a.salt = wire::detail::load64(a.bytes + kSalt);
+    a.counter = wire::detail::load64(a.bytes + kCounter);
+    return a;
+}
+
+// The place of a tunnel's start at one address: see StartLimiter.
+std::uint64_t start_of(const Arrived& a) {
+    std::array<std::uint64_t, 2> address;
+    std::memcpy(address.data(), a.source.address.data(), sizeof address);
+    return a.salt ^ address[0] * 3 ^ address[1] * 5 ^
+           (std::uint64_t{a.source.port} << 32 | a.key) * 7;
+}
+
+// Only who has seen the tunnel's messages makes one like it, but it has to have the right tag, too.
+bool looks_next(const Arrived& a, const KeepalivePeer& peer, std::uint64_t salt) {
+    return salt == a.salt && a.counter > peer.counter.load(std::memory_order_relaxed);
+}
+
+[[gnu::noinline]] void count_refusal(const Arrived& a, const KeepalivePeer& peer,
+                                     KeepaliveRefusals& refusals) {
+    wire::Message m;
+    const bool malformed = wire::decode({a.bytes, a.size}, m) != wire::DecodeError::None;
+    const bool known =
+        !malformed && (peer.number[0].load(std::memory_order_relaxed) == m.key_number ||
+                       peer.number[1].load(std::memory_order_relaxed) == m.key_number);
+    std::atomic<std::uint64_t>& count = malformed ? refusals.malformed
+                                        : known   ? refusals.bad_tag
+                                                  : refusals.unknown_key;
+    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+bool has_right_tag(const Arrived& a, const KeepalivePeer& peer, std::uint32_t* sequence) {
+    liveness::MacKey key;
+    return a.size >= kSmallest && a.size <= wire::kMaxProbeSize &&
+           read_peer_key(peer, a.key, a.bytes[kKeyNumber], &key, sequence) &&
+           liveness::verify_tag(key, {a.bytes, a.size});
+}
+
+enum class Way : std::uint8_t { Trusted, Other, None };
+
+// Of a message whose tag is right.
+Way way_of(Context& c, const Arrived& a, const KeepalivePeer& peer, std::uint64_t salt,
+           bool bound) {
+    const KeepaliveHandover& handover = *c.shared->keepalive;
+    KeepaliveSeen& seen = handover.seen[c.config.number][a.slot()];
+    const bool next = looks_next(a, peer, salt) && seen.is_news(a.salt, a.counter);
+    if (next && bound) {
+        seen.mark(a.salt, a.counter);
+        if (seen.pace.take(static_cast<std::uint32_t>(a.now / handover.tsc_per_ms)))
+            return Way::Trusted;
     }
-    if (!taken) return Exit::DropKeepaliveRate;
-    const KeepaliveArrival arrival{now, source_of(p), key};
-    const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
-    rte_mbuf* const m = p.mbuf;
+    const bool starts = salt != a.salt || (next && !bound);
+    const bool taken = starts ? c.starts.take(start_of(a), c.secret, a.now, c.tsc_hz)
+                              : c.late.take(a.slot(), c.secret, a.now, c.tsc_hz);
+    return taken ? Way::Other : Way::None;
+}
+
+// The message into its buffer's front; what is before it was outer headers.
+void leave_arrival(const Arrived& a, std::uint32_t sequence, rte_mbuf* m) {
+    const KeepaliveArrival arrival{a.now, a.source, a.key, sequence};
     const auto offset =
-        static_cast<std::size_t>(message - static_cast<const std::uint8_t*>(m->buf_addr));
+        static_cast<std::size_t>(a.bytes - static_cast<const std::uint8_t*>(m->buf_addr));
     // Ethernet, the shortest IP header and GRE are longer than what takes their place.
     static_assert(sizeof(KeepaliveArrival) <=
                   sizeof(wire::Ethernet) + sizeof(wire::Ipv4) + sizeof(wire::GreKey));
     std::memcpy(static_cast<std::uint8_t*>(m->buf_addr) + offset - sizeof arrival, &arrival,
                 sizeof arrival);
     m->data_off = static_cast<std::uint16_t>(offset);
-    m->data_len = static_cast<std::uint16_t>(size);
-    m->pkt_len = size;
-    if (rte_ring_enqueue(trusted ? rings.trusted : rings.other, m) != 0) return Exit::DropKeepalive;
+    m->data_len = static_cast<std::uint16_t>(a.size);
+    m->pkt_len = a.size;
+}
+
+Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
+    const KeepaliveHandover* const handover = c.shared->keepalive;
+    if (handover == nullptr) return Exit::DropKeepalive;
+    const Arrived a = arrived(p, gre);
+    const KeepalivePeer& peer = handover->peers[a.slot()];
+    const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
+    if (salt == 0) return Exit::DropKeepalive;
+    const bool is_long = a.size > wire::kMaxKeepaliveSize;
+    if ((is_long || !looks_next(a, peer, salt)) &&
+        !c.checks.take(network_of(p), is_long, c.secret, a.now, c.tsc_hz))
+        return Exit::DropKeepaliveRate;
+    std::uint32_t sequence = 0;
+    if (!has_right_tag(a, peer, &sequence)) {
+        count_refusal(a, peer, handover->refusals[c.config.number]);
+        return Exit::DropKeepaliveTag;
+    }
+    const Way way = way_of(c, a, peer, salt, bound);
+    if (way == Way::None) return Exit::DropKeepaliveRate;
+    const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
+    leave_arrival(a, sequence, p.mbuf);
+    rte_ring* const ring = way == Way::Trusted ? rings.trusted : rings.other;
+    if (rte_ring_enqueue(ring, p.mbuf) != 0) return Exit::DropKeepalive;
     p.mbuf = nullptr;
     return Exit::Keepalive;
 }
 
 }  // namespace
 
-void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre) {
-    exit_with(c, p, hand_over(c, p, gre));
+void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
+    exit_with(c, p, hand_over(c, p, gre, bound));
 }
 
 void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit) {

@@ -28,25 +28,61 @@ struct RateLimiter {
     }
 };
 
+// Where something stands in an array of limiters. `secret` is the worker's: who does not know it
+// cannot choose packets that share the place of somebody else's.
+template <std::uint64_t Places>
+std::size_t place_of(std::uint64_t what, std::uint64_t secret) {
+    static_assert((Places & (Places - 1)) == 0);
+    std::uint64_t h = (what ^ secret) * 0x9e3779b97f4a7c15ULL;
+    h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9ULL;
+    return static_cast<std::size_t>(h >> 40 & (Places - 1));
+}
+
+// One limiter for each of many; those whose places fall together share.
+template <typename Limiter, std::uint64_t Places = 4'096>
+struct LimiterArray {
+    std::array<Limiter, Places> at;
+    Limiter& of(std::uint64_t what, std::uint64_t secret) {
+        return at[place_of<Places>(what, secret)];
+    }
+};
+
 // ICMP errors (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
 using IcmpLimiter = RateLimiter<1000, 100>;
-// Of keepalives that look genuine beyond their tunnel's pace. Who has seen one message can make
-// such, without the key, and must not so take the tunnel's own messages' place: the engine tells
-// them apart, which costs it little, up to this.
-using GenuineLimiter = RateLimiter<50'000, 256>;
 
-// Limits keepalives that anybody could have sent: a few at once for a handshake, then one in 5 ms
-// for each tunnel, and 20,000 a second on this worker. Slots that fall together share an allowance.
-struct KeepaliveLimiter {
-    static constexpr std::uint32_t kSlots = 4'096;
-    RateLimiter<20'000, 2'000> all;
-    std::array<RateLimiter<200, 8>, kSlots> by_slot;
+// Tags of keepalives that are verified for anybody. Each source network, /24 or /48, has a share
+// that nobody else can take, and all have together what is over. Long messages (probes) cost more,
+// and have no more than their network's share and a smaller rest.
+struct CheckLimiter {
+    LimiterArray<RateLimiter<100, 32>> by_network;
+    RateLimiter<200'000, 4'000> rest;
+    RateLimiter<20'000, 400> long_rest;
 
-    bool take(std::uint32_t slot, std::uint64_t now, std::uint64_t hz) {
-        if (!all.has(now, hz) || !by_slot[slot % kSlots].take(now, hz)) return false;
-        all.spend(now, hz);
+    bool take(std::uint64_t network, bool is_long, std::uint64_t secret, std::uint64_t now,
+              std::uint64_t hz) {
+        if (by_network.of(network, secret).take(now, hz)) return true;
+        return is_long ? long_rest.take(now, hz) : rest.take(now, hz);
+    }
+};
+
+// Genuine keepalives that may have been seen and sent again: a few at once for a handshake, then
+// one in 5 ms for each of whatever `what` names.
+template <std::uint64_t PerSecond>
+struct RepeatedLimiter {
+    RateLimiter<PerSecond, PerSecond / 10> all;
+    LimiterArray<RateLimiter<200, 8>> each;
+
+    bool take(std::uint64_t what, std::uint64_t secret, std::uint64_t now, std::uint64_t hz) {
+        auto& one = each.of(what, secret);
+        if (!one.has(now, hz) || !all.take(now, hz)) return false;
+        one.spend(now, hz);
         return true;
     }
 };
+// By tunnel, salt and source: the first messages of a start, or from a new address, are of a place
+// that no message sent before is of.
+using StartLimiter = RepeatedLimiter<50'000>;
+// By tunnel: messages that were overtaken, or replayed.
+using LateLimiter = RepeatedLimiter<20'000>;
 
 }  // namespace dr

@@ -3,6 +3,7 @@
 #include "dataplane/worker/worker.h"
 
 #include <rte_ring.h>
+#include <sys/random.h>
 
 #include <ctime>
 
@@ -88,6 +89,8 @@ Worker::Worker(const WorkerConfig& config, WorkerShared& shared, southbound::Wor
     c.block = block;
     c.tunnel_counters = tunnel_counters;
     c.tsc_hz = rte_get_tsc_hz();
+    // Too little to wait for; without it, places can be guessed, and no more than that.
+    if (getrandom(&c.secret, sizeof c.secret, GRND_NONBLOCK) < 0) c.secret = rte_rdtsc();
 }
 
 Worker::~Worker() = default;

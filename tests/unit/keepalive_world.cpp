@@ -27,12 +27,6 @@ IpAddress address_of(const std::string& text) {
     return address;
 }
 
-TunnelKey key_of(const Line& line) {
-    TunnelKey key;
-    key.fill(static_cast<std::uint8_t>(line.id + line.key_number));
-    return key;
-}
-
 PortConfig port_config() {
     PortConfig config;
     config.name = "up0";
@@ -45,6 +39,12 @@ PortConfig port_config() {
 }
 
 }  // namespace
+
+TunnelKey key_of(const Line& line) {
+    TunnelKey key;
+    key.fill(static_cast<std::uint8_t>(line.id + line.key_number));
+    return key;
+}
 
 Endpoint endpoint(const std::string& address, std::uint16_t port) {
     const IpAddress a = address_of(address);
@@ -117,7 +117,9 @@ void Ur::send(liveness::TunnelRef tunnel, const Endpoint& to,
         Endpoint source = from[n];
         if (to.port == 0) source.port = 0;
         if (to.port == 0 && cut_native) continue;
-        world.put(World::outer(source, to, ids[n], wire::kEtherKeepalive, message));
+        const Bytes packet = World::outer(source, to, ids[n], wire::kEtherKeepalive, message);
+        if (world.record != nullptr) world.record->push_back(packet);
+        world.put(packet);
     }
 }
 

@@ -45,6 +45,7 @@ struct Site {
     std::vector<Line> lines;
 };
 southbound::test::Body encode(const Site& site);
+dr::TunnelKey key_of(const Line& line);
 
 struct World;
 
@@ -119,7 +120,8 @@ struct World {
     WorkerShared shared;
     std::unique_ptr<Worker> worker;
     std::vector<std::unique_ptr<Ur>> urs;
-    std::vector<Bytes> other;  // frames that left and are no keepalives, without Ethernet
+    std::vector<Bytes>* record = nullptr;  // of what URs send
+    std::vector<Bytes> other;              // frames that left and are no keepalives, without Ethernet
     Time now = 1'000 * liveness::kSecond;
 
   private:
