@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "dataplane/worker/exits.h"
+#include "dataplane/worker/icmp_limit.h"
 #include "dataplane/worker/rate_limit.h"
 #include "dataplane/worker/worker.h"
 
@@ -130,6 +131,8 @@ struct Context {
     Burst received;
     Burst replies;  // ICMP errors that this router sends because of `received`
     std::array<TxQueue, kMaxPorts> tx;
+    // Of destinations on connected networks, by the subscriber whose packet it is.
+    LimiterArray<RateLimiter<20, 8>, 1'024> asking;
     SpscRing<ResolveRequest, 256> resolve;
 };
 
@@ -168,13 +171,16 @@ void stage_transmit(Context& c, Burst& b, Burst& replies);
 // A keepalive of tunnel p.from; `bound`: from its bound endpoint. The packet ends here. `p` is as
 // received, `gre` its GRE header.
 void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
+// The writer is to ask for the destination of a packet out of a tunnel: a few for each subscriber,
+// so that one who scans a connected network leaves the others their turn.
+void ask_for_neighbour(Context& c, const Packet& p);
 // A data packet that came out of a tunnel ends here for what is in it; liveness counts it as
 // received.
 void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit);
 // Sends what liveness threads have made, a burst of it; how many.
 unsigned send_injected(Context& c);
 
-// What a packet's source is counted by where shares are for each network, /24 or /48.
+// What a packet's source is counted by where shares are for each network, /24 or /48, or host.
 inline std::uint64_t network_of(const Packet& p) {
     std::uint64_t word = 0;
     if (p.family == 4)
@@ -182,6 +188,11 @@ inline std::uint64_t network_of(const Packet& p) {
     else
         std::memcpy(&word, p.ip + 8, 6);
     return word << 8 | p.family;
+}
+inline std::uint64_t host_of(const Packet& p) {
+    std::array<std::uint64_t, 2> words{};
+    std::memcpy(words.data(), p.ip + (p.family == 4 ? 12 : 8), p.family == 4 ? 4 : 16);
+    return words[0] * 3 ^ words[1] * 5 ^ p.family;
 }
 
 // IPv4 fragmentation of one packet (RFC 791 §3.2); sets p.extra and p.extras, p becomes the first.

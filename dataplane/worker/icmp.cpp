@@ -47,6 +47,30 @@ bool may_answer(const Packet& p) {
            (u.offset < p.length && !wire::is_icmp6_error(p.ip[u.offset]));
 }
 
+// Whose the packet is, or for whom: the sender's, if it came out of a tunnel.
+std::uint32_t subscriber_of(const Packet& p) {
+    if (p.from != nullptr) return p.from->subscriber;
+    return p.target.kind() == TargetKind::Subscriber ? p.target.index() : 0;
+}
+
+bool within_limit(Context& c, const Packet& p) {
+    const std::uint32_t whom = subscriber_of(p);
+    // From the network a neighbourhood shares, for anybody there may send in its name. Within a
+    // site each host has its own share.
+    const std::uint64_t back = p.from == nullptr ? network_of(p) : host_of(p);
+    const std::uint64_t now = rte_rdtsc();
+    switch (p.error) {
+        case IcmpError::TooBig:
+            return c.icmp.too_big.take(whom, back, c.secret, now, c.tsc_hz);
+        case IcmpError::TimeExceeded:
+            return c.icmp.time_exceeded.take(whom, back, c.secret, now, c.tsc_hz);
+        case IcmpError::NoRoute:
+        case IcmpError::None:
+            break;
+    }
+    return c.icmp.unreachable.take(whom, back, c.secret, now, c.tsc_hz);
+}
+
 void write_icmp4(std::uint8_t* ip, const Packet& p, const Kind& kind, std::uint32_t source,
                  unsigned quote) {
     wire::Ipv4 h{};
@@ -125,7 +149,7 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
             exit_with(c, p, kind.not_sent);
             continue;
         }
-        if (!c.icmp.take(rte_rdtsc(), c.tsc_hz)) {
+        if (!within_limit(c, p)) {
             exit_with(c, p, Exit::DropIcmpLimited);
             continue;
         }

@@ -47,9 +47,6 @@ struct LimiterArray {
     }
 };
 
-// ICMP errors (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-using IcmpLimiter = RateLimiter<1000, 100>;
-
 // Tags of keepalives that are verified for anybody. Each source network, /24 or /48, has a share
 // that nobody else can take, and all have together what is over. Long messages (probes) cost more,
 // and have no more than their network's share and a smaller rest.
