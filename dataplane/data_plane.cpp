@@ -31,6 +31,7 @@ namespace {
 // with a TAP, packets.
 constexpr int kTickMs = 5;
 constexpr int kTickWithTapMs = 1;
+constexpr unsigned kResolveTurn = 256;
 // For the kernel to list what it has at start; a million routes take about a second.
 constexpr std::chrono::seconds kListingLimit{30};
 
@@ -362,9 +363,10 @@ void DataPlane::Core::steer() {
 }
 
 void DataPlane::Core::housekeeping() {
+    // No more in a turn than a ring holds: workers may fill them as fast.
     ResolveRequest request{};
     for (const auto& worker : workers)
-        while (worker->next_resolve_request(request))
+        for (unsigned n = 0; n < kResolveTurn && worker->next_resolve_request(request); ++n)
             if (mirror) mirror->want(request.port, request.address);
     writer->housekeeping();
     counters->settle();

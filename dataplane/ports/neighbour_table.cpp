@@ -1,10 +1,11 @@
 #include "dataplane/ports/neighbour_table.h"
 
+#include <algorithm>
+
 namespace dr {
 
 namespace {
 
-constexpr unsigned kAsksPerSecond = 200;
 constexpr std::uint64_t kAskAgainMs = 1'000;
 constexpr std::uint64_t kVerifyMs = 10'000;
 constexpr std::size_t kMaxWanted = 4'096;
@@ -26,17 +27,22 @@ void NeighbourTable::set(std::uint16_t port, const IpAddress& address, const wir
     Entry& entry = at->second;
     entry.generation = generation_;
     entry.stale = stale;
-    wanted_.erase({port, address});
+    for (Asking* asking : {&gateways_, &tunnel_ends_, &destinations_[0], &destinations_[1]})
+        asking->last.erase({port, address});
     if (is_new || entry.mac != mac) {
         entry.mac = mac;
         rib_.set_neighbour(port, address, mac);
     }
     if (entry.next_hop.value != 0 || is_link_local(address)) return;
+    // Gateways and tunnels' ends find room in the other half.
+    if (held_ >= rib_.next_hop_capacity() / 2) return;
     entry.next_hop = rib_.acquire_next_hop(port, address);
     if (entry.next_hop.value == 0) return;  // full: its traffic goes by way of Glean
     if (rib_.insert(host_prefix(address), RouteSource::Neighbour,
-                    Target(TargetKind::NextHop, entry.next_hop.value)))
+                    Target(TargetKind::NextHop, entry.next_hop.value))) {
+        ++held_;
         return;
+    }
     rib_.release_next_hop(entry.next_hop);
     entry.next_hop = {};
 }
@@ -46,6 +52,7 @@ void NeighbourTable::forget(std::map<Key, Entry>::iterator at) {
     if (at->second.next_hop.value != 0) {
         rib_.remove(host_prefix(address), RouteSource::Neighbour);
         rib_.release_next_hop(at->second.next_hop);
+        --held_;
     }
     rib_.clear_neighbour(port, address);
     entries_.erase(at);
@@ -63,32 +70,50 @@ void NeighbourTable::sweep() {
     }
 }
 
-bool NeighbourTable::allowed(std::uint64_t now_ms) {
-    if (now_ms / 1000 != second_) {
-        second_ = now_ms / 1000;
-        asked_in_second_ = 0;
-    }
-    return asked_in_second_++ < kAsksPerSecond;
+bool NeighbourTable::Rate::take(std::uint64_t now_ms) {
+    if (whole_at > now_ms + gap_ms * (at_once - 1)) return false;
+    whole_at = std::max(whole_at, now_ms) + gap_ms;
+    return true;
 }
 
-void NeighbourTable::want(std::uint16_t port, const IpAddress& address, std::uint64_t now_ms) {
+void NeighbourTable::want(std::uint16_t port, const IpAddress& address, Need need,
+                          std::uint64_t now_ms) {
     const Key key{port, address};
     if (entries_.contains(key)) return;
-    const auto last = wanted_.find(key);
-    if (last != wanted_.end() && now_ms - last->second < kAskAgainMs) return;
-    if (!allowed(now_ms)) return;
+    Asking& asking = need == Need::Gateway     ? gateways_
+                     : need == Need::TunnelEnd ? tunnel_ends_
+                                               : destinations_[address.family == 4 ? 0 : 1];
+    const auto last = asking.last.find(key);
+    if (last != asking.last.end() && now_ms - last->second < kAskAgainMs) return;
+    if (!asking.rate.take(now_ms)) return;
     // Somebody scans a large network: old questions make room for new ones.
-    if (wanted_.size() >= kMaxWanted) wanted_.clear();
-    wanted_[key] = now_ms;
+    if (asking.last.size() >= kMaxWanted) asking.last.clear();
+    asking.last[key] = now_ms;
     ask_(port, address);
 }
 
+void NeighbourTable::verify(const Key& key, Entry& entry, std::uint64_t now_ms) {
+    entry.asked_ms = now_ms;
+    ask_(key.first, key.second);
+}
+
 void NeighbourTable::refresh(std::uint64_t now_ms) {
-    for (auto& [key, entry] : entries_) {
-        if (!entry.stale || now_ms - entry.asked_ms < kVerifyMs) continue;
-        if (!allowed(now_ms)) return;
-        entry.asked_ms = now_ms;
-        ask_(key.first, key.second);
+    const auto due = [&](const Entry& entry) {
+        return entry.stale && now_ms - entry.asked_ms >= kVerifyMs;
+    };
+    for (auto& [key, entry] : entries_)
+        if (due(entry) && rib_.leads_on(key.first, key.second, entry.next_hop.value != 0 ? 1 : 0))
+            verify(key, entry, now_ms);
+    // The others in turn: where the rate ends a round, the next one goes on.
+    auto at = entries_.lower_bound(verify_next_);
+    for (std::size_t n = entries_.size(); n > 0; --n) {
+        if (at == entries_.end()) at = entries_.begin();
+        if (due(at->second)) {
+            verify_next_ = at->first;
+            if (!verified_.take(now_ms)) return;
+            verify(at->first, at->second, now_ms);
+        }
+        ++at;
     }
 }
 

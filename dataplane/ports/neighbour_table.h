@@ -5,6 +5,7 @@
 // Thread: the writer. Times are in milliseconds of a steady clock.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <utility>
@@ -29,11 +30,21 @@ class NeighbourTable final {
     void mark() { ++generation_; }
     void sweep();
 
+    // Who needs to know an address. Each has a rate of its own at which the kernel is asked: what
+    // anybody's packets are for takes nothing from what all traffic goes through.
+    enum class Need : std::uint8_t {
+        Gateway,     // of a route; always asked
+        TunnelEnd,   // on a connected network; 200 a second
+        Destination  // of a packet, on a connected network: 64 at once, then 20 a second. What does
+                     // not answer stays in the kernel's table for up to 18 s, and the kernel
+                     // throws out others, gateways too, from 512 (gc_thresh2) on.
+    };
     // The data plane wants to know this one. Asked at once if the rate allows, and not more often
     // than once a second.
-    void want(std::uint16_t port, const IpAddress& address, std::uint64_t now_ms);
-    // Asks again about stale entries, each every 10 s at most. The kernel verifies by a unicast
-    // probe and tells whether it is reachable or gone.
+    void want(std::uint16_t port, const IpAddress& address, Need need, std::uint64_t now_ms);
+    // Asks again about stale entries, each every 10 s at most: those that routes and tunnels lead
+    // through first. The kernel verifies by a unicast probe and tells whether it is reachable or
+    // gone.
     void refresh(std::uint64_t now_ms);
 
     [[nodiscard]] std::size_t size() const { return entries_.size(); }
@@ -46,16 +57,30 @@ class NeighbourTable final {
         bool stale{};
         std::uint64_t asked_ms{};
     };
-    bool allowed(std::uint64_t now_ms);
+    // GCRA (ITU-T I.371).
+    struct Rate {
+        std::uint64_t gap_ms;
+        std::uint64_t at_once;
+        std::uint64_t whole_at = 0;
+        bool take(std::uint64_t now_ms);
+    };
+    struct Asking {
+        Rate rate;
+        std::map<Key, std::uint64_t> last{};  // when asked
+    };
     void forget(std::map<Key, Entry>::iterator at);
+    void verify(const Key& key, Entry& entry, std::uint64_t now_ms);
 
     Rib& rib_;
     Ask ask_;
     std::map<Key, Entry> entries_;
-    std::map<Key, std::uint64_t> wanted_;  // when asked last
+    Asking gateways_{{0, 1}};
+    Asking tunnel_ends_{{5, 200}};
+    std::array<Asking, 2> destinations_{Asking{{50, 64}}, Asking{{50, 64}}};  // IPv4, IPv6
+    Rate verified_{5, 200};
+    Key verify_next_{};     // where the next round over the entries begins
+    std::size_t held_ = 0;  // next hops
     std::uint32_t generation_ = 0;
-    std::uint64_t second_ = 0;  // for the rate limit
-    unsigned asked_in_second_ = 0;
 };
 
 }  // namespace dr

@@ -308,8 +308,10 @@ void NetlinkMirror::poll() {
     const std::uint64_t now = now_ms();
     if (now - core_->housekept_ms < kHousekeepingMs) return;
     core_->housekept_ms = now;
-    core_->rib.for_each_unresolved([&](std::uint16_t port, const IpAddress& address) {
-        core_->neighbours.want(port, address, now);
+    core_->rib.for_each_unresolved([&](std::uint16_t port, const IpAddress& address, bool gateway) {
+        core_->neighbours.want(
+            port, address,
+            gateway ? NeighbourTable::Need::Gateway : NeighbourTable::Need::TunnelEnd, now);
     });
     core_->neighbours.refresh(now);
 }
@@ -321,7 +323,7 @@ bool NetlinkMirror::synced() const {
     return core_->complete && core_->socket->synced();
 }
 void NetlinkMirror::want(std::uint16_t port, const IpAddress& address) {
-    core_->neighbours.want(port, address, now_ms());
+    core_->neighbours.want(port, address, NeighbourTable::Need::Destination, now_ms());
 }
 
 std::vector<IpAddress> NetlinkMirror::locals() const {

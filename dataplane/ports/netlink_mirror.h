@@ -51,7 +51,7 @@ class NetlinkMirror final {
     // Everything that was there at start is in the Rib.
     [[nodiscard]] bool synced() const;
 
-    // A worker, or the Rib, needs this neighbour.
+    // A worker met a packet for this neighbour. Next hops of the Rib are asked for by poll().
     void want(std::uint16_t port, const IpAddress& address);
 
     // All own addresses of the namespace, and a number that grows when the set changes.

@@ -59,6 +59,7 @@ struct NextHop {
     std::uint32_t row{};
     bool used{};
     bool outdated{};  // a change waits for a free row
+    bool gleaned{};   // resolve() made it, and holds a reference
 };
 
 IpAddress masked(IpAddress a, unsigned length) {
@@ -192,6 +193,7 @@ std::vector<NextHopIndex> Rib::State::take_gleaned(std::uint16_t port, const IpP
     std::erase_if(gleaned, [&](std::uint32_t index) {
         const Gateway& gateway = next_hops[index].gateway;
         if (gateway.port != port || !covers(prefix, gateway.address)) return false;
+        next_hops[index].gleaned = false;
         taken.push_back({index});
         return true;
     });
@@ -285,7 +287,7 @@ NextHopIndex Rib::acquire_next_hop(std::uint16_t port, const IpAddress& gateway)
     if (s.free_indexes.empty() || s.free_rows.empty()) return {0};
     const std::uint32_t index = s.free_indexes.front();
     s.free_indexes.pop_front();
-    s.next_hops[index] = {key, 1, 0, true, false};
+    s.next_hops[index] = {key, 1, 0, true, false, false};
     s.by_gateway.emplace(key, index);
     ++s.gateways[gateway];
     s.publish(index);
@@ -304,6 +306,10 @@ void Rib::release_next_hop(NextHopIndex next_hop) {
     s.retired_indexes.push_back({next_hop.value, hop.row, s.tables.qsbr.retire(), s.generation});
     hop.used = false;
     hop.row = 0;
+}
+
+std::size_t Rib::next_hop_capacity() const {
+    return state_->next_hops.size();
 }
 
 void Rib::set_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac) {
@@ -342,8 +348,11 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
     const auto known = s.by_gateway.find({port, address});
     if (known != s.by_gateway.end()) return {known->second};
     // Kept while the network is connected: the address is somebody's tunnel endpoint.
+    if (s.gleaned.size() >= s.next_hops.size() / 4) return {0};
     const NextHopIndex made = acquire_next_hop(port, address);
-    if (made.value != 0) s.gleaned.push_back(made.value);
+    if (made.value == 0) return made;
+    s.gleaned.push_back(made.value);
+    s.next_hops[made.value].gleaned = true;
     return made;
 }
 
@@ -374,11 +383,16 @@ std::uint64_t Rib::generation() const {
     return state_->generation;
 }
 
-void Rib::visit_unresolved(void (*callback)(void*, std::uint16_t, const IpAddress&),
-                           void* argument) const {
+void Rib::visit_unresolved(Visitor visitor, void* argument) const {
     for (const NextHop& hop : state_->next_hops)
         if (hop.used && !state_->neighbours.contains(hop.gateway))
-            callback(argument, hop.gateway.port, hop.gateway.address);
+            visitor(argument, hop.gateway.port, hop.gateway.address,
+                    hop.references > (hop.gleaned ? 1U : 0U));
+}
+
+bool Rib::leads_on(std::uint16_t port, const IpAddress& gateway, unsigned holders) const {
+    const auto hop = state_->by_gateway.find({port, gateway});
+    return hop != state_->by_gateway.end() && state_->next_hops[hop->second].references > holders;
 }
 
 void Rib::reclaim() {

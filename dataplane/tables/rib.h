@@ -52,6 +52,7 @@ class Rib final {
     // unresolved. References are counted; index 0: the table is full.
     NextHopIndex acquire_next_hop(std::uint16_t port, const IpAddress& gateway);
     void release_next_hop(NextHopIndex next_hop);
+    [[nodiscard]] std::size_t next_hop_capacity() const;
     // What is known of a neighbour. Publishes a new row for each next hop that has it as gateway.
     void set_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac);
     void clear_neighbour(std::uint16_t port, const IpAddress& address);
@@ -60,7 +61,8 @@ class Rib final {
 
     // The next hop that leads to this address by the current tables, looking only at neighbours,
     // connected networks and routes. For a connected address without neighbour entry one is made,
-    // unresolved, and kept while the network is connected. {0}: no route. The result carries no
+    // unresolved, and kept while the network is connected; at most a quarter of the table, so that
+    // gateways find room. {0}: no route, or no room. The result carries no
     // reference: resolve again when generation() has grown, and say so with confirm(). Until then a
     // next hop that was released stays as it was, and its index is not used again.
     NextHopIndex resolve(const IpAddress& address);
@@ -73,18 +75,22 @@ class Rib final {
     [[nodiscard]] std::uint64_t generation() const;
     // Whoever keeps results of resolve() holds none from before this generation any more.
     void confirm(std::uint64_t generation);
-    // Gateways still unresolved, for the netlink mirror to ask about; calls back with port and
-    // address.
+    // Next hops still unresolved, for the netlink mirror to ask about; calls back with port,
+    // address, and whether it is the gateway of a route: else tunnels end there.
     template <typename F>
     void for_each_unresolved(F&& callback) const {
-        visit_unresolved(
-            [](void* f, std::uint16_t p, const IpAddress& a) { (*static_cast<F*>(f))(p, a); },
-            &callback);
+        visit_unresolved([](void* f, std::uint16_t p, const IpAddress& a,
+                            bool gateway) { (*static_cast<F*>(f))(p, a, gateway); },
+                         &callback);
     }
+    // Somebody besides `holders` refers to the next hop: a route goes that way, or a tunnel.
+    [[nodiscard]] bool leads_on(std::uint16_t port, const IpAddress& gateway,
+                                unsigned holders) const;
     void reclaim();
 
   private:
-    void visit_unresolved(void (*)(void*, std::uint16_t, const IpAddress&), void*) const;
+    using Visitor = void (*)(void*, std::uint16_t, const IpAddress&, bool);
+    void visit_unresolved(Visitor visitor, void* argument) const;
     struct State;
     std::unique_ptr<State> state_;
 };

@@ -241,14 +241,9 @@ void route_inner(Context& c, Burst& b, unsigned i) {
             return exit_with(c, p, Exit::DropNoSubscriber);
         case TargetKind::Blackhole:
             return exit_with(c, p, Exit::DropBlackhole);
-        case TargetKind::Glean: {
-            ResolveRequest request{static_cast<std::uint16_t>(p.target.index()), {}};
-            request.address.family = p.family;
-            std::memcpy(request.address.bytes.data(), p.family == 4 ? p.ip + 16 : p.ip + 24,
-                        p.family == 4 ? 4 : 16);
-            c.resolve.push(request);  // full: the next packet asks again
+        case TargetKind::Glean:
+            ask_for_neighbour(c, p);
             return exit_with(c, p, Exit::DropNoNeighbour);
-        }
         case TargetKind::None:
             return fail_with(c, b, i, IcmpError::NoRoute, Exit::DropNoRoute);
     }

@@ -50,6 +50,15 @@ void frame_up(rte_mbuf* m, std::uint8_t* ip, std::uint16_t length, unsigned fami
 
 }  // namespace
 
+void ask_for_neighbour(Context& c, const Packet& p) {
+    if (!c.asking.of(p.from->subscriber, c.secret).take(rte_rdtsc(), c.tsc_hz)) return;
+    ResolveRequest request{static_cast<std::uint16_t>(p.target.index()), {}};
+    request.address.family = p.family;
+    std::memcpy(request.address.bytes.data(), p.family == 4 ? p.ip + 16 : p.ip + 24,
+                p.family == 4 ? 4 : 16);
+    c.resolve.push(request);  // full: the next packet asks again
+}
+
 void stage_forward(Context& c, Burst& b) {
     for (const unsigned i : b.forward) {
         Packet& p = b.packets[i];

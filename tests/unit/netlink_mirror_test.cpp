@@ -338,7 +338,7 @@ TEST_CASE("a connected network that moves to another port leaves no next hops be
     CHECK(rib.resolve(address).value != 0);
     routes.set(prefix, 0, {Target::Kind::Connected, 2, {}}, dr::RouteTable::How::Replace);
     unsigned unresolved = 0;
-    rib.for_each_unresolved([&](std::uint16_t, const dr::IpAddress&) { ++unresolved; });
+    rib.for_each_unresolved([&](std::uint16_t, const dr::IpAddress&, bool) { ++unresolved; });
     CHECK(unresolved == 0);
     const auto found = tables->lpm4->lookup(prefix.address.bytes.data());
     CHECK(found.kind() == Kind::Glean);

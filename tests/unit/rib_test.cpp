@@ -242,7 +242,7 @@ TEST_CASE("a connected address without neighbour gets an unresolved next hop of 
     CHECK(f.rib->resolve(address("192.0.2.8")) != hop);
     CHECK(f.row(hop).resolved == 0);
     std::set<std::string> asked;
-    f.rib->for_each_unresolved([&](std::uint16_t port, const IpAddress& a) {
+    f.rib->for_each_unresolved([&](std::uint16_t port, const IpAddress& a, bool) {
         CHECK(port == 0);
         asked.insert(to_string(a));
     });
