@@ -53,7 +53,7 @@ class LiveMap {
         std::array<std::uint8_t, 16> endpoint;
         std::uint16_t port;
         std::uint8_t family, line;
-        std::uint32_t reserved;
+        std::uint32_t suppressed;  // left out before it, see liveness_memfd.h
     };
     static_assert(sizeof(Event) == sizeof(southbound::LivenessEvent));
     // The number of the latest event; 0: there was none.

@@ -80,6 +80,16 @@ class Shard final : public liveness::Host {
     using TunnelRef = liveness::TunnelRef;
     using GroupRef = liveness::GroupRef;
 
+    // Events of one tunnel, or of one subscriber's moves: GCRA (ITU-T I.371).
+    struct EventRate {
+        static constexpr liveness::Time kGap = 500 * liveness::kMillisecond;
+        static constexpr liveness::Time kAtOnce = 64;
+        liveness::Time whole_at{};
+        std::uint32_t suppressed{};  // since the last one that was told
+        bool take(liveness::Time now);
+    };
+    using EventFields = southbound::LivenessMemfd::EventFields;
+
     // By TunnelRef.
     struct Session {
         std::uint32_t id{};  // the GRE key; 0: not in use
@@ -89,6 +99,7 @@ class Shard final : public liveness::Host {
         bool entropy{};  // there is no NAT: source ports may carry entropy
         wire::Endpoint local;
         wire::Endpoint bound;  // not known(): as configured
+        EventRate events{};
     };
     // By GroupRef.
     struct Group {
@@ -100,6 +111,7 @@ class Shard final : public liveness::Host {
         std::array<TunnelRef, liveness::kLines> line;
         std::uint32_t stamped_since{};  // of a move, by MoveBoard::clock; 0: no stamps yet
         std::uint16_t epoch{};          // of the choice that the engine has made last
+        EventRate events{};
     };
     struct PolicyNumber {
         std::uint32_t number;
@@ -126,6 +138,8 @@ class Shard final : public liveness::Host {
     void report(TunnelRef tunnel);
     void report_dirty();
     void sweep();
+    void tell(EventRate& rate, EventFields& fields);
+    void tell_suppressed(std::uint32_t tunnel);
     void report_statistics();
 
     // liveness::Host
@@ -166,6 +180,7 @@ class Shard final : public liveness::Host {
     std::vector<southbound::BindRequest> binds_;
     std::vector<southbound::ChoiceRequest> choices_;
     std::vector<TunnelRef> dirty_;
+    std::unordered_map<std::uint32_t, EventFields> suppressed_;  // the latest of a tunnel
     liveness::Time now_ = 0;       // what the engine was told last: it never goes back
     liveness::Time round_ = 0;     // of this round
     liveness::Time swept_at_ = 0;  // when the sweep was here last

@@ -103,7 +103,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     ref = engine_->add_tunnel(now_, config);
     if (!ref.valid()) return complain("tunnel");
     groups_[group].line[tunnel.line] = ref;
-    sessions_[ref.value] = {tunnel.id, group, tunnel.line, false, false, tunnel.local, {}};
+    sessions_[ref.value] = {tunnel.id, group, tunnel.line, false, false, tunnel.local, {}, {}};
     session_of_slot_[slot] = ref.value + 1;
     highest_session_ = std::max(highest_session_, ref.value + 1);
     ++session_count_;
@@ -124,6 +124,7 @@ void Shard::remove_session(TunnelRef tunnel) {
         if (owns_slot(session)) release_slot(slot, groups_[session.group].incarnation);
     }
     engine_->remove_tunnel(now_, tunnel);
+    suppressed_.erase(tunnel.value);
     session = {};
     --session_count_;
 }

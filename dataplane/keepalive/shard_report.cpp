@@ -69,8 +69,28 @@ LivenessState row_of(const liveness::TunnelStatus& s) {
 
 }  // namespace
 
+bool Shard::EventRate::take(Time now) {
+    if (whole_at > now + kGap * (kAtOnce - 1)) return false;
+    whole_at = std::max(whole_at, now) + kGap;
+    return true;
+}
+
+void Shard::tell(EventRate& rate, EventFields& fields) {
+    fields.suppressed = std::exchange(rate.suppressed, 0);
+    around_.report->add_event(fields);
+}
+
+// The latest event that was left out, when it may be told: it says how things stand now.
+void Shard::tell_suppressed(std::uint32_t tunnel) {
+    EventRate& rate = sessions_[tunnel].events;
+    if (rate.suppressed == 0 || !rate.take(now_)) return;
+    --rate.suppressed;
+    auto latest = suppressed_.extract(tunnel);
+    if (!latest.empty()) tell(rate, latest.mapped());
+}
+
 void Shard::event(const liveness::Event& event) {
-    southbound::LivenessMemfd::EventFields fields{};
+    EventFields fields{};
     fields.at_ns = event.at;
     fields.outage_ns = event.outage;
     fields.kind = static_cast<std::uint8_t>(event.kind);
@@ -88,7 +108,15 @@ void Shard::event(const liveness::Event& event) {
         fields.line = session.line;
         if (!std::exchange(session.dirty, true)) dirty_.push_back(event.tunnel);
     }
-    around_.report->add_event(fields);
+    EventRate& rate = event.tunnel.valid() ? sessions_[event.tunnel.value].events
+                                           : groups_[event.group.value].events;
+    if (rate.take(event.at)) {
+        if (event.tunnel.valid()) suppressed_.erase(event.tunnel.value);
+        tell(rate, fields);
+    } else {
+        ++rate.suppressed;
+        if (event.tunnel.valid()) suppressed_[event.tunnel.value] = fields;
+    }
     if (event.kind == liveness::EventKind::NatChanged) take_nat(event.tunnel, event.value == 0);
 }
 
@@ -132,6 +160,7 @@ void Shard::sweep() {
         if (++sweep_next_ >= highest_session_) sweep_next_ = 0;
         if (sessions_[sweep_next_].id == 0) continue;
         report({sweep_next_});
+        tell_suppressed(sweep_next_);
         // Another shard may have had the slot when the keys were written.
         publish_keys({sweep_next_});
     }

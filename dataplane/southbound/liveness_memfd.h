@@ -13,7 +13,9 @@
 // Events: number n (from 1) is in events[n % event_slots] while its `sequence` is n; 0 means that
 // it is being written. `latest` is the highest that is complete. A reader that falls more than
 // event_slots behind has missed the oldest, and can tell how many. Several liveness threads draw
-// numbers from `drawn`.
+// numbers from `drawn`. A tunnel that has more than 64 at once, then 2 a second, does not push out
+// those of others: what is over is left out but for the latest, which follows when it may, and the
+// next event says how many they were.
 //
 // Times are nanoseconds of CLOCK_MONOTONIC of this machine; addresses are in network byte order, an
 // IPv4 one in the first 4 bytes; all else is in host order.
@@ -113,7 +115,7 @@ struct LivenessEvent {
     std::uint16_t port;
     std::uint8_t family;  // of endpoint; 0: none
     std::uint8_t line;
-    std::uint32_t reserved;
+    std::uint32_t suppressed;  // events of this tunnel, or of this subscriber, left out before it
 };
 static_assert(sizeof(LivenessEvent) == 64);
 

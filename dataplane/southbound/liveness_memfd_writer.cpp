@@ -113,7 +113,7 @@ void LivenessMemfd::add_event(const EventFields& fields) {
     event.port = fields.port;
     event.family = fields.family;
     event.line = fields.line;
-    event.reserved = 0;
+    event.suppressed = fields.suppressed;
     event.sequence.store(number, std::memory_order_release);
     std::uint64_t latest = h.latest.load(std::memory_order_relaxed);
     while (latest < number &&

@@ -41,6 +41,7 @@ class LivenessMemfd final {
         std::array<std::uint8_t, 16> endpoint;
         std::uint16_t port;
         std::uint8_t family, line;
+        std::uint32_t suppressed;
     };
     void add_event(const EventFields& fields);
     // Adds to one of the sums, by its place in liveness::Statistics.

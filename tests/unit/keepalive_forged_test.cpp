@@ -1,5 +1,6 @@
 // What somebody can do who has no key: who guesses, and who has seen a tunnel's keepalives.
 #include <rte_cycles.h>
+#include <sys/mman.h>
 
 #include <catch2/catch.hpp>
 #include <cstring>
@@ -69,11 +70,11 @@ struct Attacked {
         return message;
     }
     // The UR's own, never sent.
-    [[nodiscard]] Bytes genuine(std::uint64_t counter) const {
+    [[nodiscard]] Bytes genuine(std::uint64_t counter, State state = State::Up) const {
         Bytes message(88);
         wire::Message m;
         m.key_number = 1;
-        m.state = State::Up;
+        m.state = state;
         m.multiplier = 3;
         m.salt = peer().salt.load();
         m.counter = counter;
@@ -210,6 +211,38 @@ TEST_CASE("a site that sends without end, with its own key, is held to a pace") 
     CHECK(a.believed() - before <=
           KeepalivePace::kAtOnce + ms / KeepalivePace::kGapMs + 8 + ms / 5 + 20);
     CHECK(a.w.exit(Exit::DropKeepaliveRate) > 1000);
+}
+
+TEST_CASE("a tunnel whose owner makes it flap does not fill the events that readers have missed") {
+    Attacked a;
+    const auto* const header = static_cast<const southbound::LivenessHeader*>(
+        mmap(nullptr, a.w.report->bytes(), PROT_READ, MAP_SHARED, a.w.report->fd(), 0));
+    REQUIRE(header != MAP_FAILED);
+    const auto event = [&](std::uint64_t number) -> const southbound::LivenessEvent& {
+        const auto* at = reinterpret_cast<const std::uint8_t*>(header) + header->events;
+        return reinterpret_cast<const southbound::LivenessEvent*>(
+            at)[number % southbound::kLivenessEventSlots];
+    };
+    const std::uint64_t before = header->latest.load();
+    const std::uint64_t downs = a.w.service->shard(0).statistics().downs;
+    std::uint64_t counter = a.peer().counter.load();
+    a.ur->cut[0] = true;
+    for (unsigned i = 0; i < 4000; ++i) {
+        a.put(a.genuine(++counter, i % 2 != 0 ? State::Down : State::Init), a.ur->from[0]);
+        a.w.step();
+    }
+    REQUIRE(a.w.service->shard(0).statistics().downs > downs + 100);
+    const std::uint64_t told = header->latest.load() - before;
+    CHECK(told < 64 + 8 + 64);  // of the tunnel, and of its subscriber's moves
+    CHECK(told > 32);
+    // Quiet again: the latest is told, and how many were not.
+    a.w.run(3 * kSecond);
+    std::uint64_t suppressed = 0;
+    for (std::uint64_t n = before + 1; n <= header->latest.load(); ++n)
+        suppressed += event(n).suppressed;
+    CHECK(suppressed > 200);
+    CHECK(event(header->latest.load()).to == a.w.live(kTunnel).state);
+    munmap(const_cast<southbound::LivenessHeader*>(header), a.w.report->bytes());
 }
 
 TEST_CASE("a message that waits while its key is withdrawn is verified again, and refused") {
