@@ -200,11 +200,14 @@ template <std::size_t Bytes>
 Lpm<Bytes>::~Lpm() = default;
 
 template <std::size_t Bytes>
-auto Lpm<Bytes>::insert(const Address& prefix, unsigned length, Target target) -> Result {
+auto Lpm<Bytes>::insert(const Address& prefix, unsigned length, Target target, Target* before)
+    -> Result {
     Writer& w = *writer_;
+    if (before != nullptr) *before = {};
     const Address a = masked(prefix, length);
     const auto depth = static_cast<std::uint8_t>(length + 1);
     if (auto* known = w.prefixes.find(a, length)) {
+        if (before != nullptr) *before = Target::from_raw(known->value);
         known->value = target.raw();
         w.for_slots(a, length, [&](auto s) { w.yield(s, depth, depth, target.raw()); });
         return Result::Ok;
@@ -225,10 +228,11 @@ auto Lpm<Bytes>::insert(const Address& prefix, unsigned length, Target target) -
 }
 
 template <std::size_t Bytes>
-auto Lpm<Bytes>::remove(const Address& prefix, unsigned length) -> Result {
+auto Lpm<Bytes>::remove(const Address& prefix, unsigned length, Target* before) -> Result {
     Writer& w = *writer_;
     const Address a = masked(prefix, length);
     auto* known = w.prefixes.find(a, length);
+    if (before != nullptr) *before = known == nullptr ? Target() : Target::from_raw(known->value);
     if (known == nullptr) return Result::NotFound;
     w.prefixes.erase(known);
     --w.of_length[length];

@@ -96,9 +96,10 @@ class Lpm final {
 
     enum class Result : std::uint8_t { Ok, NoGroups, NoPrefixes, NotFound };
     // Adds the prefix or changes its target. length <= kBits, host bits are ignored. On NoGroups
-    // and NoPrefixes nothing has changed. Target kinds must be below 8.
-    Result insert(const Address& prefix, unsigned length, Target target);
-    Result remove(const Address& prefix, unsigned length);
+    // and NoPrefixes nothing has changed. Target kinds must be below 8. *before: what exactly this
+    // prefix had until now, of kind None when it was not there.
+    Result insert(const Address& prefix, unsigned length, Target target, Target* before = nullptr);
+    Result remove(const Address& prefix, unsigned length, Target* before = nullptr);
     // The target of exactly this prefix.
     [[nodiscard]] bool find(const Address& prefix, unsigned length, Target* target) const;
     // Gives groups back whose grace period is over. Call it after each batch.

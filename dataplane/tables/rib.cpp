@@ -130,15 +130,35 @@ struct Rib::State {
                                      : tables.lpm6->find(p.address.bytes, p.length, target);
     }
     bool install(const IpPrefix& p, Target target) {
-        if (p.address.family == 4)
-            return tables.lpm4->insert(v4(p.address), p.length, target) == Lpm4::Result::Ok;
-        return tables.lpm6->insert(p.address.bytes, p.length, target) == Lpm6::Result::Ok;
+        Target before;
+        const bool good =
+            p.address.family == 4
+                ? tables.lpm4->insert(v4(p.address), p.length, target, &before) == Lpm4::Result::Ok
+                : tables.lpm6->insert(p.address.bytes, p.length, target, &before) ==
+                      Lpm6::Result::Ok;
+        if (good) filter_sources(p, before, target);
+        return good;
     }
     void uninstall(const IpPrefix& p) {
+        Target before;
         if (p.address.family == 4)
-            tables.lpm4->remove(v4(p.address), p.length);
+            tables.lpm4->remove(v4(p.address), p.length, &before);
         else
-            tables.lpm6->remove(p.address.bytes, p.length);
+            tables.lpm6->remove(p.address.bytes, p.length, &before);
+        filter_sources(p, before, Target());
+    }
+    void filter_sources(const IpPrefix& p, Target before, Target after) const {
+        if (before.is_ours() == after.is_ours()) return;
+        const auto change = [&](auto& filter, const auto& address) {
+            if (after.is_ours())
+                filter.add(address, p.length);
+            else
+                filter.remove(address, p.length);
+        };
+        if (p.address.family == 4)
+            change(tables.sources4, v4(p.address));
+        else
+            change(tables.sources6, p.address.bytes);
     }
     static bool leads(RouteSource s) {
         return s == RouteSource::Neighbour || s == RouteSource::Route ||

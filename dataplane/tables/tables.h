@@ -17,6 +17,7 @@
 #include "dataplane/tables/qsbr.h"
 #include "dataplane/tables/region.h"
 #include "dataplane/tables/rows.h"
+#include "dataplane/tables/source_filter.h"
 
 namespace dr {
 
@@ -62,6 +63,9 @@ struct Tables final {
     Qsbr qsbr;
     std::unique_ptr<Lpm4> lpm4;
     std::unique_ptr<Lpm6> lpm6;
+    // What the lookup tables hold of this router's own addresses, pools and subscribers.
+    SourceFilter<4> sources4;
+    SourceFilter<16> sources6;
     RowArray<SubscriberRow> subscribers;
     // Lines 12-15 of a subscriber, [SubscriberIndex][line - 12].
     RowArray<std::array<std::atomic<std::uint32_t>, kMaxLines - SubscriberRow::kInline>> extra;

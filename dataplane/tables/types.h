@@ -50,6 +50,11 @@ class Target {
     [[nodiscard]] constexpr TargetKind kind() const { return static_cast<TargetKind>(raw_ >> 28); }
     [[nodiscard]] constexpr std::uint32_t index() const { return raw_ & 0x0fffffffU; }
     [[nodiscard]] constexpr std::uint32_t raw() const { return raw_; }
+    // This router's own, or of its pools and subscribers: what nobody in the network has.
+    [[nodiscard]] constexpr bool is_ours() const {
+        return kind() == TargetKind::Subscriber || kind() == TargetKind::Local ||
+               kind() == TargetKind::Pool;
+    }
     friend constexpr bool operator==(Target, Target) = default;
 
   private:

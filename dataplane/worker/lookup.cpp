@@ -28,6 +28,27 @@ bool about_a_tunnel(const Packet& p, const wire::Upper& u) {
              load_be16(quoted + q.offset + 2) == wire::kGreUdpPort));
 }
 
+// From the network, where nobody has an address of this router, or one of a pool or a subscriber:
+// sites' packets come out of tunnels (BCP 38, RFC 3704 §2.1). A longer route inside a pool, or a
+// connected network, is somebody else's all the same, so the lookup table decides.
+template <unsigned Family>
+[[gnu::noinline]] bool ours(const Tables& t, const std::uint8_t* source) {
+    if constexpr (Family == 4)
+        return t.lpm4->lookup(source).is_ours();
+    else
+        return t.lpm6->lookup(source).is_ours();
+}
+
+bool forged_source(const Tables& t, const Packet& p) {
+    return p.family == 4 ? t.sources4.may_hold(p.ip + 12) && ours<4>(t, p.ip + 12)
+                         : t.sources6.may_hold(p.ip + 8) && ours<6>(t, p.ip + 8);
+}
+
+void to_kernel(Context& c, Burst& b, Packet& p) {
+    if (forged_source(*c.tables, p)) return exit_with(c, p, Exit::DropIngressSource);
+    punt(c, b, p);
+}
+
 // For an address of this router: a tunnel packet, or the kernel's business.
 void local_packet(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
@@ -42,7 +63,7 @@ void local_packet(Context& c, Burst& b, unsigned i) {
                               (u.offset + 4U <= p.length &&
                                wire::detail::load16(p.ip + u.offset + 2) == wire::kGreUdpPort)));
         if (tunnel) return exit_with(c, p, Exit::DropOuterFragment);
-        return punt(c, b, p);
+        return to_kernel(c, b, p);
     }
     if (u.protocol == wire::kProtoGre ||
         (u.protocol == wire::kProtoUdp && u.offset + 4U <= p.length &&
@@ -51,7 +72,7 @@ void local_packet(Context& c, Burst& b, unsigned i) {
         return;
     }
     if (about_a_tunnel(p, u)) return exit_with(c, p, Exit::DropTunnelIcmp);
-    punt(c, b, p);
+    to_kernel(c, b, p);
 }
 
 // What most packets from the ISPs are: IPv4 without options or fragmentation, UDP to the tunnels'
@@ -96,9 +117,11 @@ void own_packet(Context& c, Burst& b, unsigned i) {
 }
 
 // One family's packets: all addresses at once, then each by what it is for.
-template <unsigned Family, typename Table>
-void look_up(Context& c, Burst& b, const Table& table, const PacketList& list) {
+template <unsigned Family, typename Table, typename Sources>
+void look_up(Context& c, Burst& b, const Table& table, const Sources& sources,
+             const PacketList& list) {
     if (list.count == 0) return;
+    constexpr unsigned kSource = Family == 4 ? 12 : 8;
     constexpr unsigned kDestination = Family == 4 ? 16 : 24;
     const SubscriberRow* const subscribers = &c.tables->subscribers[0];
     constexpr std::size_t kSize = Family == 4 ? 4 : 16;
@@ -129,6 +152,11 @@ void look_up(Context& c, Burst& b, const Table& table, const PacketList& list) {
                 exit_with(c, p, Exit::DropMartianSource);
                 continue;
             }
+            if (sources.may_hold(p.ip + kSource) && ours<Family>(*c.tables, p.ip + kSource))
+                [[unlikely]] {
+                exit_with(c, p, Exit::DropIngressSource);
+                continue;
+            }
             __builtin_prefetch(&subscribers[p.target.index()]);
             b.steer.add(i);
         } else if (Family == 4 && p.target.kind() == TargetKind::Local && plain_tunnel4(p)) {
@@ -144,8 +172,9 @@ void look_up(Context& c, Burst& b, const Table& table, const PacketList& list) {
 }  // namespace
 
 void stage_lookup(Context& c, Burst& b) {
-    look_up<4>(c, b, *c.tables->lpm4, b.lookup4);
-    look_up<6>(c, b, *c.tables->lpm6, b.lookup6);
+    const Tables& t = *c.tables;
+    look_up<4>(c, b, *t.lpm4, t.sources4, b.lookup4);
+    look_up<6>(c, b, *t.lpm6, t.sources6, b.lookup6);
 }
 
 }  // namespace dr

@@ -4,7 +4,7 @@ import struct
 
 from lib.case import Case
 from lib.forward import checksummed, encapsulated
-from lib.model import SITE4, SITE6, Subscriber, site
+from lib.model import OTHER4, OTHER6, SITE4, SITE6, Subscriber, other, site
 from lib.packets import echo, ether, ip, sent, tcp, udp
 from lib.topology import (DR4, DR6, GATEWAY4, GATEWAY6, GATEWAY_MAC, HOST4, HOST6, UP_MAC, up0)
 from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
@@ -92,6 +92,44 @@ def _martians():
                    frames, drop__martian_source=len(frames))]
 
 
+def _forged():
+    """BCP 38, BCP 84: sites' packets come out of tunnels, and the router's own are its own."""
+    four = ["203.0.113.10", "203.0.113.9", OTHER4, "203.0.113.0", "203.0.113.255", DR4, "203.0.114.77"]
+    six = [SITE6, "2001:db8:5000:1ff::1", OTHER6, "2001:db8:5000::", "2001:db8:5fff:ffff::1", DR6,
+           "2001:db8:6000:7::7"]
+    outside = {"subscriber": {**other().resource()["subscriber"], "name": "site-99",
+                              "prefixes": ["203.0.114.64/26", "2001:db8:6000:7::/64"], "tunnels": []}}
+    frames = [ether(udp(s, d)) for s in four for d in (SITE4, DR4)]
+    frames += [ether(udp(s, d)) for s in six for d in (SITE6, DR6)]
+    # The neighbours of each prefix, first and last addresses beyond it.
+    near = [udp(s, SITE4) for s in ("203.0.112.255", "203.0.114.63", "203.0.114.128", GATEWAY4)]
+    near += [udp(s, SITE6) for s in ("2001:db8:4fff:ffff::1", "2001:db8:6000:6:ffff::1", GATEWAY6)]
+    customer = site()
+    return Case("ingress-source", "packets from the network with a source of a site, of a pool, or of "
+                "the router itself are forged") \
+        .provision(customer, other()).apply([outside]) \
+        .send([ether(near[0]), *frames, *(ether(p) for p in near[1:])],
+              [sent(encapsulated(customer, p)) for p in near]) \
+        .delete("subscriber", "site-99") \
+        .send([ether(udp("203.0.114.77", SITE4))],
+              [sent(encapsulated(customer, udp("203.0.114.77", SITE4)))]) \
+        .counters(forwarded__downlink=len(near) + 1, drop__ingress_source=len(frames))
+
+
+def _hole_in_a_pool():
+    """A pool may have a part that a route leads elsewhere: hosts there are no sites."""
+    port = up0()
+    port["routes"] = [*port["routes"], {"prefix": "203.0.113.128/25", "via": GATEWAY4},
+                      {"prefix": "2001:db8:5800::/37", "via": GATEWAY6}]
+    customer = site()
+    good = [udp("203.0.113.129", SITE4), udp("2001:db8:5800::9", SITE6)]
+    forged = [udp("203.0.113.127", SITE4), udp("2001:db8:57ff::9", SITE6)]
+    return Case("ingress-source-hole", "hosts that a longer route inside a pool leads to may send",
+                ports=[port]).provision(customer) \
+        .send([ether(p) for p in good + forged], [sent(encapsulated(customer, p)) for p in good]) \
+        .counters(forwarded__downlink=2, drop__ingress_source=2)
+
+
 def _for_the_kernel():
     arp = bytes(Ether(src=GATEWAY_MAC, dst="ff:ff:ff:ff:ff:ff") /
                 ARP(op=1, hwsrc=GATEWAY_MAC, psrc=GATEWAY4, pdst=DR4))
@@ -150,5 +188,5 @@ def _padding():
 
 
 def cases():
-    return [*_ethernet(), _short(), *_lying_ipv4(), _lying_ipv6(), *_martians(), _for_the_kernel(),
-            *_elsewhere(), *_tunnels(), _groups(), _padding()]
+    return [*_ethernet(), _short(), *_lying_ipv4(), _lying_ipv6(), *_martians(), _forged(),
+            _hole_in_a_pool(), _for_the_kernel(), *_elsewhere(), *_tunnels(), _groups(), _padding()]

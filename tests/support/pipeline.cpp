@@ -148,6 +148,20 @@ void Pipeline::make_ports(unsigned tx_size) {
     }
 }
 
+namespace {
+
+// As the Rib does it.
+void insert4(Tables& t, const Lpm4::Address& prefix, unsigned length, Target target) {
+    t.lpm4->insert(prefix, length, target);
+    if (target.is_ours()) t.sources4.add(prefix, length);
+}
+void insert6(Tables& t, const Lpm6::Address& prefix, unsigned length, Target target) {
+    t.lpm6->insert(prefix, length, target);
+    if (target.is_ours()) t.sources6.add(prefix, length);
+}
+
+}  // namespace
+
 void Pipeline::make_tables() {
     Capacity capacity;
     capacity.subscribers = 16;
@@ -163,13 +177,13 @@ void Pipeline::make_tables() {
     Tables& t = *tables_;
     const Lpm4::Address any4{};
     const Lpm6::Address any6{};
-    t.lpm4->insert(any4, 0, Target(TargetKind::NextHop, 1));
-    t.lpm6->insert(any6, 0, Target(TargetKind::NextHop, 1));
-    t.lpm4->insert(kLocal4, 32, Target(TargetKind::Local, 1));
-    t.lpm6->insert(kLocal6, 128, Target(TargetKind::Local, 1));
-    t.lpm4->insert({203, 0, 113, 0}, 24, Target(TargetKind::Pool, 0));
-    t.lpm6->insert({0x20, 1, 0xd, 0xb8, 0x50}, 40, Target(TargetKind::Pool, 0));
-    t.lpm4->insert({198, 18, 0, 0}, 16, Target(TargetKind::Blackhole, 0));
+    insert4(t, any4, 0, Target(TargetKind::NextHop, 1));
+    insert6(t, any6, 0, Target(TargetKind::NextHop, 1));
+    insert4(t, kLocal4, 32, Target(TargetKind::Local, 1));
+    insert6(t, kLocal6, 128, Target(TargetKind::Local, 1));
+    insert4(t, {203, 0, 113, 0}, 24, Target(TargetKind::Pool, 0));
+    insert6(t, {0x20, 1, 0xd, 0xb8, 0x50}, 40, Target(TargetKind::Pool, 0));
+    insert4(t, {198, 18, 0, 0}, 16, Target(TargetKind::Blackhole, 0));
     for (unsigned n = 1; n <= kSubscribers; ++n) add_subscriber(n);
 }
 
@@ -200,8 +214,8 @@ void Pipeline::add_subscriber(unsigned n) {
     }
     row.map = n;
     const Target target(TargetKind::Subscriber, n);
-    t.lpm4->insert({203, 0, 113, static_cast<std::uint8_t>(8 * n)}, 29, target);
-    t.lpm6->insert({0x20, 1, 0xd, 0xb8, 0x50, 0, static_cast<std::uint8_t>(n)}, 56, target);
+    insert4(t, {203, 0, 113, static_cast<std::uint8_t>(8 * n)}, 29, target);
+    insert6(t, {0x20, 1, 0xd, 0xb8, 0x50, 0, static_cast<std::uint8_t>(n)}, 56, target);
 }
 
 void Pipeline::add_tunnel(unsigned subscriber, unsigned kind) {

@@ -264,6 +264,46 @@ TEST_CASE_METHOD(Started, "a link-local source does not cross this router") {
     CHECK(pipeline.exit(Exit::DropMartianSource) == 1);
 }
 
+TEST_CASE_METHOD(Started,
+                 "from the network, a source of a site, of a pool or of this router is forged") {
+    Pipeline pipeline(4096, 8);
+    const Bytes own4{192, 0, 2, 1};
+    const Bytes pool4{203, 0, 113, 250};
+    Bytes pool6 = site_address(1, 6);
+    pool6[6] = 0xee;
+    Bytes own6(16);
+    own6[0] = 0x20, own6[1] = 1, own6[2] = 0xd, own6[3] = 0xb8, own6[5] = 0xff, own6[15] = 1;
+    unsigned sent = 0;
+    for (const unsigned family : {4U, 6U}) {
+        const Bytes own = family == 4 ? own4 : own6;
+        for (const Bytes& source : {site_address(1, family), site_address(2, family),
+                                    family == 4 ? pool4 : pool6, own}) {
+            // To a site, and to this router's own services.
+            for (const Bytes& destination : {site_address(1, family), own}) {
+                REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(source, destination, 10))));
+                ++sent;
+            }
+        }
+    }
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropIngressSource) == sent);
+    CHECK(pipeline.exits() == sent);
+    CHECK(pipeline.out(0).empty());
+    CHECK(pipeline.out(1).empty());
+}
+
+TEST_CASE_METHOD(Started,
+                 "hosts that a longer route inside a pool leads to are no site's, and may send") {
+    Pipeline pipeline;
+    pipeline.tables().lpm4->insert({203, 0, 113, 240}, 28, Target(TargetKind::NextHop, 1));
+    for (const std::uint8_t host : {std::uint8_t{241}, std::uint8_t{230}})
+        REQUIRE(pipeline.send(
+            0, ethernet_frame(0, udp_packet(Bytes{203, 0, 113, host}, site_address(1, 4), 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::ForwardedDownlink) == 1);
+    CHECK(pipeline.exit(Exit::DropIngressSource) == 1);
+}
+
 TEST_CASE_METHOD(
     Started,
     "a fragment that reaches beyond the largest packet is dropped, outside and inside a tunnel") {
