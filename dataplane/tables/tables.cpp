@@ -51,6 +51,7 @@ std::unique_ptr<Tables> Tables::create(const Capacity& capacity, std::string* er
         *error = "no memory for the lookup tables; lower groups4, groups6, prefixes4 or prefixes6";
         return nullptr;
     }
+    t->sources4.add({169, 254, 0, 0}, 16);  // link-local, RFC 3927
     const bool ok =
         take(t->subscribers, spare(capacity.subscribers), "subscribers", error) &&
         take(t->extra, spare(capacity.subscribers), "lines 12-15 of subscribers", error) &&

@@ -63,7 +63,8 @@ struct Tables final {
     Qsbr qsbr;
     std::unique_ptr<Lpm4> lpm4;
     std::unique_ptr<Lpm6> lpm6;
-    // What the lookup tables hold of this router's own addresses, pools and subscribers.
+    // What the lookup tables hold of this router's own addresses, pools and subscribers, and
+    // link-local addresses of IPv4: sources of which none is forwarded from the network.
     SourceFilter<4> sources4;
     SourceFilter<16> sources6;
     RowArray<SubscriberRow> subscribers;

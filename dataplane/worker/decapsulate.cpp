@@ -215,11 +215,13 @@ bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre, std::uint32_t s
 
 void route_inner(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
-    switch (p.target.kind()) {
+    const TargetKind kind = p.target.kind();
+    if ((kind == TargetKind::NextHop || kind == TargetKind::Glean) &&
+        (p.family == 4 ? unroutable_destination4(p.ip) : unroutable_destination6(p.ip)))
+        [[unlikely]]
+        return exit_with(c, p, Exit::DropNoRoute);
+    switch (kind) {
         case TargetKind::NextHop:
-            if (p.family == 4 ? unroutable_destination4(p.ip) : unroutable_destination6(p.ip))
-                [[unlikely]]
-                return exit_with(c, p, Exit::DropNoRoute);
             b.forward.add(i);
             return;
         case TargetKind::Subscriber:

@@ -65,18 +65,27 @@ inline bool martian_source4(const std::uint8_t* ip) {
 inline bool multicast6(const std::uint8_t* address) {
     return address[0] == 0xff;
 }
-inline bool unspecified_or_loopback6(const std::uint8_t* address) {
+// The unspecified address, loopback, or an IPv4 address in IPv6 (RFC 4291 §2.5.5.2), which means
+// nothing on a wire (RFC 4942 §2.2).
+inline bool unusable6(const std::uint8_t* address) {
     std::uint64_t hi, lo;
     std::memcpy(&hi, address, 8);
     std::memcpy(&lo, address + 8, 8);
-    return hi == 0 && __builtin_bswap64(lo) <= 1;
+    if (hi != 0) [[likely]]
+        return false;
+    lo = __builtin_bswap64(lo);
+    return lo <= 1 || lo >> 32 == 0xffff;
 }
 inline bool martian_source6(const std::uint8_t* ip) {
-    return multicast6(ip + 8) || unspecified_or_loopback6(ip + 8);
+    return multicast6(ip + 8) || unusable6(ip + 8);
+}
+// Link-local: never forwarded (RFC 3927 §7).
+inline bool link_local4(const std::uint8_t* address) {
+    return load_be16(address) == 0xa9fe;  // 169.254
 }
 // Destinations that no router forwards to: RFC 1812 §5.3.7, RFC 4291 §2.5.2-2.5.3.
 inline bool unroutable_destination4(const std::uint8_t* ip) {
-    return ip[16] == 0 || ip[16] == 127 || ip[16] >= 224;
+    return ip[16] == 0 || ip[16] == 127 || ip[16] >= 224 || link_local4(ip + 16);
 }
 inline bool group_destination4(const std::uint8_t* ip) {
     return ip[16] >= 224;
@@ -87,7 +96,7 @@ inline bool local_scope6(const std::uint8_t* address) {
 }
 
 inline bool unroutable_destination6(const std::uint8_t* ip) {
-    return local_scope6(ip + 24) || unspecified_or_loopback6(ip + 24);
+    return local_scope6(ip + 24) || unusable6(ip + 24);
 }
 
 }  // namespace dr

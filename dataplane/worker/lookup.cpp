@@ -32,7 +32,7 @@ bool about_a_tunnel(const Packet& p, const wire::Upper& u) {
 // sites' packets come out of tunnels (BCP 38, RFC 3704 §2.1). A longer route inside a pool, or a
 // connected network, is somebody else's all the same, so the lookup table decides.
 template <unsigned Family>
-[[gnu::noinline]] bool ours(const Tables& t, const std::uint8_t* source) {
+bool ours(const Tables& t, const std::uint8_t* source) {
     if constexpr (Family == 4)
         return t.lpm4->lookup(source).is_ours();
     else
@@ -42,6 +42,19 @@ template <unsigned Family>
 bool forged_source(const Tables& t, const Packet& p) {
     return p.family == 4 ? t.sources4.may_hold(p.ip + 12) && ours<4>(t, p.ip + 12)
                          : t.sources6.may_hold(p.ip + 8) && ours<6>(t, p.ip + 8);
+}
+
+// For a packet whose source the filter may hold. true: it ended here.
+template <unsigned Family>
+[[gnu::noinline]] bool refuse_source(Context& c, Packet& p) {
+    const std::uint8_t* source = p.ip + (Family == 4 ? 12 : 8);
+    if (Family == 4 && link_local4(source)) {
+        exit_with(c, p, Exit::DropMartianSource);
+        return true;
+    }
+    if (!ours<Family>(*c.tables, source)) return false;
+    exit_with(c, p, Exit::DropIngressSource);
+    return true;
 }
 
 void to_kernel(Context& c, Burst& b, Packet& p) {
@@ -147,16 +160,14 @@ void look_up(Context& c, Burst& b, const Table& table, const Sources& sources,
         if ((p.flags & Packet::kOwn) != 0) [[unlikely]] {
             own_packet(c, b, i);
         } else if (p.target.kind() == TargetKind::Subscriber) {
-            // Link-local sources stay on their link (RFC 4291 §2.5.6).
+            // Link-local sources stay on their link (RFC 4291 §2.5.6, RFC 3927 §7). Those of IPv4
+            // are in the filter.
             if (Family == 6 && local_scope6(p.ip + 8)) [[unlikely]] {
                 exit_with(c, p, Exit::DropMartianSource);
                 continue;
             }
-            if (sources.may_hold(p.ip + kSource) && ours<Family>(*c.tables, p.ip + kSource))
-                [[unlikely]] {
-                exit_with(c, p, Exit::DropIngressSource);
+            if (sources.may_hold(p.ip + kSource) && refuse_source<Family>(c, p)) [[unlikely]]
                 continue;
-            }
             __builtin_prefetch(&subscribers[p.target.index()]);
             b.steer.add(i);
         } else if (Family == 4 && p.target.kind() == TargetKind::Local && plain_tunnel4(p)) {

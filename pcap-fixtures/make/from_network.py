@@ -3,7 +3,7 @@
 import struct
 
 from lib.case import Case
-from lib.forward import checksummed, encapsulated
+from lib.forward import checksummed, encapsulated, hop, out_of_tunnel
 from lib.model import OTHER4, OTHER6, SITE4, SITE6, Subscriber, other, site
 from lib.packets import echo, ether, ip, sent, tcp, udp
 from lib.topology import (DR4, DR6, GATEWAY4, GATEWAY6, GATEWAY_MAC, HOST4, HOST6, UP_MAC, up0)
@@ -81,13 +81,13 @@ def _lying_ipv6():
 
 def _martians():
     four = ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.1.2.3"]
-    six = ["::1", "::", "ff02::1"]
+    six = ["::1", "::", "ff02::1", "::ffff:93.184.216.34"]
     frames = [ether(udp(s, SITE4)) for s in four] + [ether(udp(s, SITE6)) for s in six]
     # RFC 4291 §2.5.6.
     near = Case("link-local-source", "a packet from a link-local address does not leave its link") \
         .provision(site()).send([ether(udp("fe80::5", SITE6))]).counters(drop__martian_source=1)
     return [
-        near,
+        near, _link_local4(),
         among_good(Case("martian-source", "sources that can be nobody's are dropped"),
                    frames, drop__martian_source=len(frames))]
 
@@ -127,6 +127,28 @@ def _hole_in_a_pool():
     return Case("ingress-source-hole", "hosts that a longer route inside a pool leads to may send",
                 ports=[port]).provision(customer) \
         .send([ether(p) for p in good + forged], [sent(encapsulated(customer, p)) for p in good]) \
+def _link_local4():
+    """RFC 3927 §7: neither as source nor as destination, also where a port has that network."""
+    port = up0()
+    port["addresses"] = [*port["addresses"], "169.254.7.1/16"]
+    port["neighbours"] = [*port["neighbours"], {"address": "169.254.7.2", "mac": GATEWAY_MAC}]
+    customer = site()
+    line = customer.tunnels[0]
+    down = [udp(s, SITE4) for s in ("169.254.0.1", "169.254.255.255", "169.254.7.1", "169.254.7.2")]
+    up = [udp(SITE4, d) for d in ("169.254.0.1", "169.254.255.255", "169.254.7.2", "169.254.9.9")]
+    near = [udp(s, SITE4) for s in ("169.253.255.255", "169.255.0.0")]
+    beside = udp(SITE4, "169.253.255.255")
+    # With its neighbours on the link the router itself may speak: it has nowhere to hand this to.
+    own = udp("169.254.7.2", "169.254.7.1")
+    return Case("link-local-v4", "169.254/16 is not forwarded, from the network or from a site",
+                ports=[port]).provision(customer) \
+        .send([ether(p) for p in (*down, *near, own)] +
+              [ether(out_of_tunnel(line, p)) for p in (*up, beside)],
+              [*(sent(encapsulated(customer, p)) for p in near), sent(hop(beside))]) \
+        .counters(drop__martian_source=len(down), drop__no_route=len(up), drop__no_kernel=1,
+                  forwarded__downlink=len(near), forwarded__uplink=1)
+
+
         .counters(forwarded__downlink=2, drop__ingress_source=2)
 
 

@@ -195,11 +195,13 @@ def _elsewhere():
 
 
 def _to_nobody():
-    """RFC 1812 §5.3.4, §5.3.7; RFC 4291 §2.5.3, §2.5.6: no router forwards to these."""
+    """RFC 1812 §5.3.4, §5.3.7; RFC 4291 §2.5.3, §2.5.6; RFC 3927 §7; RFC 4942 §2.2: no router forwards to these."""
     customer = site()
     line = customer.tunnels[0]
-    packets = [udp(SITE4, d) for d in ("224.0.0.5", "239.1.2.3", "255.255.255.255", "127.0.0.1", "0.0.0.0")]
-    packets += [udp(SITE6, d) for d in ("ff02::1", "ff0e::1", "fe80::1", "::1")]
+    packets = [udp(SITE4, d) for d in ("224.0.0.5", "239.1.2.3", "255.255.255.255", "127.0.0.1", "0.0.0.0",
+                                    "169.254.1.1")]
+    packets += [udp(SITE6, d) for d in ("ff02::1", "ff0e::1", "fe80::1", "::1",
+                                        "::ffff:93.184.216.34")]
     return Case("uplink-unroutable", "a site's packet to multicast, broadcast, loopback or link-local "
                 "addresses does not leave") \
         .provision(customer).send([ether(out_of_tunnel(line, p)) for p in packets]) \

@@ -261,7 +261,25 @@ TEST_CASE_METHOD(Started, "a link-local source does not cross this router") {
     source[1] = 0x80;
     REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(source, site_address(1, 6), 10))));
     pipeline.run();
-    CHECK(pipeline.exit(Exit::DropMartianSource) == 1);
+    const Bytes four{169, 254, 1, 1};
+    REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(four, site_address(1, 4), 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropMartianSource) == 2);
+}
+
+TEST_CASE_METHOD(Started, "a site makes this router ask for no link-local neighbour") {
+    Pipeline pipeline;
+    pipeline.tables().lpm4->insert({169, 254, 0, 0}, 16, Target(TargetKind::Glean, 0));
+    pipeline.tables().lpm6->insert({0xfe, 0x80}, 64, Target(TargetKind::Glean, 0));
+    Bytes six(16);
+    six[0] = 0xfe, six[1] = 0x80, six[15] = 9;
+    const Bytes up4 = udp_packet(site_address(1, 4), Bytes{169, 254, 1, 1}, 10);
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, up4)));
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, udp_packet(site_address(1, 6), six, 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropNoRoute) == 2);
+    ResolveRequest request{};
+    CHECK_FALSE(pipeline.worker().next_resolve_request(request));
 }
 
 TEST_CASE_METHOD(Started,
