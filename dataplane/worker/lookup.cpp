@@ -81,6 +81,8 @@ void local_packet(Context& c, Burst& b, unsigned i) {
     if (u.protocol == wire::kProtoGre ||
         (u.protocol == wire::kProtoUdp && u.offset + 4U <= p.length &&
          wire::detail::load16(p.ip + u.offset + 2) == wire::kGreUdpPort)) {
+        // No sender puts options or extension headers in front of a tunnel's header.
+        if (u.offset != (p.family == 4 ? 20 : 40)) return exit_with(c, p, Exit::DropOuterOptions);
         b.decapsulate.add(i);
         return;
     }

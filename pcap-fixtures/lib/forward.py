@@ -61,7 +61,8 @@ def outer(src, dst, protocol, **fields):
         return IPv6(src=src, dst=dst, nh=protocol, hlim=fields.get("ttl", 64),
                     tc=fields.get("tos", 0), fl=fields.get("fl", 0))
     return IP(src=src, dst=dst, proto=protocol, ttl=fields.get("ttl", 64),
-              tos=fields.get("tos", 0), id=fields.get("id", 0), flags=fields.get("flags", "DF"))
+              tos=fields.get("tos", 0), id=fields.get("id", 0), flags=fields.get("flags", "DF"),
+              options=fields.get("options", []))
 
 
 def into_tunnel(tunnel, inner: bytes, hashed: int) -> bytes:

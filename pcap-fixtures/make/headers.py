@@ -2,12 +2,12 @@
 
 from lib.case import Case
 from lib.forward import encapsulated, hop, out_of_tunnel
-from lib.model import GRE, SITE4, SITE6, site, tunnel
-from lib.packets import ether, ip, payload, sent
-from lib.topology import HOST4, HOST6
+from lib.model import GRE, GRE_UDP, SITE4, SITE6, site, tunnel
+from lib.packets import ether, ip, payload, sent, udp
+from lib.topology import DR4, DR6, HOST4, HOST6
 from scapy.layers.inet import (TCP, UDP, IPOption_LSRR, IPOption_NOP, IPOption_RR,
                                IPOption_Router_Alert)
-from scapy.layers.inet6 import (IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
+from scapy.layers.inet6 import (IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
                                 IPv6ExtHdrRouting, PadN)
 from scapy.packet import Raw
 
@@ -59,6 +59,36 @@ def _down_and_up(name, description, customer, down, up):
         .counters(forwarded__downlink=len(down), forwarded__uplink=len(up))
 
 
+def _outer_options():
+    """RFC 791 §3.1, RFC 8200 §4: source routes and all else in front of a tunnel's header."""
+    four, six = tunnel(GRE), tunnel(GRE, 6, line="b")
+    customer = site(four, six, tiers=[[("a", 1), ("b", 1)]])
+    inner = udp(SITE4, HOST4)
+    hop_by_hop = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
+    destination = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
+    routing = IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)
+    segments = IPv6ExtHdrRouting(type=4, addresses=["2001:db8::9"], segleft=1)
+    frames = []
+    for line in (four, tunnel(GRE_UDP)):
+        for options in ([IPOption_LSRR(routers=["5.6.7.8"])], [IPOption_RR(routers=["1.2.3.4"] * 3)],
+                        [IPOption_Router_Alert()], [IPOption_NOP()] * 4):
+            frames.append(out_of_tunnel(line, inner, options=options))
+    for line in (six, tunnel(GRE_UDP, 6, "b")):
+        for chain in (hop_by_hop, destination, routing, segments, hop_by_hop / routing / destination):
+            packet = out_of_tunnel(line, inner)
+            chain = chain.copy()
+            chain.lastlayer().nh = packet.nh
+            frames.append(IPv6(src=packet.src, dst=packet.dst, hlim=64) / chain / packet.payload)
+    good = [ether(out_of_tunnel(line, inner)) for line in (four, six)]
+    # Nobody's tunnel, and no tunnel at all: refused, or the kernel's, for what they are.
+    plain = [ip(HOST4, DR4, options=[IPOption_NOP()], proto=17) / UDP(dport=53) / Raw(payload(8)),
+             ip(HOST6, DR6) / hop_by_hop / UDP(dport=53, chksum=1) / Raw(payload(8))]
+    return Case("outer-options", "tunnel packets with options or extension headers outside are refused") \
+        .provision(customer) \
+        .send([good[0], *(ether(f) for f in frames + plain), good[1]], [sent(hop(inner))] * 2) \
+        .counters(forwarded__uplink=2, drop__outer_options=len(frames), drop__no_kernel=len(plain))
+
+
 def _fragments():
     """Whatever fragment, ports play no part in its hash: all of a packet take one way."""
     start = bytes(UDP(sport=1, dport=2)) + payload(72)
@@ -84,4 +114,5 @@ def cases():
                      with_broken_chains(SITE6, HOST6)),
         _down_and_up("ipv6-long-chains", "eight extension headers are looked behind, not nine", site(),
                      with_long_chains(HOST6, SITE6), with_long_chains(SITE6, HOST6)),
+        _outer_options(),
         _down_and_up("inner-fragments", "fragments are hashed without ports", site(), four + six, up4)]

@@ -353,7 +353,7 @@ TEST_CASE_METHOD(
     CHECK(pipeline.out(1)[0].size() == 14 + 1400);
 }
 
-TEST_CASE_METHOD(Started, "a tunnel packet whose outer header has options is read behind them") {
+TEST_CASE_METHOD(Started, "a tunnel packet whose outer header has options is refused") {
     Pipeline pipeline;
     const Bytes inner = udp_packet(site_address(1, 4), outside_address(4), 20);
     for (const unsigned kind : {0U, unsigned{TunnelRow::kUdp}}) {
@@ -369,7 +369,8 @@ TEST_CASE_METHOD(Started, "a tunnel packet whose outer header has options is rea
         REQUIRE(pipeline.send(1, frame));
     }
     pipeline.run();
-    CHECK(pipeline.exit(Exit::ForwardedUplink) == 2);
+    CHECK(pipeline.exit(Exit::DropOuterOptions) == 2);
+    CHECK(pipeline.exits() == 2);
 }
 
 TEST_CASE("a TTL less by one leaves the checksum right, whichever it was") {
