@@ -6,7 +6,10 @@
  *       these, ICMP and ICMPv6 errors about packets of these   -> data plane
  *   to an own address, anything else (BGP, SSH, ping, ND)       -> kernel
  *   to a subscriber pool (`pools4`, `pools6`)                   -> data plane
- *   anything else, VLAN tags included                           -> kernel
+ *   anything else, frames of VLANs included                     -> kernel
+ *
+ * A tag of VLAN 0 is a priority alone (IEEE 802.1Q section 9.6), and is looked behind. A tag that the
+ * device has taken out of the frame cannot be seen here: rx_vlan.h has the device leave it in.
  *
  * Own addresses are looked up first, so an own address inside a pool keeps its kernel.
  *
@@ -38,6 +41,7 @@
 
 #define GRE_UDP_PORT 4754 /* RFC 8086 section 8 */
 #define MAX_EXTENSIONS 6
+#define VLAN_ID 0x0fff
 
 #define PROTO_ICMP 1
 #define PROTO_UDP 17
@@ -74,6 +78,9 @@ struct {
     __type(value, __u8);
 } pools6 SEC(".maps");
 
+struct vlan {
+    __be16 control, type;
+};
 struct ipv4 {
     __u8 version_ihl, tos;
     __be16 total_length, id, fragment;
@@ -203,9 +210,18 @@ static __always_inline int steer6(struct ipv6* ip, void* end) {
 
 static __always_inline int is_data_planes(void* data, void* end) {
     struct ethhdr* ethernet = data;
-    if ((void*)(ethernet + 1) > end) return 0;
-    if (ethernet->h_proto == bpf_htons(ETH_P_IP)) return steer4((void*)(ethernet + 1), end);
-    if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) return steer6((void*)(ethernet + 1), end);
+    void* at = ethernet + 1;
+    __be16 type;
+    if (at > end) return 0;
+    type = ethernet->h_proto;
+    if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) {
+        struct vlan* tag = at;
+        if ((void*)(tag + 1) > end || (tag->control & bpf_htons(VLAN_ID)) != 0) return 0;
+        type = tag->type;
+        at = tag + 1;
+    }
+    if (type == bpf_htons(ETH_P_IP)) return steer4(at, end);
+    if (type == bpf_htons(ETH_P_IPV6)) return steer6(at, end);
     return 0;
 }
 
@@ -216,6 +232,8 @@ static __always_inline int is_data_planes(void* data, void* end) {
 SEC("tc")
 int dr_tc_guard(struct __sk_buff* skb) {
     __u32 length = skb->len < GUARD_HEADERS ? skb->len : GUARD_HEADERS;
+    /* The kernel has taken a tag out of the frame already. */
+    if (skb->vlan_present && (skb->vlan_tci & VLAN_ID) != 0) return TC_ACT_UNSPEC;
     if (bpf_skb_pull_data(skb, length) != 0) return TC_ACT_SHOT;
     return is_data_planes((void*)(long)skb->data, (void*)(long)skb->data_end) ? TC_ACT_SHOT
                                                                               : TC_ACT_UNSPEC;

@@ -14,6 +14,7 @@ using Mac = std::array<std::uint8_t, 6>;
 inline constexpr std::uint16_t kEtherIpv4 = 0x0800;
 inline constexpr std::uint16_t kEtherArp = 0x0806;
 inline constexpr std::uint16_t kEtherVlan = 0x8100;
+inline constexpr std::uint16_t kEtherServiceVlan = 0x88a8;  // the outer tag of IEEE 802.1ad
 inline constexpr std::uint16_t kEtherIpv6 = 0x86dd;
 // GRE protocol type of the tunnel protocol's own messages (IEEE 802 local experimental).
 inline constexpr std::uint16_t kEtherKeepalive = 0x88b5;

@@ -14,11 +14,32 @@ namespace {
 
 using wire::Ethernet;
 
+bool is_tag(std::uint16_t type) {
+    return type == wire::kEtherVlan || type == wire::kEtherServiceVlan;
+}
+
 // The other packets of a port: to the kernel when it can get them.
 void parse_other(Context& c, Burst& b, Packet& p, std::uint16_t type) {
+    if (is_tag(type)) return exit_with(c, p, Exit::DropVlan);
     const bool for_kernel = type == wire::kEtherArp;
     if (!for_kernel) return exit_with(c, p, Exit::DropUnknownEthertype);
     punt(c, b, p);
+}
+
+// A tag of VLAN 0 says a priority, and the frame is of no VLAN (IEEE 802.1Q §9.6): the frame
+// becomes what it is without the tag. false: the packet is finished.
+bool strip_priority_tag(Context& c, Packet& p) {
+    constexpr unsigned kTag = 4;
+    rte_mbuf* const m = p.mbuf;
+    auto* const data = rte_pktmbuf_mtod(m, std::uint8_t*);
+    const bool whole = m->data_len >= sizeof(Ethernet) + kTag;
+    if (whole && (load_be16(data + sizeof(Ethernet)) & 0xfffU) == 0) {
+        std::memmove(data + kTag, data, 2 * sizeof(wire::Mac));
+        rte_pktmbuf_adj(m, kTag);
+        return true;
+    }
+    exit_with(c, p, whole ? Exit::DropVlan : Exit::DropTooShort);
+    return false;
 }
 
 // false: the packet is finished.
@@ -79,15 +100,18 @@ bool plain6(const std::uint8_t* ip, unsigned available) {
     Packet& p = b.packets[i];
     if (p.mbuf->nb_segs != 1 && rte_pktmbuf_linearize(p.mbuf) != 0)
         return exit_with(c, p, Exit::DropNoBuffers);
-    const unsigned frame = p.mbuf->data_len;
-    if (frame < sizeof(Ethernet)) return exit_with(c, p, Exit::DropTooShort);
-    auto* data = rte_pktmbuf_mtod(p.mbuf, std::uint8_t*);
-    p.ip = data + sizeof(Ethernet);
+    if (p.mbuf->data_len < sizeof(Ethernet)) return exit_with(c, p, Exit::DropTooShort);
     Ethernet eth;
-    std::memcpy(&eth, data, sizeof eth);
+    std::memcpy(&eth, rte_pktmbuf_mtod(p.mbuf, std::uint8_t*), sizeof eth);
     const bool group = (eth.destination[0] & 1) != 0;
     if (!group && eth.destination != port.mac) return exit_with(c, p, Exit::DropNotForUs);
+    if (is_tag(eth.type.host())) {
+        if (!strip_priority_tag(c, p)) return;
+        std::memcpy(&eth, rte_pktmbuf_mtod(p.mbuf, std::uint8_t*), sizeof eth);
+    }
     const std::uint16_t type = eth.type.host();
+    const unsigned frame = p.mbuf->data_len;
+    p.ip = rte_pktmbuf_mtod(p.mbuf, std::uint8_t*) + sizeof(Ethernet);
     if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) return parse_other(c, b, p, type);
     const unsigned available = frame - static_cast<unsigned>(sizeof(Ethernet));
     if (!parse_ip(c, p, type, available, ipv4_checksum_known(port, *p.mbuf))) return;

@@ -36,11 +36,46 @@ def _ethernet():
     other = ether(udp(HOST4, SITE4), dst="02:00:00:00:00:99")
     tagged = bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=7) / udp(HOST4, SITE4))
     local = bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC, type=0x88B5) / Raw(b"x" * 50))
+    double = bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC, type=0x88A8) / Dot1Q(vlan=0, type=0x8100) /
+                   Dot1Q(vlan=0) / udp(HOST4, SITE4))
+    vlans = [tagged, double, bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=0) /
+                                   Dot1Q(vlan=5) / udp(HOST4, SITE4))]
+    vlans += [bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=v, prio=5) / p)
+              for v in (1, 4095) for p in (udp(HOST4, SITE4), udp(HOST6, SITE6))]
     return [
+        _priority_tags(),
+        among_good(Case("vlan", "frames of a VLAN, of one in another, and of two tags are dropped"),
+                   vlans, drop__vlan=len(vlans)),
         among_good(Case("not-for-us", "a frame for another station's address is dropped"),
                    [other, other], drop__not_for_us=2),
-        among_good(Case("unknown-ethertype", "VLAN tags and other ethertypes are dropped"),
-                   [tagged, local], drop__unknown_ethertype=2)]
+        among_good(Case("unknown-ethertype", "ethertypes other than those of IP are dropped"),
+                   [local, bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=0, type=0x88B5) /
+                                 Raw(b"x" * 50))], drop__unknown_ethertype=2)]
+
+
+def _priority_tags():
+    """IEEE 802.1Q §9.6: a tag of VLAN 0 says a priority, and the frame is of no VLAN."""
+    customer = site()
+    line = customer.tunnels[0]
+    up = udp(SITE4, HOST4)
+
+    def tagged(packet, **tag):
+        return bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=0, **tag) / packet)
+
+    down = [udp(HOST4, SITE4), udp(HOST6, SITE6), udp(HOST4, SITE4, size=0)]
+    frames = [tagged(p, prio=n) for n, p in enumerate(down)] + [
+        tagged(down[0], prio=7, id=1) + b"\xee" * 9,
+        bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC, type=0x88A8)) +
+        bytes(Dot1Q(vlan=0, prio=3) / down[1])]
+    short = [tagged(down[0])[:n] for n in (17, 18, 18 + 19)]
+    arp = bytes(Ether(src=GATEWAY_MAC, dst=UP_MAC) / Dot1Q(vlan=0) /
+                ARP(op=1, hwsrc=GATEWAY_MAC, psrc=GATEWAY4, pdst=DR4))
+    return Case("vlan-0", "a frame that is tagged with a priority alone counts as untagged") \
+        .provision(customer) \
+        .send([*frames, *short, arp, tagged(out_of_tunnel(line, up), prio=6)],
+              [*(sent(encapsulated(customer, p)) for p in [*down, down[0], down[1]]), sent(hop(up))]) \
+        .counters(forwarded__downlink=len(frames), forwarded__uplink=1, drop__no_kernel=1,
+                  drop__too_short=len(short))
 
 
 def _short():
@@ -92,6 +127,28 @@ def _martians():
                    frames, drop__martian_source=len(frames))]
 
 
+def _link_local4():
+    """RFC 3927 §7: neither as source nor as destination, also where a port has that network."""
+    port = up0()
+    port["addresses"] = [*port["addresses"], "169.254.7.1/16"]
+    port["neighbours"] = [*port["neighbours"], {"address": "169.254.7.2", "mac": GATEWAY_MAC}]
+    customer = site()
+    line = customer.tunnels[0]
+    down = [udp(s, SITE4) for s in ("169.254.0.1", "169.254.255.255", "169.254.7.1", "169.254.7.2")]
+    up = [udp(SITE4, d) for d in ("169.254.0.1", "169.254.255.255", "169.254.7.2", "169.254.9.9")]
+    near = [udp(s, SITE4) for s in ("169.253.255.255", "169.255.0.0")]
+    beside = udp(SITE4, "169.253.255.255")
+    # With its neighbours on the link the router itself may speak: it has nowhere to hand this to.
+    own = udp("169.254.7.2", "169.254.7.1")
+    return Case("link-local-v4", "169.254/16 is not forwarded, from the network or from a site",
+                ports=[port]).provision(customer) \
+        .send([ether(p) for p in (*down, *near, own)] +
+              [ether(out_of_tunnel(line, p)) for p in (*up, beside)],
+              [*(sent(encapsulated(customer, p)) for p in near), sent(hop(beside))]) \
+        .counters(drop__martian_source=len(down), drop__no_route=len(up), drop__no_kernel=1,
+                  forwarded__downlink=len(near), forwarded__uplink=1)
+
+
 def _forged():
     """BCP 38, BCP 84: sites' packets come out of tunnels, and the router's own are its own."""
     four = ["203.0.113.10", "203.0.113.9", OTHER4, "203.0.113.0", "203.0.113.255", DR4, "203.0.114.77"]
@@ -127,28 +184,6 @@ def _hole_in_a_pool():
     return Case("ingress-source-hole", "hosts that a longer route inside a pool leads to may send",
                 ports=[port]).provision(customer) \
         .send([ether(p) for p in good + forged], [sent(encapsulated(customer, p)) for p in good]) \
-def _link_local4():
-    """RFC 3927 §7: neither as source nor as destination, also where a port has that network."""
-    port = up0()
-    port["addresses"] = [*port["addresses"], "169.254.7.1/16"]
-    port["neighbours"] = [*port["neighbours"], {"address": "169.254.7.2", "mac": GATEWAY_MAC}]
-    customer = site()
-    line = customer.tunnels[0]
-    down = [udp(s, SITE4) for s in ("169.254.0.1", "169.254.255.255", "169.254.7.1", "169.254.7.2")]
-    up = [udp(SITE4, d) for d in ("169.254.0.1", "169.254.255.255", "169.254.7.2", "169.254.9.9")]
-    near = [udp(s, SITE4) for s in ("169.253.255.255", "169.255.0.0")]
-    beside = udp(SITE4, "169.253.255.255")
-    # With its neighbours on the link the router itself may speak: it has nowhere to hand this to.
-    own = udp("169.254.7.2", "169.254.7.1")
-    return Case("link-local-v4", "169.254/16 is not forwarded, from the network or from a site",
-                ports=[port]).provision(customer) \
-        .send([ether(p) for p in (*down, *near, own)] +
-              [ether(out_of_tunnel(line, p)) for p in (*up, beside)],
-              [*(sent(encapsulated(customer, p)) for p in near), sent(hop(beside))]) \
-        .counters(drop__martian_source=len(down), drop__no_route=len(up), drop__no_kernel=1,
-                  forwarded__downlink=len(near), forwarded__uplink=1)
-
-
         .counters(forwarded__downlink=2, drop__ingress_source=2)
 
 

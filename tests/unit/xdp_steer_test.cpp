@@ -227,6 +227,25 @@ TEST_CASE("ICMP errors about tunnel packets are steered, about other packets the
     CHECK(p.passes(packet6(ipv6(kOwn6, 58) + icmp(129) + ipv6("2001:db8::7", 47) + kGre)));
 }
 
+TEST_CASE("a frame with a priority tag is steered as without it, a frame of a VLAN is not") {
+    if (!may_load()) return;
+    const Program p;
+    const Bytes tunnel = ipv4(kOwn4, 17) + udp(1, 4754);
+    const Bytes site = ipv6("2001:db8:5000::1", 6) + Bytes(20, 0);
+    for (const std::uint16_t tag : {std::uint16_t{0x8100}, std::uint16_t{0x88a8}}) {
+        for (const std::uint8_t priority : Bytes{0x00, 0x10, 0xa0, 0xf0}) {
+            CHECK(p.steers(ethernet(tag) + Bytes{priority, 0, 8, 0} + tunnel));
+            CHECK(p.steers(ethernet(tag) + Bytes{priority, 0, 0x86, 0xdd} + site));
+            CHECK(p.passes(ethernet(tag) + Bytes{priority, 5, 8, 0} + tunnel));
+            const auto high = static_cast<std::uint8_t>(priority | 1U);
+            CHECK(p.passes(ethernet(tag) + Bytes{high, 0, 0x86, 0xdd} + site));
+        }
+        CHECK(p.passes(ethernet(tag) + Bytes{0, 0, 0x81, 0, 0, 0, 8, 0} + tunnel));
+        CHECK(p.passes(ethernet(tag) + Bytes{0, 0, 8, 6} + Bytes(28, 0)));
+        CHECK(p.passes(ethernet(tag) + Bytes{0, 0, 8}));
+    }
+}
+
 TEST_CASE("tagged, foreign and truncated frames stay with the kernel") {
     if (!may_load()) return;
     const Program p;
