@@ -34,6 +34,9 @@ struct PortConfig {
     std::string device;  // pci: "0000:03:00.0"
     std::string memif;   // memif: path of the socket, made here, at which the other end connects
     std::uint16_t queues = 1;
+    // af_xdp: the device goes on taking VLAN tags out of frames, so that those of every VLAN count
+    // as untagged. Otherwise it is told to leave them in.
+    bool vlan_stripping = false;
     std::optional<std::uint16_t> mtu;  // bytes of IP packet; absent: the interface's, or 1500
     std::optional<wire::Mac> mac;      // absent: the device's
     std::vector<std::string> rx;       // pcap: a receive queue for each file

@@ -251,6 +251,7 @@ PortConfig read_port(const json& value, const std::string& path, Errors& errors)
     reader.read("device", &port.device);
     reader.read("memif", &port.memif);
     reader.read("queues", &port.queues, 1, 64);
+    reader.read("vlan_stripping", &port.vlan_stripping);
     std::uint16_t mtu{};
     if (reader.read("mtu", &mtu, kMinMtu, kMaxMtu)) port.mtu = mtu;
     read_mac(reader, &port);
@@ -267,6 +268,7 @@ PortConfig read_port(const json& value, const std::string& path, Errors& errors)
     const unsigned pcap = bit(PortKind::Pcap);
     for (const char* key : {"rx", "tx", "infinite", "gated"}) only_for(reader, port, key, pcap);
     only_for(reader, port, "packet_size", bit(PortKind::Null));
+    only_for(reader, port, "vlan_stripping", bit(PortKind::AfXdp));
     only_for(reader, port, "device", bit(PortKind::Pci));
     only_for(reader, port, "memif", bit(PortKind::Memif));
     only_for(reader, port, "queues", ~pcap & 0xffU);

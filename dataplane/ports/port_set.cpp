@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/ports/rx_vlan.h"
+
 namespace dr {
 
 namespace {
@@ -21,6 +23,8 @@ namespace {
 constexpr std::uint16_t kMaxXdpDataRoom = 4'096 - 320;
 constexpr unsigned kMaxXdpMtu = 3'498;
 constexpr unsigned kPoolCache = 256;  // buffers that an lcore keeps for itself
+constexpr const char* kVethTags =
+    "; a veth: it shows VLAN tags when txvlan is off on its other end";
 
 struct Interface {
     bool up = false;
@@ -196,6 +200,8 @@ bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_
     if (!opened.device->plan(wish, &plan, error)) return false;
     buffers_[node] += opened.device->buffers(plan);
     if (!enough_buffers(all, node, error)) return false;
+    const bool tags = config.kind == PortKind::AfXdp && !config.vlan_stripping;
+    if (tags && !leave_vlan_tags_in(config.interface, error)) return false;
     // Only now: from here to the driver's attaching there is no steering program.
     if (config.kind == PortKind::AfXdp && !steering_.take_over(config.interface, error))
         return false;
@@ -210,7 +216,8 @@ bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_
     if (!device.start(error)) return false;
     choices_.push_back(fmt::format("port {} ({}, NUMA node {}): {}{}", port.name,
                                    to_string(port.kind), node, describe(plan, wish),
-                                   device.refuse_pause_frames() ? "" : "; pause frames are on"));
+                                   device.refuse_pause_frames() ? "" : "; pause frames are on") +
+                       (tags && is_veth(config.interface) ? kVethTags : ""));
     if (exception && !open_exception(config, number, &port, error)) return false;
     ports_.push_back(port);
     return true;

@@ -71,7 +71,8 @@ def cable(a, a_device, b, b_device):
 def without_offloads(namespace, device):
     """What leaves here for an AF_XDP socket must be what a wire would carry.
 
-    A veth hands over packets with unfinished checksums and segments of 64 KiB unless told not
-    to; the kernel's own receive path knows, a packet socket's reader does not.
+    A veth hands over packets with unfinished checksums, segments of 64 KiB, and VLAN tags beside the
+    frame unless told not to; the kernel's own receive path knows, a packet socket's reader does not.
     """
-    namespace.run(["ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off"])
+    namespace.run(["ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off",
+                   "txvlan", "off", "tx-vlan-stag-hw-insert", "off"])

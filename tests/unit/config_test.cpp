@@ -45,6 +45,7 @@ TEST_CASE("a small file gets the documented defaults") {
     REQUIRE(p.config.ports.size() == 1);
     CHECK(p.config.ports[0].mirrors_kernel());
     CHECK(p.config.ports[0].queues == 1);
+    CHECK_FALSE(p.config.ports[0].vlan_stripping);
 }
 
 TEST_CASE("the socket's group is read, and an empty one is refused") {
