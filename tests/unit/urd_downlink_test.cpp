@@ -66,6 +66,32 @@ Bytes packet(const Case& c) {
     return ip;
 }
 
+// The tunnel's own packet behind four bytes of IPv4 options, or behind an IPv6 extension header.
+Bytes with_options(const Case& c) {
+    const Bytes plain = packet(c);
+    Bytes ip;
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+        if (i == 20) ip.resize(24, 1);  // no-operations
+        ip.push_back(plain[i]);
+    }
+    ip[0] = 0x46;
+    ip[3] = static_cast<std::uint8_t>(ip.size());
+    return ip;
+}
+Bytes with_extension(const Case& c, std::uint8_t header) {
+    const Bytes four = packet(c);
+    Bytes ip(48, 0);
+    ip[0] = 0x60;
+    ip[5] = static_cast<std::uint8_t>(8 + four.size() - 20);
+    ip[6] = header;
+    ip[7] = 64;
+    ip[23] = c.source;
+    ip[39] = 2;
+    ip[40] = c.protocol;
+    for (std::size_t i = 20; i < four.size(); ++i) ip.push_back(four[i]);
+    return ip;
+}
+
 void fill(Row row, ur_site& site) {
     ur_tunnel t{};
     t.id = kKey;
@@ -90,11 +116,11 @@ std::uint64_t arrived(const urd_bpf& programs) {
     return sum;
 }
 
-const char* fate(const urd_bpf& programs, const Case& c) {
+const char* fate(const urd_bpf& programs, const Bytes& ip) {
     const std::uint64_t before = arrived(programs);
     std::uint32_t verdict = 0;
     __sk_buff left{};
-    if (!dr::ur::test::run_program(programs.progs.urd_downlink, packet(c), &verdict, &left))
+    if (!dr::ur::test::run_program(programs.progs.urd_downlink, ip, &verdict, &left))
         return "not run";
     if (arrived(programs) != before) return "ours";
     return verdict == kPass ? "pass" : verdict == TC_ACT_SHOT ? "drop" : "neither";
@@ -116,10 +142,27 @@ int main() {
         const auto r = static_cast<unsigned>(row);
         fill(row, site);
         for (const Case& c : kCases) {
-            const char* const got = fate(*programs, c);
+            const char* const got = fate(*programs, packet(c));
             if (std::strcmp(got, c.fates[r]) == 0) continue;
             ++wrong;
             std::printf("a line with %s, %s: %s, must be %s\n", kRows[r], c.what, got, c.fates[r]);
+        }
+        for (const Case& c : kCases) {
+            if (std::strcmp(c.fates[r], "ours") != 0) continue;
+            const auto must_drop = [&](const char* how, const Bytes& ip) {
+                const char* const got = fate(*programs, ip);
+                if (std::strcmp(got, "drop") == 0) return;
+                ++wrong;
+                std::printf("a line with %s, %s, %s: %s, must be drop\n", kRows[r], c.what, how,
+                            got);
+            };
+            must_drop("behind IPv4 options", with_options(c));
+            site.tunnel[0].copy[0].family = 6;
+            site.tunnel[0].copy[0].remote = {{0, 0, 0, htonl(c.source)}};
+            site.tunnel[0].copy[0].local = {{0, 0, 0, htonl(2)}};
+            for (const std::uint8_t header : {IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS})
+                must_drop("behind an IPv6 extension header", with_extension(c, header));
+            fill(row, site);
         }
     }
     return wrong == 0 ? 0 : 1;

@@ -21,7 +21,8 @@ struct ur_outer {
     __u8 protocol;
     __u8 ecn;
     __u8 fragment;
-    __u8 keyed; /* key is valid: the GRE flags are those of a tunnel */
+    __u8 options; /* IPv4 options, or IPv6 extension headers */
+    __u8 keyed;   /* key is valid: the GRE flags are those of a tunnel */
     __u16 source_port;
     __u16 destination_port;
     __be16 type; /* GRE protocol type */
@@ -30,14 +31,17 @@ struct ur_outer {
 static __always_inline int ur_outer4(struct __sk_buff* skb, struct ur_outer* o) {
     struct ur_ip4 ip;
 
-    if (bpf_skb_load_bytes(skb, o->ip, &ip, sizeof(ip)) || ip.version_ihl != 0x45) return -1;
+    if (bpf_skb_load_bytes(skb, o->ip, &ip, sizeof(ip)) || ip.version_ihl < 0x45 ||
+        ip.version_ihl > 0x4f)
+        return -1;
     o->family = 4;
     o->source.word[0] = ip.source;
     o->destination.word[0] = ip.destination;
     o->protocol = ip.protocol;
     o->ecn = ip.tos & 3;
     o->fragment = (ip.fragment & bpf_htons(0x3fff)) != 0;
-    o->gre = o->ip + sizeof(ip);
+    o->gre = o->ip + (ip.version_ihl & 15) * 4;
+    o->options = ip.version_ihl != 0x45;
     return ip.fragment & bpf_htons(0x1fff) ? 1 : 0;
 }
 
@@ -54,6 +58,7 @@ static __always_inline int ur_outer6(struct __sk_buff* skb, struct ur_outer* o) 
     o->ecn = bpf_ntohl(ip.first) >> 20 & 3;
     o->fragment = u.fragment;
     o->gre = u.offset;
+    o->options = u.offset != o->ip + sizeof(ip);
     return u.later;
 }
 
@@ -321,6 +326,7 @@ static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     found = ur_find_tunnel(&o);
     if (found == -1) return ur_plain_in(skb, l2);
     if (found < -1) return ur_drop(-2 - found);
+    if (o.options && !o.fragment) return ur_drop(UrDropOuterOptions);
     slot = found & (UR_SLOTS - 1);
     if (ur_is_message(&o, ur_tunnel_of(slot))) return ur_keepalive_in(skb, l2, slot);
     segments = ur_segments(skb);
