@@ -32,7 +32,7 @@ Catalog::Catalog(Store& store, TunnelIds::Clock::duration quarantine)
 void Catalog::load() {
     meta_ = store_.meta();
     revision_ = meta_.revision;
-    ids_.set_capacity(meta_.tunnel_capacity);
+    ids_.set_capacity(meta_.tunnel_capacity, !meta_.synced_uuid.empty());
     const auto snapshot = store_.snapshot();
     snapshot->for_each(Kind::Pool, [&](std::uint32_t id, std::string_view bytes) {
         index_.put_pool(id, std::get<v1::Pool>(parse_object(Kind::Pool, bytes)));

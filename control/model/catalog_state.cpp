@@ -46,12 +46,16 @@ Catalog::View Catalog::view(const std::function<void()>& prepare) {
 
 void Catalog::note_tunnel_capacity(std::uint32_t tunnels) {
     const std::lock_guard writing(writer_);
-    if (tunnels == 0 || meta_.tunnel_capacity == tunnels) return;
-    Batch batch;
-    batch.meta = meta_;
-    batch.meta.tunnel_capacity = tunnels;
-    store_.commit(batch);
-    meta_.tunnel_capacity = tunnels;
+    if (tunnels == 0) return;
+    if (meta_.tunnel_capacity != tunnels) {
+        Batch batch;
+        batch.meta = meta_;
+        batch.meta.tunnel_capacity = tunnels;
+        store_.commit(batch);
+        meta_.tunnel_capacity = tunnels;
+    } else if (ids_.confirmed()) {
+        return;
+    }
     const std::unique_lock lock(index_mutex_);
     ids_.set_capacity(tunnels);
 }

@@ -205,6 +205,7 @@ std::vector<Case> refused_objects() {
 
 TEST_CASE("each rule refuses with its field and says what would be right") {
     Fixture f;
+    f.catalog->note_tunnel_capacity(2);  // so that the site's tunnel has slot 1
     f.given_basics();
     f.given(kSite);
     for (const auto& c : refused_objects()) {
@@ -228,7 +229,8 @@ TEST_CASE("an accepted subscriber comes back canonical with ids, seed and revisi
     const auto s = std::get<v1::Subscriber>(f.catalog->get(Kind::Subscriber, "s").value());
     CHECK(s.prefixes(0) == "2001:db8:5000:100::/56");
     CHECK(s.tunnels(0).local() == "2001:db8:ff::1");
-    CHECK(s.tunnels(0).id() == 0x01000001);
+    CHECK(TunnelIds::slot(s.tunnels(0).id()) != 0);
+    CHECK(TunnelIds::generation(s.tunnels(0).id()) != 0);
     CHECK(s.hash_seed() == (2166136261U ^ 's') * 16777619U);
     CHECK(s.revision() == f.catalog->revision());
     CHECK(s.id() != 0);
@@ -278,6 +280,7 @@ TEST_CASE("a prefix that a subscriber gives up can be given to another in the sa
 
 TEST_CASE("an atomic set with one bad object leaves nothing behind") {
     Fixture f;
+    f.catalog->note_tunnel_capacity(2);  // slot 1 alone
     f.given_basics();
     auto bad = std::get<v1::Subscriber>(object(kSite));
     bad.set_name("bad");
@@ -288,7 +291,7 @@ TEST_CASE("an atomic set with one bad object leaves nothing behind") {
     CHECK_FALSE(f.catalog->get(Kind::Subscriber, "site-1"));
     CHECK(f.catalog->revision() == revision);
     f.given(kSite);
-    CHECK(f.tunnel_id("site-1") == 0x01000001);
+    CHECK(TunnelIds::slot(f.tunnel_id("site-1")) == 1);
 }
 
 TEST_CASE("what the data plane has no room for is refused and not stored") {
@@ -317,17 +320,17 @@ TEST_CASE(
     Fixture f;
     f.given_basics();
     f.given(kSite);
-    CHECK(f.tunnel_id("site-1") == 0x01000001);
+    const std::uint32_t first = f.tunnel_id("site-1");
     CHECK(f.apply(kSite, Mode::Delete).outcome == Outcome::Deleted);
     f.reopen();
     f.given(kSite);
-    CHECK(f.tunnel_id("site-1") == 0x01000002);
+    CHECK(TunnelIds::slot(f.tunnel_id("site-1")) != TunnelIds::slot(first));
     f.reopen(TunnelIds::Clock::duration::zero());
     auto second = std::get<v1::Subscriber>(object(kSite));
     second.set_name("site-2");
     second.set_prefixes(0, "203.0.113.16/29");
     REQUIRE(f.catalog->apply_one({Mode::Apply, second}).failure.ok());
-    CHECK(f.tunnel_id("site-2") == 0x02000001);
+    CHECK(f.tunnel_id("site-2") == TunnelIds::next_generation(first));
 }
 
 TEST_CASE("an index rebuilt from the store has the digests and rows of the one before") {

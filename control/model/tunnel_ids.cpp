@@ -1,9 +1,20 @@
 #include "control/model/tunnel_ids.h"
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "control/model/secrets.h"
+
 namespace dr::control {
 namespace {
 
 constexpr std::uint32_t kFirstGeneration = 1;
+constexpr std::uint32_t kGenerations = 255;
+// Slots to draw from while the data plane's capacity is not confirmed, at least.
+constexpr std::uint32_t kFewest = 64;
 
 }  // namespace
 
@@ -14,6 +25,44 @@ std::uint32_t TunnelIds::next_generation(std::uint32_t id) {
 
 std::uint32_t TunnelIds::owner(std::uint32_t id) const {
     return slot(id) < owner_.size() ? owner_[slot(id)] : 0;
+}
+
+void TunnelIds::set_capacity(std::uint32_t slots, bool confirmed) {
+    capacity_ = std::min(slots, kSlotMask + 1);
+    confirmed_ = confirmed;
+    pack_.clear();
+    packed_ = 1;
+}
+
+std::uint64_t TunnelIds::random() {
+    if (random_left_ == 0) {
+        const std::string bytes = random_bytes(sizeof random_);
+        std::memcpy(random_.data(), bytes.data(), sizeof random_);
+        random_left_ = random_.size();
+    }
+    return random_[--random_left_];
+}
+
+bool TunnelIds::fresh(std::uint32_t slot) const {
+    return slot < capacity_ && owner(slot) == 0 && !current_.contains(slot);
+}
+
+std::optional<std::uint32_t> TunnelIds::pick_fresh() {
+    const std::uint32_t end =
+        confirmed_ ? capacity_
+                   : std::min(capacity_, std::max(kFewest, std::bit_ceil(2 * (used_ + 1))));
+    while (packed_ < end) pack_.push_back(packed_++);
+    while (!pack_.empty()) {
+        std::swap(pack_[random() % pack_.size()], pack_.back());
+        const std::uint32_t slot = pack_.back();
+        if (fresh(slot)) {
+            const auto generation =
+                kFirstGeneration + static_cast<std::uint32_t>(random() % kGenerations);
+            return (generation << 24) | slot;
+        }
+        pack_.pop_back();
+    }
+    return std::nullopt;
 }
 
 std::optional<std::uint32_t> TunnelIds::pick(Clock::time_point now) {
@@ -27,26 +76,26 @@ std::optional<std::uint32_t> TunnelIds::pick(Clock::time_point now) {
         }
         resting_.pop_front();
     }
-    while (next_fresh_ < capacity_ && (owner(next_fresh_) != 0 || current_.contains(next_fresh_)))
-        ++next_fresh_;
-    if (next_fresh_ >= capacity_) return std::nullopt;
-    return (kFirstGeneration << 24) | next_fresh_;
+    return pick_fresh();
 }
 
 void TunnelIds::take(std::uint32_t id, std::uint32_t subscriber) {
     if (slot(id) >= owner_.size()) owner_.resize(slot(id) + 1);
-    owner_[slot(id)] = subscriber;
+    if (std::exchange(owner_[slot(id)], subscriber) == 0) ++used_;
     current_.erase(slot(id));
+    if (!pack_.empty() && pack_.back() == slot(id)) pack_.pop_back();
 }
 
 void TunnelIds::release(std::uint32_t id, Clock::time_point now) {
     owner_[slot(id)] = 0;
+    --used_;
     rest(id, now);
 }
 
 void TunnelIds::forget(std::uint32_t id) {
     owner_[slot(id)] = 0;
-    next_fresh_ = std::min(next_fresh_, slot(id));
+    --used_;
+    if (slot(id) < packed_) pack_.push_back(slot(id));
 }
 
 void TunnelIds::rest(std::uint32_t id, Clock::time_point now) {

@@ -3,14 +3,17 @@
 // A tunnel owns its slot. A freed slot rests in quarantine, counted on the steady clock and from
 // the start again after a restart of drd, before it is allocated again, with the next generation;
 // so neither a packet in flight nor a site that was not told yet can reach another subscriber's
-// tunnel. Fresh slots are handed out in ascending order, which keeps the data plane's array dense.
-// An operator who names an id takes that slot at once: quarantine binds the allocator only.
+// tunnel. An operator who names an id takes that slot at once: quarantine binds the allocator only.
+//
+// A fresh slot is drawn at random from all that there are, and so is its first generation: somebody
+// who knows other ids cannot tell it. With n slots it is one of 255 n.
 //
 // Not thread-safe: the catalog's writer lock guards it.
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -36,11 +39,15 @@ class TunnelIds {
     [[nodiscard]] std::uint32_t owner(std::uint32_t id) const;
     // Whether the slot of `id` has been used before and is free now.
     [[nodiscard]] bool resting(std::uint32_t id) const { return current_.contains(slot(id)); }
-    // Slots must be below this, the number of the data plane's tunnels; at most 2^24.
-    void set_capacity(std::uint32_t slots) { capacity_ = std::min(slots, kSlotMask + 1); }
+    // Slots must be below this, the number of the data plane's tunnels; at most 2^24. Not confirmed:
+    // no data plane has said so yet, and fresh slots are drawn from the lowest alone, from about
+    // twice as many as are used, because a smaller data plane may come.
+    void set_capacity(std::uint32_t slots, bool confirmed = true);
     [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+    [[nodiscard]] bool confirmed() const { return confirmed_; }
     // An id whose slot is free, below the capacity and not in quarantine; it is not taken yet.
-    // Nothing when there is none.
+    // Nothing when there is none. In constant time on average, however full the slots are. Throws
+    // std::system_error when the kernel gives no random numbers.
     [[nodiscard]] std::optional<std::uint32_t> pick(Clock::time_point now);
     // Gives the slot of `id`, which has no owner, to `subscriber`.
     void take(std::uint32_t id, std::uint32_t subscriber);
@@ -58,13 +65,23 @@ class TunnelIds {
         Clock::time_point since;
     };
     void rest(std::uint32_t id, Clock::time_point now);
+    [[nodiscard]] std::optional<std::uint32_t> pick_fresh();
+    [[nodiscard]] bool fresh(std::uint32_t slot) const;
+    [[nodiscard]] std::uint64_t random();
 
     Clock::duration quarantine_;
     std::vector<std::uint32_t> owner_;                          // by slot
     std::deque<Resting> resting_;                               // oldest first, some outdated
     std::unordered_map<std::uint32_t, std::uint64_t> current_;  // resting slot -> sequence
-    std::uint32_t next_fresh_ = 1;                              // no slot below it is fresh
+    // Fresh slots are drawn from this pack. It has all of them below `packed_`, and some that are
+    // fresh no more: these are thrown away when they are drawn.
+    std::vector<std::uint32_t> pack_;
+    std::uint32_t packed_ = 1;
+    std::uint32_t used_ = 0;  // slots that have an owner
     std::uint32_t capacity_ = kSlotMask + 1;
+    bool confirmed_ = false;
+    std::array<std::uint64_t, 64> random_{};
+    std::size_t random_left_ = 0;
     std::uint64_t sequence_ = 0;
 };
 

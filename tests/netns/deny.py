@@ -83,8 +83,10 @@ def _(lab):
 
 @cases.case("a key that no tunnel has is dropped: drop.unknown_tunnel")
 def _(lab):
-    key = lab.tunnels()[(SITE.name, "a")]["tunnel"]["id"]
-    dropped(lab, "drop.unknown_tunnel", over_line_a(lab, inner4(), key=(key & 0xFF000000) | 3999))
+    ids = [tunnel["tunnel"]["id"] for tunnel in lab.tunnels().values()]
+    slot = next(n for n in range(1, 100) if n not in {i & 0xFFFFFF for i in ids})
+    dropped(lab, "drop.unknown_tunnel",
+            over_line_a(lab, inner4(), key=(ids[0] & 0xFF000000) | slot))
 
 
 @cases.case("a key of another generation is dropped: drop.stale_generation")
