@@ -261,6 +261,7 @@ bool DataPlane::Core::make_server(std::string* error) {
     server_config.path = config.socket;
     server_config.group = config.socket_group;
     server_config.liveness = liveness_memfd.get();
+    server_config.report = [this](southbound::State* state) { ports->report(state); };
     bool gated = false;
     for (const PortConfig& port : config.ports) gated = gated || port.gated;
     if (gated)

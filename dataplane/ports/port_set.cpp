@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 #include <net/if.h>
-#include <rte_errno.h>
-#include <rte_mbuf.h>
-#include <rte_mempool.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -124,20 +121,34 @@ std::unique_ptr<PortSet> PortSet::start(const Config& config, const std::vector<
 }
 
 bool PortSet::make_pools(const Config& config, std::string* error) {
+    PoolWish wish;
+    wish.buffers = config.mbufs;
+    wish.cache = kPoolCache;
+    wish.data_room = data_room_;
+    for (const PortConfig& port : config.ports) wish.xdp = wish.xdp || port.kind == PortKind::AfXdp;
     for (const int node : assignment_.pool_nodes) {
         if (pools_.contains(node)) continue;
-        rte_mempool* pool = rte_pktmbuf_pool_create(fmt::format("packets-{}", node).c_str(),
-                                                    config.mbufs, kPoolCache, 0, data_room_, node);
-        if (pool == nullptr) {
-            *error = fmt::format(
-                "no memory for {} packet buffers of {} bytes on NUMA node {} ({}): "
-                "raise memory_mib or lower mbufs",
-                config.mbufs, data_room_, node, rte_strerror(rte_errno));
-            return false;
-        }
-        pools_.emplace(node, pool);
+        wish.name = fmt::format("packets-{}", node);
+        wish.node = node;
+        auto pool = PacketPool::create(wish, error);
+        if (pool == nullptr) return false;
+        pools_.emplace(node, std::move(pool));
     }
     return true;
+}
+
+void PortSet::report(southbound::State* state) const {
+    for (const auto& [node, pool] : pools_) {
+        if (state->memories >= southbound::kMaxMemories) return;
+        southbound::Memory& memory = state->memory[state->memories++];
+        memory = {};
+        const std::string name = pools_.size() == 1 ? "buffers" : fmt::format("buffers.{}", node);
+        name.copy(memory.name.data(), memory.name.size() - 1);
+        memory.rows = pool->in_use();
+        memory.capacity_rows = pool->buffers();
+        memory.bytes = memory.rows * pool->buffer_bytes();
+        memory.capacity_bytes = memory.capacity_rows * pool->buffer_bytes();
+    }
 }
 
 bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
@@ -173,11 +184,12 @@ bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
 
 bool PortSet::enough_buffers(const Config& config, int node, std::string* error) const {
     const unsigned needed = buffers_.at(node) + (config.workers + 1) * 2 * kPoolCache;
-    if (needed <= config.mbufs) return true;
+    const unsigned withheld = pools_.at(node)->withheld();
+    if (needed + withheld <= config.mbufs) return true;
     *error = fmt::format(
         "mbufs: {} are too few: the queues of the ports up to this one and the "
         "workers may hold {}",
-        config.mbufs, needed);
+        config.mbufs, needed + withheld);
     return false;
 }
 
@@ -244,7 +256,6 @@ PortSet::~PortSet() {
     devices_.clear();
     // The driver detaches on close; this is for a start that failed half-way.
     for (const std::string& interface : steered_) xdp_detach(interface);
-    for (const auto& [node, pool] : pools_) rte_mempool_free(pool);
 }
 
 }  // namespace dr

@@ -12,7 +12,9 @@
 #include "dataplane/ports/assignment.h"
 #include "dataplane/ports/device.h"
 #include "dataplane/ports/eal.h"
+#include "dataplane/ports/packet_pool.h"
 #include "dataplane/ports/steering_maps.h"
+#include "dataplane/southbound/protocol.h"
 
 struct rte_mempool;
 
@@ -33,12 +35,14 @@ class PortSet final {
 
     [[nodiscard]] const Ports& ports() const { return ports_; }
     // For packets that workers and the writer make.
-    [[nodiscard]] rte_mempool* pool() const { return pools_.at(assignment_.own_pool_node); }
+    [[nodiscard]] rte_mempool* pool() const { return pools_.at(assignment_.own_pool_node)->get(); }
     // Which worker polls what, and where its memory is.
     [[nodiscard]] const Assignment& assignment() const { return assignment_; }
     // For the operator, a line for each port: what was chosen for it.
     [[nodiscard]] const std::vector<std::string>& choices() const { return choices_; }
     [[nodiscard]] SteeringMaps& steering() { return steering_; }
+    // Packet buffers, a row for each: "buffers", or "buffers.N" where there are several NUMA nodes.
+    void report(southbound::State* state) const;
 
   private:
     PortSet() = default;
@@ -51,12 +55,12 @@ class PortSet final {
                         std::string* error);
     [[nodiscard]] bool enough_buffers(const Config& config, int node, std::string* error) const;
     rte_mempool* pool_of(std::uint16_t port) const {
-        return pools_.at(assignment_.pool_nodes[port]);
+        return pools_.at(assignment_.pool_nodes[port])->get();
     }
 
     Ports ports_;
-    std::map<int, rte_mempool*> pools_;  // by NUMA node
-    std::map<int, unsigned> buffers_;    // taken by queues, by NUMA node
+    std::map<int, std::unique_ptr<PacketPool>> pools_;  // by NUMA node
+    std::map<int, unsigned> buffers_;                   // taken by queues, by NUMA node
     std::optional<XdpObjectFile> xdp_object_;
     std::vector<std::unique_ptr<Device>> devices_;
     SteeringMaps steering_;

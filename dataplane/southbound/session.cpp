@@ -204,6 +204,7 @@ void Server::Core::answer_state(Client& client, Type type) {
     writer.fill(&state);
     counters.report(&state);
     if (config.liveness != nullptr) config.liveness->report(&state);
+    if (config.report) config.report(&state);
     answer(client, type, bytes_of(state));
 }
 

@@ -122,6 +122,11 @@ class Lab:
         """Every counter of the data plane by name."""
         return self.router.drcli_json("stats", "show")["counters"]
 
+    def buffers(self):
+        """Packet buffers of the data plane that are in use."""
+        status = self.router.drcli_json("system", "status")
+        return sum(row["rows"] for row in status["memory"] if row["what"].startswith("buffers"))
+
     def ping(self, node, address, *options, count=1, check=True):
         return self.net[node].run(["ping", "-n", "-c", count, "-i", "0.05", "-W", "2", *options,
                                    address], check=check)
