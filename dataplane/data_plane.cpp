@@ -18,6 +18,7 @@
 #include "dataplane/ports/exception_path.h"
 #include "dataplane/ports/netlink_mirror.h"
 #include "dataplane/ports/port_set.h"
+#include "dataplane/ports/port_watch.h"
 #include "dataplane/ports/static_config.h"
 #include "dataplane/southbound/server.h"
 #include "dataplane/worker/worker.h"
@@ -57,6 +58,10 @@ int run_worker(void* worker) {
     return 0;
 }
 
+std::uint64_t now_ns() {
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
 struct LivenessRun {
     keepalive::Shard& shard;
     const std::atomic<bool>& stop;
@@ -83,6 +88,8 @@ struct DataPlane::Core {
     void stop();
     void tell_choices() const;
     void place_memory() const;
+    void make_watch();
+    void tell_health(const PortWatch::Notice& notice);
 
     void housekeeping();
     void steer();
@@ -104,6 +111,7 @@ struct DataPlane::Core {
     std::vector<LivenessRun> liveness_runs;
     std::vector<std::unique_ptr<Worker>> workers;
     std::unique_ptr<southbound::Server> server;
+    std::unique_ptr<PortWatch> watch;
     bool launched = false;
 
     std::vector<IpAddress> static_locals;
@@ -286,6 +294,7 @@ bool DataPlane::Core::drop_rights(std::string* error) {
 
 bool DataPlane::Core::launch(std::string* error) {
     steer();
+    make_watch();
     for (unsigned i = 0; i < workers.size(); ++i) {
         const int result = rte_eal_remote_launch(run_worker, workers[i].get(), i + 1);
         if (result != 0) {
@@ -304,6 +313,40 @@ bool DataPlane::Core::launch(std::string* error) {
         return false;
     }
     return true;
+}
+
+void DataPlane::Core::make_watch() {
+    PortWatch::Around around;
+    around.ports = ports.get();
+    around.qsbr = &tables->qsbr;
+    around.paused = &shared.paused;
+    for (unsigned i = 0; i < config.ports.size(); ++i)
+        around.port_health.push_back(&counters->port_health(i));
+    for (unsigned i = 0; i < config.workers; ++i) {
+        around.worker_health.push_back(&counters->worker_health(i));
+        around.turns.push_back(&counters->worker_block(i)->worker.turns);
+    }
+    around.tell = [this](const PortWatch::Notice& notice) { tell_health(notice); };
+    watch = std::make_unique<PortWatch>(std::move(around));
+}
+
+// To clients that listen now, and to the event log.
+void DataPlane::Core::tell_health(const PortWatch::Notice& notice) {
+    using southbound::EventKind;
+    const EventKind port = notice.stalled ? EventKind::PortStalled : EventKind::PortRecovered;
+    const EventKind worker = notice.stalled ? EventKind::WorkerStalled : EventKind::WorkerRecovered;
+    const auto cause = static_cast<std::uint8_t>(notice.fault);
+    server->publish(notice.worker ? worker : port, notice.number, cause);
+    southbound::LivenessMemfd::EventFields event{};
+    event.at_ns = now_ns();
+    event.kind = notice.worker ? southbound::kWorkerEvent : southbound::kPortEvent;
+    event.to = notice.stalled ? 1 : 0;
+    event.cause = cause;
+    event.value = notice.number;
+    const std::string name =
+        notice.worker ? std::to_string(notice.number) : config.ports[notice.number].name;
+    std::memcpy(event.endpoint.data(), name.data(), std::min(name.size(), event.endpoint.size()));
+    liveness_memfd->add_event(event);
 }
 
 void DataPlane::Core::stop() {
@@ -373,6 +416,7 @@ void DataPlane::Core::housekeeping() {
     counters->settle();
     rib->reclaim();
     steer();
+    if (watch) watch->tick(now_ns());
 }
 
 DataPlane::DataPlane() : core_(std::make_unique<Core>()) {}

@@ -8,7 +8,10 @@
 // Thread: main. An invalid descriptor and errno: it cannot be opened.
 #pragma once
 
+#include <linux/bpf.h>
 #include <linux/types.h>
+
+#include <vector>
 
 #include "dataplane/ports/file_descriptor.h"
 
@@ -16,5 +19,11 @@ namespace dr {
 
 [[nodiscard]] FileDescriptor bpf_program_by_id(__u32 id);
 [[nodiscard]] FileDescriptor bpf_map_by_id(__u32 id);
+
+// The maps of a program, by id; info: what else the kernel tells of it.
+[[nodiscard]] std::vector<__u32> bpf_maps_of(int program_fd, bpf_prog_info* info);
+// Closes this process's descriptors of a program and of its maps: a driver forgets them with its
+// device. No object that is still used may hold one.
+void bpf_close_leaked(__u32 program_id);
 
 }  // namespace dr

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "process/paths.h"
 #include "process/unix_socket.h"
@@ -163,6 +164,7 @@ bool Device::appear(const std::string& arguments, std::string* error) {
                 fmt::format("the driver refuses it: {} ({}: {})", reason(result), name_, arguments);
             return false;
         }
+        appeared_ = true;
     }
     if (rte_eth_dev_get_port_by_name(name_.c_str(), &id_) == 0) return true;
     id_ = Port::kNoPort;
@@ -176,9 +178,12 @@ bool Device::appear(const std::string& arguments, std::string* error) {
 }
 
 Device::~Device() {
-    if (id_ == Port::kNoPort) return;
-    if (started_) rte_eth_dev_stop(id_);
-    rte_eth_dev_close(id_);
+    rings_.clear();
+    if (id_ != Port::kNoPort) {
+        if (started_) rte_eth_dev_stop(id_);
+        rte_eth_dev_close(id_);
+    }
+    if (kind_ == PortKind::AfXdp && appeared_) rte_eal_hotplug_remove("vdev", name_.c_str());
 }
 
 int Device::socket() const {
@@ -233,6 +238,22 @@ bool Device::plan(const DeviceWish& wish, DevicePlan* plan, std::string* error) 
     return false;
 }
 
+// Each queue of AF_XDP makes a socket, which is known by being new.
+int Device::set_up_rx(std::uint16_t queue, const DevicePlan& plan, unsigned node,
+                      rte_mempool* pool) {
+    const bool xdp = kind_ == PortKind::AfXdp;
+    const std::vector<int> before = xdp ? xdp_sockets() : std::vector<int>{};
+    const int result = rte_eth_rx_queue_setup(id_, queue, plan.rx_descriptors, node, nullptr, pool);
+    if (!xdp || result != 0) return result;
+    const std::vector<int> now = xdp_sockets();
+    std::vector<int> made;
+    std::set_difference(now.begin(), now.end(), before.begin(), before.end(),
+                        std::back_inserter(made));
+    std::string ignored;
+    if (made.size() == 1) rings_.push_back(XskRings::map(made.front(), &ignored));
+    return 0;
+}
+
 bool Device::configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port,
                        std::string* error) {
     int result = rte_eth_dev_configure(id_, plan->rx_queues, plan->tx_queues, &plan->conf);
@@ -243,11 +264,16 @@ bool Device::configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port
     for (std::uint16_t q = 0; q < plan->tx_queues && result == 0; ++q)
         result = rte_eth_tx_queue_setup(id_, q, plan->tx_descriptors, memory, nullptr);
     for (std::uint16_t q = 0; q < plan->rx_queues && result == 0; ++q)
-        result = rte_eth_rx_queue_setup(id_, q, plan->rx_descriptors, memory, nullptr, pool);
+        result = set_up_rx(q, *plan, memory, pool);
     if (result != 0) {
         *error = "the device cannot be configured: " + reason(result);
         return false;
     }
+    // Half of the queues would be worse than none.
+    const bool all = rings_.size() == plan->rx_queues &&
+                     std::none_of(rings_.begin(), rings_.end(),
+                                  [](const auto& rings) { return rings == nullptr; });
+    if (!all) rings_.clear();
     port->rx_queues = plan->rx_queues;
     port->tx_queues = plan->tx_queues;
     port->rx_checksum_ipv4 = plan->rx(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);

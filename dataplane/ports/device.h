@@ -4,11 +4,14 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "dataplane/config.h"
 #include "dataplane/ports/device_plan.h"
 #include "dataplane/ports/port.h"
+#include "dataplane/ports/xsk_rings.h"
 
 struct rte_mempool;
 
@@ -23,7 +26,8 @@ class Device final {
     // The kernel interface that takes and gives a PCI port's other packets; mac: the port's.
     static std::unique_ptr<Device> open_tap(const std::string& interface, unsigned number,
                                             const wire::Mac& mac, std::string* error);
-    // Stops and closes: files are flushed, the kernel's interface is free again.
+    // Stops and closes: files are flushed, the kernel's interface is free again, and so is the name
+    // of an AF_XDP device. Rings that were mapped go first.
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
@@ -35,6 +39,8 @@ class Device final {
     // come of it.
     bool configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port, std::string* error);
     bool start(std::string* error);
+    // Of an AF_XDP device, by receive queue; empty where they could not be found.
+    [[nodiscard]] std::span<const std::unique_ptr<XskRings>> rings() const { return rings_; }
     // Link-level flow control off (IEEE 802.3 annex 31B), where the device has it: a queue that
     // runs full must drop, and not stop the switch for all that is behind it. false: it is on.
     [[nodiscard]] bool refuse_pause_frames() const;
@@ -52,11 +58,14 @@ class Device final {
   private:
     Device(PortKind kind, std::string name) : kind_(kind), name_(std::move(name)) {}
     bool appear(const std::string& arguments, std::string* error);
+    int set_up_rx(std::uint16_t queue, const DevicePlan& plan, unsigned node, rte_mempool* pool);
 
     PortKind kind_;
     std::string name_;
     std::uint16_t id_ = Port::kNoPort;
+    bool appeared_ = false;
     bool started_ = false;
+    std::vector<std::unique_ptr<XskRings>> rings_;
 };
 
 // Queue pairs to make, from what is configured and from the number of workers, each of which

@@ -1,13 +1,11 @@
 #include "dataplane/ports/port_set.h"
 
 #include <fmt/format.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <cstring>
+
+#include "dataplane/ports/interface.h"
 
 #include "dataplane/ports/rx_vlan.h"
 
@@ -23,27 +21,10 @@ constexpr unsigned kPoolCache = 256;  // buffers that an lcore keeps for itself
 constexpr const char* kVethTags =
     "; a veth: it shows VLAN tags when txvlan is off on its other end";
 
-struct Interface {
-    bool up = false;
-    std::uint16_t mtu = 1500;
-};
-
-Interface interface_of(const std::string& name) {
-    Interface found;
-    const FileDescriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    ifreq request{};
-    name.copy(request.ifr_name, IFNAMSIZ - 1);
-    if (ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0)
-        found.up = (request.ifr_flags & IFF_UP) != 0;
-    if (ioctl(socket.get(), SIOCGIFMTU, &request) == 0)
-        found.mtu = static_cast<std::uint16_t>(std::min(request.ifr_mtu, 65'535));
-    return found;
-}
-
 // The interface's MTU, unless the file asks for a smaller one.
 bool kernel_mtu(const PortConfig& config, std::uint16_t* mtu, std::string* error) {
     const Interface interface = interface_of(config.interface);
-    if (if_nametoindex(config.interface.c_str()) != 0 && !interface.up) {
+    if (interface.index != 0 && !interface.up) {
         *error =
             fmt::format("{} is down: ip link set dev {} up", config.interface, config.interface);
         return false;
@@ -87,6 +68,8 @@ struct PortSet::Opened {
 std::unique_ptr<PortSet> PortSet::start(const Config& config, const std::vector<int>& worker_nodes,
                                         StartLog& log, std::string* error) {
     std::unique_ptr<PortSet> set(new PortSet);
+    set->workers_ = config.workers;
+    set->configs_ = config.ports;
     raise_memory_lock_limit();
     std::uint16_t largest = 1500;
     for (const PortConfig& port : config.ports)
@@ -208,6 +191,7 @@ bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_
     wish.mtu = config.kind == PortKind::Pci ? port.mtu : std::uint16_t{0};
     wish.data_room = data_room_;
     wish.one_pool = assignment_.one_pool;
+    wishes_.push_back(wish);
     DevicePlan plan;
     if (!opened.device->plan(wish, &plan, error)) return false;
     buffers_[node] += opened.device->buffers(plan);
@@ -240,8 +224,8 @@ bool PortSet::open_exception(const PortConfig& config, std::uint16_t number, Por
     auto tap = Device::open_tap(config.interface, number, port->mac, error);
     if (tap == nullptr) return false;
     port->exception = tap->id();
-    devices_.push_back(std::move(tap));
-    Device& device = *devices_.back();
+    taps_.push_back(std::move(tap));
+    Device& device = *taps_.back();
     DeviceWish wish;
     wish.data_room = data_room_;
     DevicePlan plan;
@@ -254,6 +238,7 @@ bool PortSet::open_exception(const PortConfig& config, std::uint16_t number, Por
 
 PortSet::~PortSet() {
     devices_.clear();
+    taps_.clear();
     // The driver detaches on close; this is for a start that failed half-way.
     for (const std::string& interface : steered_) xdp_detach(interface);
 }

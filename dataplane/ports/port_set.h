@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,21 @@ class PortSet final {
     // For the operator, a line for each port: what was chosen for it.
     [[nodiscard]] const std::vector<std::string>& choices() const { return choices_; }
     [[nodiscard]] SteeringMaps& steering() { return steering_; }
+    // Of an AF_XDP port, by receive queue; empty: closed, or they could not be found.
+    [[nodiscard]] std::span<const std::unique_ptr<XskRings>> rings(std::uint16_t port) const;
+    [[nodiscard]] const PortConfig& config(std::uint16_t port) const { return configs_[port]; }
+
+    // The repair of an AF_XDP port (port_repair.cpp). Nobody may use the port, from before close()
+    // until reopen() has succeeded.
+    //
+    // Closes the device, and gives back the packet buffers that lay in its rings; how many were
+    // in other hands (a NIC's) and are lost.
+    unsigned close(std::uint16_t port);
+    // Opens it again; its row in ports() is then that of the new device. false and a reason.
+    bool reopen(std::uint16_t port, std::string* error);
+    // Takes over the interface's present MAC address, unless the configuration gives another.
+    void follow_mac(std::uint16_t port);
+
     // Packet buffers, a row for each: "buffers", or "buffers.N" where there are several NUMA nodes.
     void report(southbound::State* state) const;
 
@@ -62,7 +78,11 @@ class PortSet final {
     std::map<int, std::unique_ptr<PacketPool>> pools_;  // by NUMA node
     std::map<int, unsigned> buffers_;                   // taken by queues, by NUMA node
     std::optional<XdpObjectFile> xdp_object_;
-    std::vector<std::unique_ptr<Device>> devices_;
+    std::vector<std::unique_ptr<Device>> devices_;  // by port
+    std::vector<std::unique_ptr<Device>> taps_;     // mirrors of PCI ports
+    std::vector<PortConfig> configs_;
+    std::vector<DeviceWish> wishes_;
+    unsigned workers_ = 0;
     SteeringMaps steering_;
     std::vector<std::string> steered_;  // interfaces with a steering program
     std::uint16_t data_room_ = 0;

@@ -1,6 +1,7 @@
 #include "dataplane/ports/steering_maps.h"
 
 #include <fmt/format.h>
+#include <net/if.h>
 
 #include <utility>
 
@@ -41,33 +42,60 @@ void SteeringMaps::fill(const XdpMaps& maps) const {
 }
 
 bool SteeringMaps::guard(const std::string& interface, std::string* error) {
+    // The one that is there would take the new one's place in the kernel with it when it goes.
+    const auto present = guards_.find(interface);
+    if (present != guards_.end()) {
+        if (present->second.ifindex() == static_cast<int>(if_nametoindex(interface.c_str())))
+            return true;
+        guards_.erase(present);
+    }
     auto guard = TakeoverGuard::load(interface, error);
     if (!guard) return false;
     const auto maps = XdpMaps::of_program(guard->program_fd(), error);
     if (!maps) return false;
     fill(*maps);
     if (!guard->attach(error)) return false;
-    guards_.erase(interface);
     guards_.emplace(interface, std::move(*guard));
     return true;
 }
 
-bool SteeringMaps::adopt(std::optional<XdpMaps> maps) {
+bool SteeringMaps::adopt(const std::string& interface, std::optional<XdpMaps> maps) {
     if (!maps) return false;
     fill(*maps);
-    ports_.push_back(std::move(*maps));
+    ports_.insert_or_assign(interface, std::move(*maps));
     return true;
 }
 
+std::uint32_t SteeringMaps::hand_over(const std::string& interface, std::string* error) {
+    const auto at = ports_.find(interface);
+    const std::uint32_t program = at == ports_.end() ? 0 : at->second.program_id();
+    if (at != ports_.end()) ports_.erase(at);
+    if (if_nametoindex(interface.c_str()) != 0) (void)guard(interface, error);
+    if (program != 0 && xdp_attached_id(interface) == program) (void)xdp_detach(interface);
+    return program;
+}
+
+bool SteeringMaps::reattach(const std::string& interface, std::string* error) const {
+    const XdpMaps* maps = of(interface);
+    if (maps != nullptr) return maps->attach(interface, error);
+    *error = "there is no steering program to attach again";
+    return false;
+}
+
+const XdpMaps* SteeringMaps::of(const std::string& interface) const {
+    const auto at = ports_.find(interface);
+    return at == ports_.end() ? nullptr : &at->second;
+}
+
 bool SteeringMaps::add_interface(const std::string& interface, std::string* error) {
-    const bool good = adopt(XdpMaps::of_interface(interface, error));
+    const bool good = adopt(interface, XdpMaps::of_interface(interface, error));
     guards_.erase(interface);
     TakeoverGuard::remove_stale(interface);
     return good;
 }
 
 bool SteeringMaps::add_program(int program_fd, std::string* error) {
-    return adopt(XdpMaps::of_program(program_fd, error));
+    return adopt(fmt::format("program {}", program_fd), XdpMaps::of_program(program_fd, error));
 }
 
 bool SteeringMaps::set_locals(const std::vector<IpAddress>& addresses) {
@@ -75,9 +103,9 @@ bool SteeringMaps::set_locals(const std::vector<IpAddress>& addresses) {
     bool good = true;
     for (const IpAddress& address : locals_)
         if (!wanted.contains(address))
-            for (const XdpMaps& port : ports_) port.remove_local(address);
+            for (const auto& [interface, port] : ports_) port.remove_local(address);
     for (const IpAddress& address : wanted)
-        for (const XdpMaps& port : ports_) good = port.add_local(address) && good;
+        for (const auto& [interface, port] : ports_) good = port.add_local(address) && good;
     locals_ = wanted;
     return good;
 }
@@ -95,13 +123,13 @@ bool SteeringMaps::set_pools(const std::vector<IpPrefix>& prefixes, bool keep_ot
 
 bool SteeringMaps::add_pool(const IpPrefix& prefix) {
     bool good = true;
-    for (const XdpMaps& port : ports_) good = port.add_pool(prefix) && good;
+    for (const auto& [interface, port] : ports_) good = port.add_pool(prefix) && good;
     pools_.insert(prefix);
     return good;
 }
 
 void SteeringMaps::remove_pool(const IpPrefix& prefix) {
-    for (const XdpMaps& port : ports_) port.remove_pool(prefix);
+    for (const auto& [interface, port] : ports_) port.remove_pool(prefix);
     pools_.erase(prefix);
 }
 

@@ -24,6 +24,16 @@ class SteeringMaps final {
     bool take_over(const std::string& interface, std::string* error);
     // After it has started: finds the maps of the program that is attached now and fills them.
     bool add_interface(const std::string& interface, std::string* error);
+    // Before a port of this process closes for a repair: detaches its program, whose id is
+    // returned (0: there was none), and guards the interface, if it is there, until
+    // add_interface(). A reason when it could not be guarded.
+    std::uint32_t hand_over(const std::string& interface, std::string* error);
+    // Guards an interface that has come back, likewise.
+    bool guard(const std::string& interface, std::string* error);
+    // Attaches the interface's program again after somebody has detached it.
+    bool reattach(const std::string& interface, std::string* error) const;
+    // The maps of an interface's program; null: it has none now.
+    [[nodiscard]] const XdpMaps* of(const std::string& interface) const;
     // The same for a loaded program (tests).
     bool add_program(int program_fd, std::string* error);
 
@@ -38,10 +48,9 @@ class SteeringMaps final {
 
   private:
     void fill(const XdpMaps& maps) const;
-    bool guard(const std::string& interface, std::string* error);
-    bool adopt(std::optional<XdpMaps> maps);
+    bool adopt(const std::string& interface, std::optional<XdpMaps> maps);
 
-    std::vector<XdpMaps> ports_;
+    std::map<std::string, XdpMaps> ports_;  // by interface
     std::set<IpAddress> locals_;
     std::set<IpPrefix> pools_;
     std::map<std::string, TakeoverGuard> guards_;  // by interface

@@ -22,6 +22,7 @@ class TakeoverGuard final {
     static std::optional<TakeoverGuard> load(const std::string& interface, std::string* error);
     // For XdpMaps::of_program().
     [[nodiscard]] int program_fd() const;
+    [[nodiscard]] int ifindex() const { return ifindex_; }
     // From here on it drops. false and a reason: the kernel refused.
     bool attach(std::string* error);
     // A guard that a run killed in the middle of its start left on the interface.

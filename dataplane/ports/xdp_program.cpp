@@ -2,13 +2,18 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/if_link.h>
 #include <net/if.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 
 #include "dataplane/ports/bpf_ids.h"
 #include "dataplane/ports/xdp_steer.h"
@@ -98,27 +103,25 @@ std::optional<XdpObjectFile> XdpObjectFile::create(std::string* error) {
 }
 
 std::optional<XdpMaps> XdpMaps::of_program(int program_fd, std::string* error) {
-    std::array<__u32, 16> ids{};
-    bpf_prog_info info{};
-    info.nr_map_ids = static_cast<__u32>(ids.size());
-    info.map_ids = reinterpret_cast<std::uintptr_t>(ids.data());
-    __u32 length = sizeof info;
     XdpMaps maps;
-    if (bpf_obj_get_info_by_fd(program_fd, &info, &length) == 0) {
-        for (__u32 i = 0; i < info.nr_map_ids && i < ids.size(); ++i) {
-            FileDescriptor fd = bpf_map_by_id(ids[i]);
-            bpf_map_info map{};
-            length = sizeof map;
-            if (!fd.valid() || bpf_obj_get_info_by_fd(fd.get(), &map, &length) != 0) continue;
-            const std::string name = map.name;
-            if (name == "locals" && map.key_size == sizeof(dr_local_key))
-                maps.locals_ = std::move(fd);
-            else if (name == "pools4" && map.key_size == sizeof(dr_pool4_key))
-                maps.pools4_ = std::move(fd);
-            else if (name == "pools6" && map.key_size == sizeof(dr_pool6_key))
-                maps.pools6_ = std::move(fd);
-        }
+    bpf_prog_info program{};
+    for (const __u32 id : bpf_maps_of(program_fd, &program)) {
+        FileDescriptor fd = bpf_map_by_id(id);
+        bpf_map_info map{};
+        __u32 length = sizeof map;
+        if (!fd.valid() || bpf_obj_get_info_by_fd(fd.get(), &map, &length) != 0) continue;
+        const std::string name = map.name;
+        if (name == "locals" && map.key_size == sizeof(dr_local_key))
+            maps.locals_ = std::move(fd);
+        else if (name == "pools4" && map.key_size == sizeof(dr_pool4_key))
+            maps.pools4_ = std::move(fd);
+        else if (name == "pools6" && map.key_size == sizeof(dr_pool6_key))
+            maps.pools6_ = std::move(fd);
+        else if (name == "arrived" && map.value_size == sizeof(__u64))
+            maps.arrived_ = std::move(fd);
     }
+    maps.program_ = FileDescriptor(fcntl(program_fd, F_DUPFD_CLOEXEC, 0));
+    maps.program_id_ = program.id;
     if (maps.locals_.valid() && maps.pools4_.valid() && maps.pools6_.valid()) return maps;
     *error = fmt::format(
         "cannot open the maps of the steering program (those of an earlier run need CAP_SYS_ADMIN, "
@@ -135,6 +138,25 @@ std::optional<XdpMaps> XdpMaps::of_interface(const std::string& interface, std::
         return std::nullopt;
     }
     return of_program(attached_program(if_nametoindex(interface.c_str())).get(), error);
+}
+
+bool XdpMaps::attach(const std::string& interface, std::string* error) const {
+    const auto ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+    const int result =
+        bpf_xdp_attach(ifindex, program_.get(), XDP_FLAGS_UPDATE_IF_NOEXIST, nullptr);
+    if (result != 0)
+        *error = fmt::format("the steering program cannot be attached to {}: {}", interface,
+                             std::strerror(-result));
+    return result == 0;
+}
+
+std::uint64_t XdpMaps::arrived(std::uint32_t queue) const {
+    // A value for each CPU that there could be.
+    std::vector<std::uint64_t> counts(
+        static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
+    if (!arrived_.valid() || bpf_map_lookup_elem(arrived_.get(), &queue, counts.data()) != 0)
+        return 0;
+    return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
 }
 
 bool XdpMaps::add_local(const IpAddress& address) const {
@@ -195,6 +217,13 @@ XdpAttachment xdp_attachment(const std::string& interface, std::string* name) {
     }
     *name = info.name;
     return *name == DR_XDP_PROGRAM ? XdpAttachment::Ours : XdpAttachment::Foreign;
+}
+
+std::uint32_t xdp_attached_id(const std::string& interface) {
+    const unsigned ifindex = if_nametoindex(interface.c_str());
+    __u32 id = 0;
+    if (ifindex == 0 || bpf_xdp_query_id(static_cast<int>(ifindex), 0, &id) != 0) return 0;
+    return id;
 }
 
 bool xdp_detach(const std::string& interface) {

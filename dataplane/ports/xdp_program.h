@@ -36,6 +36,12 @@ class XdpMaps final {
     static std::optional<XdpMaps> of_interface(const std::string& interface, std::string* error);
     static std::optional<XdpMaps> of_program(int program_fd, std::string* error);
 
+    // Attaches the program that these maps belong to; the interface must have none.
+    bool attach(const std::string& interface, std::string* error) const;
+    // Packets for the data plane on a receive queue, since the program was loaded.
+    [[nodiscard]] std::uint64_t arrived(std::uint32_t queue) const;
+    [[nodiscard]] std::uint32_t program_id() const { return program_id_; }
+
     // false: the kernel refused (full). Removing what is not there is no error.
     [[nodiscard]] bool add_local(const IpAddress& address) const;
     void remove_local(const IpAddress& address) const;
@@ -46,6 +52,9 @@ class XdpMaps final {
     [[nodiscard]] std::vector<IpPrefix> pools() const;
 
   private:
+    FileDescriptor program_;
+    std::uint32_t program_id_ = 0;
+    FileDescriptor arrived_;
     FileDescriptor locals_;
     FileDescriptor pools4_;
     FileDescriptor pools6_;
@@ -54,6 +63,8 @@ class XdpMaps final {
 enum class XdpAttachment { None, Ours, Foreign };
 // What is attached to an interface; name: of the program.
 XdpAttachment xdp_attachment(const std::string& interface, std::string* name);
+// The id of the program that is attached; 0: none.
+std::uint32_t xdp_attached_id(const std::string& interface);
 // Detaches the steering program; a foreign one is left alone. false: the kernel refused.
 bool xdp_detach(const std::string& interface);
 

@@ -241,9 +241,20 @@ int dr_tc_guard(struct __sk_buff* skb) {
 
 #else
 
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, DR_XDP_QUEUES);
+    __type(key, __u32);
+    __type(value, __u64);
+} arrived SEC(".maps");
+
 SEC("xdp")
 int dr_xdp_steer(struct xdp_md* ctx) {
+    __u32 queue = ctx->rx_queue_index;
+    __u64* count;
     if (!is_data_planes((void*)(long)ctx->data, (void*)(long)ctx->data_end)) return XDP_PASS;
+    count = bpf_map_lookup_elem(&arrived, &queue);
+    if (count) *count += 1;
     return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_DROP);
 }
 

@@ -8,6 +8,9 @@
 #define DR_XDP_POOLS 65536 /* subscriber pools of each family */
 #define DR_XDP_QUEUES 64
 
+/* Map `arrived`, a u64 for each receive queue and CPU: packets that are the data plane's, counted
+ * before they are handed to its socket. The watchdog compares it with what comes out there. */
+
 /* Key of `locals`: network order; IPv4 as ::ffff:a.b.c.d. The value is not used. */
 struct dr_local_key {
     unsigned char address[16];

@@ -5,6 +5,7 @@
 //   CountersHeader
 //   ExitName[exits]                          at exit_names
 //   PortName[ports]                          at port_names
+//   Health[ports], Health[workers]           at health; 0: not there
 //   for each worker w, at worker_blocks + w * worker_stride:
 //       u64 exits[128]                       by Exit
 //       PortCounters ports[kMaxPorts]
@@ -40,7 +41,9 @@ struct CountersHeader {
     std::uint64_t worker_stride;
     std::uint64_t tunnel_blocks;
     std::uint64_t tunnel_stride;
+    std::uint64_t health;
 };
+static_assert(sizeof(CountersHeader) <= 128, "what a reader of an earlier build skips");
 
 struct ExitName {
     std::array<char, 32> name;
@@ -59,12 +62,54 @@ struct TunnelCounters {
 };
 static_assert(sizeof(TunnelCounters) == 32);
 
+// How a port or a worker fares, as the watchdog finds it. Written by the writer thread, whole
+// words.
+enum class HealthState : std::uint64_t { NotWatched, Ok, Stalled };
+struct Health {
+    std::uint64_t state;         // HealthState
+    std::uint64_t fault;         // Fault: why it is stalled, or was the last time
+    std::uint64_t since_ns;      // CLOCK_MONOTONIC, when it entered `state`
+    std::uint64_t stalls;        // how often it was found stalled
+    std::uint64_t repairs;       // how often it was repaired, or recovered by itself
+    std::uint64_t attempts;      // of repair, whatever came of them
+    std::uint64_t buffers_lost;  // packet buffers that a repair could not give back
+    std::uint64_t reserved;
+};
+static_assert(sizeof(Health) == 64);
+
+// Numbers and words are interfaces: add at the end.
+enum class Fault : std::uint8_t {
+    None,
+    InterfaceGone,
+    InterfaceReplaced,
+    ProgramDetached,
+    ForeignProgram,
+    FillRingEmpty,
+    NothingReceived,
+    NothingSent,
+    NotRead,
+    WorkerStands,
+    Count
+};
+inline constexpr std::array<const char*, static_cast<std::size_t>(Fault::Count)> kFaultTexts{
+    "",
+    "the interface is gone",
+    "the interface was made anew",
+    "the steering program was detached",
+    "another XDP program is attached",
+    "the fill ring is empty",
+    "packets are steered to it and none arrives",
+    "packets wait to be sent and none leaves",
+    "received packets wait and are not taken: no packet buffers are left",
+    "the worker does not turn"};
+
 struct WorkerCounters {
     std::uint64_t busy_cycles;  // TSC cycles in bursts that had packets
     std::uint64_t bursts;
     std::uint64_t idle_polls;
     std::uint64_t sleeps;
     std::array<std::uint64_t, 12> stage_cycles;  // by Stage, when measuring is on
+    std::uint64_t turns;                         // of its loop: stands still when the worker does
 };
 
 struct WorkerBlock {

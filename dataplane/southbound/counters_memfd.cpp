@@ -46,7 +46,8 @@ Layout lay_out(unsigned workers, std::uint32_t tunnel_slots, std::size_t ports) 
     h.tunnel_slots = tunnel_slots;
     h.exit_names = round_up(sizeof(CountersHeader), 64);
     h.port_names = h.exit_names + kExitCount * sizeof(ExitName);
-    h.worker_blocks = round_up(h.port_names + ports * sizeof(PortName), kPage);
+    h.health = round_up(h.port_names + ports * sizeof(PortName), sizeof(Health));
+    h.worker_blocks = round_up(h.health + (ports + workers) * sizeof(Health), kPage);
     h.worker_stride = round_up(sizeof(WorkerBlock), kPage);
     h.tunnel_blocks = round_up(h.worker_blocks + workers * h.worker_stride, kHugePage);
     h.tunnel_stride = round_up(std::uint64_t{tunnel_slots} * sizeof(TunnelCounters), kHugePage);
@@ -136,6 +137,15 @@ WorkerBlock* CountersMemfd::worker_block(unsigned number) const {
     auto* bytes = static_cast<std::uint8_t*>(base_);
     return reinterpret_cast<WorkerBlock*>(bytes + header()->worker_blocks +
                                           number * header()->worker_stride);
+}
+
+Health& CountersMemfd::port_health(unsigned number) const {
+    auto* bytes = static_cast<std::uint8_t*>(base_);
+    return reinterpret_cast<Health*>(bytes + header()->health)[number];
+}
+
+Health& CountersMemfd::worker_health(unsigned number) const {
+    return port_health(header()->ports + number);
 }
 
 TunnelCounters* CountersMemfd::tunnel_counters(unsigned number) const {

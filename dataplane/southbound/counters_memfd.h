@@ -32,6 +32,10 @@ class CountersMemfd final {
     [[nodiscard]] WorkerBlock* worker_block(unsigned number) const;
     [[nodiscard]] TunnelCounters* tunnel_counters(unsigned number) const;
 
+    // Of port and worker `number`; the writer thread's to fill.
+    [[nodiscard]] Health& port_health(unsigned number) const;
+    [[nodiscard]] Health& worker_health(unsigned number) const;
+
     // The memory of a worker's counters, as far as it is untouched, is to be on a NUMA node; huge
     // pages are taken there now. false: the kernel refuses; that is for tests.
     bool place(unsigned worker, unsigned node) const;

@@ -99,6 +99,12 @@ struct alignas(32) LivenessRow {
 };
 static_assert(sizeof(LivenessRow) == 160);
 
+// Kinds of events that are the watchdog's, beyond those of the engine. `to`: 1 stalled, 0 well
+// again; `cause`: Fault (counters.h); `value`: number of the port or worker; `endpoint`: its name,
+// zero-padded, cut after 16 bytes.
+inline constexpr std::uint8_t kPortEvent = 128;
+inline constexpr std::uint8_t kWorkerEvent = 129;
+
 // Numbers as in dataplane/liveness/engine.h, Event.
 struct LivenessEvent {
     std::atomic<std::uint64_t> sequence;  // stored last, with release

@@ -287,14 +287,18 @@ enum class EventKind : std::uint32_t {
     EndpointMoved = 4,
     Committed = 5,
     LinkUp = 6,
-    LinkDown = 7
+    LinkDown = 7,
+    PortStalled = 8,
+    PortRecovered = 9,
+    WorkerStalled = 10,
+    WorkerRecovered = 11
 };
 struct Event {
     std::uint64_t sequence;
     std::uint64_t at_ns;  // steady clock of the data plane
     std::uint32_t kind;   // EventKind
-    std::uint32_t id;     // tunnel id, or port number, or 0
-    std::uint64_t value;  // epoch for Committed
+    std::uint32_t id;     // tunnel id, or number of a port or worker, or 0
+    std::uint64_t value;  // epoch for Committed; Fault (counters.h) of a port or worker
 };
 
 }  // namespace dr::southbound

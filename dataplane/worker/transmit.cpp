@@ -22,7 +22,9 @@ void count_exits(Context& c, const std::uint8_t* exits, unsigned count) {
 void flush(Context& c, unsigned port) {
     TxQueue& q = c.tx[port];
     unsigned sent = 0;
-    for (unsigned attempt = 0; sent < q.count && attempt < kAttempts; ++attempt)
+    const bool paused = c.shared->paused[port].load(std::memory_order_acquire);
+    const unsigned attempts = paused ? 0 : kAttempts;
+    for (unsigned attempt = 0; sent < q.count && attempt < attempts; ++attempt)
         sent = sent + rte_eth_tx_burst((*c.ports)[port].ethdev, c.config.tx_queue,
                                        q.mbufs.data() + sent,
                                        static_cast<std::uint16_t>(q.count - sent));

@@ -103,10 +103,13 @@ unsigned Worker::poll() {
     Context& c = state_->context;
     const std::uint32_t gate = c.shared->gate.load(std::memory_order_acquire);
     unsigned received = 0;
+    count_up(c.block->worker.turns);
     if (c.config.inject != nullptr && !rte_ring_empty(c.config.inject)) [[unlikely]]
         received = send_injected(c);
     for (const RxQueue& q : c.config.queues) {
         const Port& port = (*c.ports)[q.port];
+        if (c.shared->paused[q.port].load(std::memory_order_acquire)) [[unlikely]]
+            continue;
         if (port.gated && q.queue >= gate) continue;
         Burst& b = c.received;
         b.clear();

@@ -58,6 +58,9 @@ struct WorkerShared {
         std::array<std::atomic<std::uint64_t>, 2> ipv6{};
     };
     std::array<PortAddresses, kMaxPorts> addresses;
+    // A paused port is neither received from nor sent to. One grace period (qsbr) after it was set
+    // nobody uses the port's device, and its row in `ports` may be changed. Writer.
+    std::array<std::atomic<bool>, kMaxPorts> paused{};
 };
 
 class Worker final {
