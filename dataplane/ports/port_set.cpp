@@ -18,8 +18,11 @@ namespace {
 constexpr std::uint16_t kMaxXdpDataRoom = 4'096 - 320;
 constexpr unsigned kMaxXdpMtu = 3'498;
 constexpr unsigned kPoolCache = 256;  // buffers that an lcore keeps for itself
-constexpr const char* kVethTags =
-    "; a veth: it shows VLAN tags when txvlan is off on its other end";
+
+const char* veth_note(const PortConfig& port) {
+    if (port.kind != PortKind::AfXdp || port.vlan_stripping || !is_veth(port.interface)) return "";
+    return "; a veth: it shows VLAN tags when txvlan is off on its other end";
+}
 
 // The interface's MTU, unless the file asks for a smaller one.
 bool kernel_mtu(const PortConfig& config, std::uint16_t* mtu, std::string* error) {
@@ -196,8 +199,7 @@ bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_
     if (!opened.device->plan(wish, &plan, error)) return false;
     buffers_[node] += opened.device->buffers(plan);
     if (!enough_buffers(all, node, error)) return false;
-    const bool tags = config.kind == PortKind::AfXdp && !config.vlan_stripping;
-    if (tags && !leave_vlan_tags_in(config.interface, error)) return false;
+    if (config.vlan_stripping) steering_.ignore_vlans(config.interface);
     // Only now: from here to the driver's attaching there is no steering program.
     if (config.kind == PortKind::AfXdp && !steering_.take_over(config.interface, error))
         return false;
@@ -213,7 +215,7 @@ bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_
     choices_.push_back(fmt::format("port {} ({}, NUMA node {}): {}{}", port.name,
                                    to_string(port.kind), node, describe(plan, wish),
                                    device.refuse_pause_frames() ? "" : "; pause frames are on") +
-                       (tags && is_veth(config.interface) ? kVethTags : ""));
+                       veth_note(config));
     if (exception && !open_exception(config, number, &port, error)) return false;
     ports_.push_back(port);
     return true;

@@ -5,6 +5,8 @@
 
 #include <utility>
 
+#include "dataplane/ports/rx_vlan.h"
+
 namespace dr {
 
 bool SteeringMaps::take_over(const std::string& interface, std::string* error) {
@@ -91,7 +93,7 @@ bool SteeringMaps::add_interface(const std::string& interface, std::string* erro
     const bool good = adopt(interface, XdpMaps::of_interface(interface, error));
     guards_.erase(interface);
     TakeoverGuard::remove_stale(interface);
-    return good;
+    return good && (ignores_vlans_.contains(interface) || leave_vlan_tags_in(interface, error));
 }
 
 bool SteeringMaps::add_program(int program_fd, std::string* error) {
