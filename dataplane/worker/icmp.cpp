@@ -30,8 +30,11 @@ constexpr Kind kind_of(IcmpError error) {
     return {3, 0, 1, 0, Exit::IcmpUnreachable, Exit::IcmpUnreachable, Exit::DropNoRoute};
 }
 
-// RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): never about an ICMP error, a later fragment, or something
-// sent to or from more than one host.
+constexpr std::uint8_t kRedirect6 = 137;
+
+// RFC 1122 §3.2.2 and RFC 4443 §2.4 (e): never about an ICMP error, an ICMPv6 redirect, a later
+// fragment of IPv4, or something sent to or from more than one host. A later fragment of ICMPv6 may
+// be an error's.
 bool may_answer(const Packet& p) {
     if (p.family == 4) {
         const wire::Upper u = wire::upper4(p.ip);
@@ -40,11 +43,10 @@ bool may_answer(const Packet& p) {
                (u.offset < p.length && !wire::is_icmp4_error(p.ip[u.offset]));
     }
     const wire::Upper u = wire::upper6(p.ip, p.length);
-    if (u.later_fragment || local_scope6(p.ip + 24) || martian_source6(p.ip) ||
-        local_scope6(p.ip + 8))
-        return false;
+    if (local_scope6(p.ip + 24) || martian_source6(p.ip) || local_scope6(p.ip + 8)) return false;
     return u.protocol != wire::kProtoIcmp6 ||
-           (u.offset < p.length && !wire::is_icmp6_error(p.ip[u.offset]));
+           (!u.later_fragment && u.offset < p.length && !wire::is_icmp6_error(p.ip[u.offset]) &&
+            p.ip[u.offset] != kRedirect6);
 }
 
 // Whose the packet is, or for whom: the sender's, if it came out of a tunnel.
@@ -113,13 +115,32 @@ void write_icmp6(std::uint8_t* ip, const Packet& p, const Kind& kind,
     std::memcpy(ip + 40, &icmp, sizeof icmp);
 }
 
+// The address that an error is sent from; of the packet's family.
+struct Source {
+    std::uint32_t ipv4;
+    std::array<std::uint64_t, 2> ipv6;
+};
+
+// Of the port that received the packet; without one, of the first port that has one, because any
+// unicast address of a router will do (RFC 4443 §2.2). false: the router has none.
+bool find_source(const Context& c, const Burst& b, unsigned family, Source* source) {
+    const auto read = [&](std::size_t port) {
+        const WorkerShared::PortAddresses& own = c.shared->addresses[port];
+        *source = {own.ipv4.load(std::memory_order_relaxed),
+                   {own.ipv6[0].load(std::memory_order_relaxed),
+                    own.ipv6[1].load(std::memory_order_relaxed)}};
+        return family == 4 ? source->ipv4 != 0 : (source->ipv6[0] | source->ipv6[1]) != 0;
+    };
+    if (read(b.in_port)) return true;
+    for (std::size_t port = 0; port < c.ports->size(); ++port)
+        if (read(port)) return true;
+    return false;
+}
+
 // The error as a packet in a buffer of its own; null: no address to send from, or no buffer.
 rte_mbuf* build(Context& c, const Burst& b, const Packet& p, const Kind& kind, bool* no_source) {
-    const WorkerShared::PortAddresses& own = c.shared->addresses[b.in_port];
-    const std::uint32_t source4 = own.ipv4.load(std::memory_order_relaxed);
-    const std::array<std::uint64_t, 2> source6{own.ipv6[0].load(std::memory_order_relaxed),
-                                               own.ipv6[1].load(std::memory_order_relaxed)};
-    *no_source = p.family == 4 ? source4 == 0 : (source6[0] | source6[1]) == 0;
+    Source source{};
+    *no_source = !find_source(c, b, p.family, &source);
     if (*no_source) return nullptr;
     const unsigned limit = p.family == 4 ? kQuote4 : kQuote6;
     const unsigned quote = p.length < limit ? p.length : limit;
@@ -133,9 +154,9 @@ rte_mbuf* build(Context& c, const Burst& b, const Packet& p, const Kind& kind, b
         return nullptr;
     }
     if (p.family == 4)
-        write_icmp4(ip, p, kind, source4, quote);
+        write_icmp4(ip, p, kind, source.ipv4, quote);
     else
-        write_icmp6(ip, p, kind, source6, quote);
+        write_icmp6(ip, p, kind, source.ipv6, quote);
     return m;
 }
 

@@ -8,7 +8,8 @@ from lib.model import (GRE, GRE_UDP, OTHER4, OTHER6, SITE4, SITE6, other, site, 
 from lib.packets import echo, ether, ip, payload, sent, sized, tcp, udp
 from lib.topology import DR4, DR6, GATEWAY4, GATEWAY_MAC, HOST4, HOST6, LINE_A4, up0
 from scapy.layers.inet import ICMP
-from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6ExtHdrFragment)
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6ND_Redirect, ICMPv6TimeExceeded,
+                                IPv6ExtHdrFragment)
 from scapy.packet import Raw
 
 
@@ -100,8 +101,9 @@ def _no_error_about():
     line = customer.tunnels[0]
     quoted4, quoted6 = bytes(udp(SITE4, HOST4)), bytes(udp(SITE6, HOST6))
     errors = [ip(HOST4, SITE4, ttl=1) / ICMP(type=t, code=0) / Raw(quoted4) for t in (3, 4, 5, 11, 12)]
+    # A later fragment of ICMPv6 may be an error's.
     later = [ip(HOST4, SITE4, frag=10, proto=17, ttl=1) / Raw(payload(64)),
-             ip(HOST6, SITE6, ttl=1) / IPv6ExtHdrFragment(nh=17, offset=10, id=5) / Raw(payload(64))]
+             ip(HOST6, SITE6, ttl=1) / IPv6ExtHdrFragment(nh=58, offset=10, id=5) / Raw(payload(64))]
     six = [ip(HOST6, SITE6, ttl=1) / ICMPv6DestUnreach() / Raw(quoted6),
            ip(HOST6, SITE6, ttl=1) / ICMPv6TimeExceeded() / Raw(quoted6)]
     up = [ip(SITE4, HOST4, ttl=1) / ICMP(type=3, code=3) / Raw(bytes(udp(HOST4, SITE4))),
@@ -115,7 +117,8 @@ def _no_error_about():
     bare = up0(addresses=[f"{DR4}/24"], routes=up0()["routes"][:1],
                neighbours=up0()["neighbours"][:1])
     return [
-        Case("ttl-expired", "no ICMP error about an ICMP error or a later fragment").provision(customer)
+        Case("ttl-expired", "no ICMP error about an ICMP error, a later fragment of IPv4 or one of ICMPv6")
+        .provision(customer)
         .send(expired + [ether(p) for p in fine], [answered(p, TIME_EXCEEDED) for p in fine])
         .counters(drop__ttl_expired=len(expired), icmp__time_exceeded=len(fine)),
         Case("too-big-silent", "too big, and no ICMP error may be sent").provision(customer)
@@ -123,6 +126,67 @@ def _no_error_about():
         Case("ttl-expired-no-address", "no ICMPv6 error without an IPv6 address to send it from",
              ports=[bare]).provision(customer)
         .send([ether(udp(HOST6, SITE6, ttl=1))]).counters(drop__ttl_expired=1)]
+
+
+def _later_fragments6():
+    """RFC 4443 §2.4(e) makes no exception for fragments, as RFC 1812 §4.3.2.7 does for IPv4."""
+    customer = site()
+    line = customer.tunnels[0]
+    start = IPv6ExtHdrFragment(nh=17, m=1, id=9) / Raw(payload(1448))
+    later = IPv6ExtHdrFragment(nh=17, offset=181, id=9) / Raw(payload(1445))
+    large = [ip(HOST6, SITE6) / start, ip(HOST6, SITE6) / later]
+    down, up = ip(HOST6, SITE6, ttl=1) / later, ip(SITE6, HOST6, ttl=1) / IPv6ExtHdrFragment(
+        nh=17, offset=9, id=9) / Raw(payload(64))
+    return [
+        Case("too-big-later-fragment-v6", "a later IPv6 fragment that is too large earns packet too big")
+        .provision(customer)
+        .send([ether(p) for p in large], [answered(p, TOO_BIG, line.largest) for p in large])
+        .counters(icmp__packet_too_big=2),
+        Case("time-exceeded-later-fragment-v6", "a later IPv6 fragment without hops left earns time exceeded")
+        .provision(customer)
+        .send([ether(down), ether(out_of_tunnel(line, up))],
+              [answered(down, TIME_EXCEEDED), answered_in_tunnel(customer, up, TIME_EXCEEDED)])
+        .counters(icmp__time_exceeded=2)]
+
+
+def _redirect6():
+    """RFC 4443 §2.4 (e.2)."""
+    customer = site()
+    line = customer.tunnels[0]
+
+    def redirect(source, destination, size=0, **fields):
+        return (ip(source, destination, **fields) /
+                ICMPv6ND_Redirect(tgt="2001:db8:77::1", dst="2001:db8:88::1") / Raw(payload(size)))
+
+    silent = [ether(redirect(HOST6, SITE6, ttl=1)),
+              ether(out_of_tunnel(line, redirect(SITE6, HOST6, ttl=1)))]
+    passes = redirect(HOST6, SITE6)
+    return Case("icmpv6-redirect-unanswered", "no ICMPv6 error about an ICMPv6 redirect, which itself is "
+                "a packet like any other").provision(customer) \
+        .send([*silent, ether(redirect(HOST6, SITE6, size=1460 - 40)), ether(passes)],
+              [sent(encapsulated(customer, passes))]) \
+        .counters(drop__ttl_expired=2, drop__too_big=1, forwarded__downlink=1)
+
+
+def _other_ports_address():
+    """RFC 4443 §2.2: any unicast address of the router."""
+    network = up0(name="net0")
+    mac, gateway = "02:00:00:00:00:02", "02:00:00:00:00:fd"
+    access = {"name": "acc0", "mac": mac, "addresses": ["198.51.100.1/24"],
+              "neighbours": [{"address": LINE_A4, "mac": gateway}]}
+    network["mtu"] = 1400
+    near = tunnel(mtu=1460)
+    near.local = "198.51.100.1"
+    customer = site(near)
+    expired, large = udp(SITE6, HOST6, ttl=1), sized(SITE6, HOST6, 1401)
+    up = [ether(out_of_tunnel(near, p), gateway, mac) for p in (expired, large)]
+    errors = [icmp_error(TIME_EXCEEDED, expired, DR6), icmp_error(TOO_BIG, large, DR6, 1400)]
+    back = [sent(forward.into_tunnel(near, e, forward.flow.flow_hash(e, customer.seed)), mac, gateway)
+            for e in errors]
+    return Case("icmp-address-of-another-port", "the lines' port has no IPv6 address: ICMPv6 errors about "
+                "sites' packets come from the network port's", ports=[network, access]) \
+        .provision(customer).step({"acc0": up}, {"acc0": back}) \
+        .counters(icmp__time_exceeded=1, icmp__packet_too_big=1)
 
 
 def _limited():
@@ -152,4 +216,4 @@ def _uplink_too_big():
 
 def cases():
     return [*_time_exceeded(), *_too_big(), *_unreachable(), *_no_error_about(), _limited(),
-            _uplink_too_big()]
+            _uplink_too_big(), *_later_fragments6(), _redirect6(), _other_ports_address()]
