@@ -16,6 +16,10 @@ namespace dr::ur {
 
 namespace {
 
+// Some 5,000 messages: what somebody sends in the DR's name, 20,000 a second, has room for the time
+// that a busy machine may not run urd, and the DR's own messages among it are not lost.
+constexpr int kReceiveBuffer = 4 << 20;
+
 constexpr std::array<std::uint8_t, 5> kMark{UR_KEEPALIVE_MAC};
 
 sockaddr_ll address_of(int device, std::uint16_t type) {
@@ -30,6 +34,10 @@ sockaddr_ll address_of(int device, std::uint16_t type) {
 
 MessageSocket::MessageSocket(int device)
     : device_(device), fd_(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    // Above the system's limit, where it may be: else the limit.
+    if (fd_ >= 0 &&
+        ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &kReceiveBuffer, sizeof kReceiveBuffer) != 0)
+        (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
     const sockaddr_ll own = address_of(device, UR_KEEPALIVE);
     if (fd_ >= 0 && ::bind(fd_, reinterpret_cast<const sockaddr*>(&own), sizeof own) == 0) return;
     const int error = errno;
