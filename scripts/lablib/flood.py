@@ -3,10 +3,11 @@
 from .process import Process
 from .shell import LabError
 
-# Frames in turn, RATE a second. What was not sent in time is made up for 50 ms at most, so that a
-# busy machine makes no burst.
+# Frames in turn, RATE a second, without the pauses that other programs would make: limits recover in
+# those. What was not sent in time is made up for 50 ms at most.
 SEND = """
-import socket, sys, time
+import os, socket, sys, time
+os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 device, path, rate = sys.argv[1], sys.argv[2], int(sys.argv[3])
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 sock.bind((device, 0))

@@ -6,7 +6,8 @@
 // groups of two lines, each at 10 messages a second in each direction. The messages of a step are
 // collected and then handed over, so each cost is measured by itself, with the tunnels' rows as
 // cold as so many tunnels make them; a few messages ahead, as a host that takes bursts from a ring
-// can, they are prefetched. JSON lines, as scripts/bench prints them.
+// can, they are prefetched. At the DR's end the tag is verified as a worker does it, out of the row
+// that a shard publishes. JSON lines, as scripts/bench prints them.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -16,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/keepalive/handover.h"
+#include "dataplane/liveness/auth.h"
 #include "dataplane/liveness/engine.h"
 
 using namespace dr::liveness;
@@ -91,6 +94,7 @@ std::unique_ptr<Engine> make(Role role, std::uint32_t tunnels, Host& host, Time 
             tunnel.group = group;
             tunnel.line = line;
             tunnel.id = g * 2U + line;
+            tunnel.keys[0].number = 1;
             tunnel.keys[0].bytes.fill(static_cast<std::uint8_t>(g));
             tunnel.peer = endpoint(role == Role::UserRouter ? 1 : 2);
             engine->add_tunnel(now, tunnel);
@@ -106,14 +110,37 @@ void run(Engine& engine, Collector& out, Time now, Cost& cost) {
     cost.messages += out.wire.used;
 }
 
-void hand_over(Collector& from, Engine& to, const Endpoint& source, Time now, Cost& cost) {
+using Peers = std::vector<dr::KeepalivePeer>;
+
+Peers publish(const Engine& engine, std::uint32_t tunnels) {
+    Peers peers(tunnels);
+    for (std::uint32_t i = 0; i < tunnels; ++i)
+        dr::write_peer_keys(peers[i], engine.peer_keys({i}));
+    return peers;
+}
+
+// As a worker does: the key out of the tunnel's row, then the tag.
+Tag verified(const Peers& peers, const Wire::Slot& slot) {
+    if (peers.empty()) return Tag::Unchecked;
+    MacKey key;
+    std::uint32_t sequence = 0;
+    const bool right =
+        dr::read_peer_key(peers[slot.tunnel], slot.tunnel, slot.bytes[4], &key, &sequence) &&
+        verify_tag(key, {slot.bytes.data(), slot.size});
+    return right ? Tag::Right : Tag::Unchecked;
+}
+
+// `peers`: of a DR; a UR's engine verifies by itself.
+void hand_over(Collector& from, Engine& to, const Peers& peers, const Endpoint& source, Time now,
+               Cost& cost) {
     const std::size_t count = from.wire.used;
     const auto start = Clock::now();
     constexpr std::size_t kAhead = 4;
     for (std::size_t i = 0; i < count; ++i) {
         if (i + kAhead < count) to.prefetch({from.wire.slots[i + kAhead].tunnel});
         const Wire::Slot& slot = from.wire.slots[i];
-        to.receive(now, {slot.tunnel}, {slot.bytes.data(), slot.size}, source);
+        to.receive(now, {slot.tunnel}, {slot.bytes.data(), slot.size}, source,
+                   verified(peers, slot));
     }
     cost.seconds += std::chrono::duration<double>(Clock::now() - start).count();
     cost.messages += count;
@@ -135,6 +162,7 @@ int main(int argc, char** argv) {
     Collector ur_out(2);
     const auto dr = make(Role::DistributionRouter, tunnels, dr_out, now);
     const auto ur = make(Role::UserRouter, tunnels, ur_out, now);
+    const Peers peers = publish(*dr, tunnels);
     Cost tx;
     Cost rx;
     constexpr Time kStep = 5 * kMillisecond;
@@ -150,8 +178,8 @@ int main(int argc, char** argv) {
         run(*dr, dr_out, now, tx);
         run(*ur, ur_out, now, tx);
         now += kStep;
-        hand_over(dr_out, *ur, endpoint(1), now, rx);
-        hand_over(ur_out, *dr, endpoint(2), now, rx);
+        hand_over(dr_out, *ur, {}, endpoint(1), now, rx);
+        hand_over(ur_out, *dr, peers, endpoint(2), now, rx);
     }
     const Statistics& s = dr->statistics();
     if (s.downs != 0 || s.ups != tunnels) {

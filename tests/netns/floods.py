@@ -69,7 +69,7 @@ def towards_dr(lab):
 def came_up(lab, start, sites):
     """Seconds from start() to the tunnels of these sites up, at both ends."""
     def all_up():
-        return (all(s["state"] == "UP" for s in lab.tunnels().values())
+        return (all(s.get("state") == "UP" for s in lab.tunnels().values())
                 and all(set(switching.states(lab, site.number).values()) == {"up"}
                         for site in sites))
 
