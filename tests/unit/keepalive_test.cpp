@@ -92,6 +92,20 @@ TEST_CASE("an endpoint that is learned from keepalives takes data, and data is t
     CHECK(w.exit(Exit::DropOuterSource) == 1);
 }
 
+TEST_CASE("an endpoint inside a site's prefix is not learned, and one outside is again") {
+    World w;
+    const Site site = one_line("0.0.0.0");
+    w.provision(site, {{{"a", 1}}});
+    Ur& ur = w.add_ur(site);
+    ur.from[0] = endpoint("203.0.113.12", 31007);
+    w.run(3 * kSecond);
+    CHECK_FALSE(up(w, ur, 0));
+    CHECK(w.service->shard(0).statistics().answers_refused > 0);
+    CHECK(w.service->shard(0).statistics().adopted_endpoints == 0);
+    ur.from[0] = endpoint("198.51.100.77", 31007);
+    CHECK(w.run_until([&] { return up(w, ur, 0); }, 20 * kSecond));
+}
+
 TEST_CASE("source ports carry entropy once the UR has found no NAT, and not behind one") {
     World w;
     const Site site = two_lines("0.0.0.0", "0.0.0.0");
