@@ -66,7 +66,6 @@ void Lines::restore() {
         try {
             const auto link = attach(name);
             if (!link) continue;
-            device.trouble.clear();
             device.grouped = device.grouped || link->group == kLineGroup;
             if (link->group == 0) {
                 netlink_.set_group(link->index, kLineGroup);
@@ -78,6 +77,7 @@ void Lines::restore() {
                 say("warning: line device %s: the tc programs had been taken away; "
                     "attached again",
                     name.c_str());
+            device.trouble.clear();
         } catch (const std::exception& e) {
             if (std::exchange(device.trouble, e.what()) != e.what())
                 say("warning: line device %s: %s", name.c_str(), e.what());
