@@ -32,6 +32,13 @@ class Programs:
         self.urd = self.build / "ur" / "urd"
         self.linkem = self.build / "tests" / "linkem" / "linkem"
 
+    def debug_options(self):
+        """Of daemons built with sanitizers: to look for leaks they must be traceable."""
+        made = self.build / "meson-info" / "intro-buildoptions.json"
+        known = json.loads(made.read_text()) if made.exists() else []
+        sanitized = any(o["name"] == "sanitize" and o["value"] != "none" for o in known)
+        return ["--allow-core-dumps"] if sanitized else []
+
     def missing(self):
         return [p for p in (self.dataplane, self.drd, self.drcli, self.urd) if not p.exists()]
 
@@ -76,7 +83,8 @@ class Router:
         self.dataplane = Process.start(
             "dr-dataplane",
             self.namespace.command(["setpriv", f"--regid={DRD_GID}", "--clear-groups",
-                                    self.programs.dataplane, "--config", self.config]),
+                                    self.programs.dataplane, "--config", self.config,
+                                    *self.programs.debug_options()]),
             self.directory / "dr-dataplane.log", ready="dr-dataplane: ready", seconds=60)
 
     def start_drd(self, *options):
@@ -90,7 +98,8 @@ class Router:
                                     "--no-new-privs", self.programs.drd,
                                     "--listen", f"unix:{self.drd_socket}",
                                     "--store", self.store,
-                                    "--dataplane", self.dataplane_socket, *options]),
+                                    "--dataplane", self.dataplane_socket,
+                                    *self.programs.debug_options(), *options]),
             self.directory / "drd.log", ready="drd: ready", seconds=30)
 
     def drcli(self, *args, stdin=None, check=True, timeout=60):
@@ -143,6 +152,6 @@ def start_urd(programs, namespace, site, directory, options, before=()):
     that runs it."""
     return Process.start(
         f"urd of {site.name}",
-        namespace.command([*before, programs.urd, *options, "--line", "a=wan-a",
-                           "--line", "b=wan-b", "--lan", "lan0"]),
+        namespace.command([*before, programs.urd, *options, *programs.debug_options(),
+                           "--line", "a=wan-a", "--line", "b=wan-b", "--lan", "lan0"]),
         Path(directory) / f"urd-{site.name}.log", ready="urd: ready", seconds=30)

@@ -14,7 +14,8 @@ os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1:abo
 os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
 os.environ.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
 
-BEGIN = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
+BEGIN = re.compile(r"ERROR: (Address|Leak)Sanitizer|LeakSanitizer has encountered a fatal error|"
+                   r"WARNING: ThreadSanitizer|: runtime error: ")
 LINES = 40  # of a report, at most: the rest is shadow memory and registers
 
 _reports = []
