@@ -13,6 +13,7 @@
 #include "cli/errors.h"
 #include "cli/format.h"
 #include "cli/json.h"
+#include "cli/liveness_text.h"
 #include "cli/table.h"
 #include "dr/v1/api.grpc.pb.h"
 
@@ -45,6 +46,27 @@ std::string memory_table(const SystemStatus& status) {
                    has_rows ? std::to_string(one.capacity_rows()) : "-"});
     }
     table.add({"all", bytes_text(used), "-", "-", "-"});
+    return table.flush();
+}
+
+std::string health_table(const SystemStatus& status) {
+    Table table({{"PART"},
+                 {"STATE"},
+                 {"SINCE"},
+                 {"STALLED", Align::Right},
+                 {"RECOVERED", Align::Right},
+                 {"BUFFERS LOST", Align::Right},
+                 {"CAUSE"}});
+    for (const auto& one : status.health()) {
+        const bool watched = one.state() != dr::v1::PartHealth::NOT_WATCHED;
+        const bool port = one.kind() == dr::v1::PartHealth::PORT;
+        table.add(
+            {(port ? "port " : "worker ") + one.name(), dr::v1::PartHealth::State_Name(one.state()),
+             watched ? time_text(one.since()) : "-", watched ? std::to_string(one.stalls()) : "-",
+             watched ? std::to_string(one.recoveries()) : "-",
+             watched && port ? std::to_string(one.buffers_lost()) : "-",
+             one.cause().empty() ? "-" : one.cause()});
+    }
     return table.flush();
 }
 
@@ -90,6 +112,9 @@ std::string show(const SystemStatus& status) {
                                              status.installed_revision())},
                     {"Tunnels with keepalives", keepalives_text(status)},
                     {"Event log", event_log_text(status.event_log())}});
+    if (!status.health().empty()) {
+        text += '\n' + health_table(status);
+    }
     if (!status.rows().empty()) {
         Table table({{"TABLE"},
                      {"DESIRED", Align::Right},

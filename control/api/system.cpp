@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "control/api/crud.h"
+#include "control/liveness/live_proto.h"
 #include "dataplane/liveness/engine.h"
 
 namespace dr::control {
@@ -48,6 +49,33 @@ void fill_memory(const southbound::State& state, v1::SystemStatus& out) {
     }
 }
 
+void fill_health(const CountersMap& map, v1::SystemStatus& out) {
+    const WallClock clock;
+    for (const CountersMap::PartHealth& part : map.health()) {
+        const southbound::Health& from = part.health;
+        auto& to = *out.add_health();
+        to.set_kind(part.worker ? v1::PartHealth::WORKER : v1::PartHealth::PORT);
+        to.set_name(part.name);
+        switch (static_cast<southbound::HealthState>(from.state)) {
+            case southbound::HealthState::Ok:
+                to.set_state(v1::PartHealth::OK);
+                break;
+            case southbound::HealthState::Stalled:
+                to.set_state(v1::PartHealth::STALLED);
+                break;
+            case southbound::HealthState::NotWatched:
+                to.set_state(v1::PartHealth::NOT_WATCHED);
+                continue;
+        }
+        fill_time(clock.at_us(from.since_ns), *to.mutable_since());
+        to.set_cause(fault_text(from.fault));
+        to.set_stalls(from.stalls);
+        to.set_recoveries(from.repairs);
+        to.set_repair_attempts(from.attempts);
+        to.set_buffers_lost(from.buffers_lost);
+    }
+}
+
 }  // namespace
 
 void SystemService::fill(v1::SystemStatus& out) {
@@ -76,6 +104,7 @@ void SystemService::fill(v1::SystemStatus& out) {
         row.set_capacity(state.capacity[t]);
     }
     if (link.known) fill_memory(state, out);
+    if (const auto map = link_.counters()) fill_health(*map, out);
     fill_keepalives(out);
     auto& log = *out.mutable_event_log();
     const EventTail::Status events = events_.status();

@@ -1,7 +1,10 @@
 #include "control/events/event_tail.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <unordered_map>
 
@@ -24,6 +27,24 @@ LoggedEvent log_event(const WallClock& clock, const char* kind, std::uint64_t va
     event.kind = kind;
     event.value = value;
     return event;
+}
+
+bool is_watchdogs(std::uint8_t kind) {
+    return kind == southbound::kPortEvent || kind == southbound::kWorkerEvent;
+}
+
+void fill_watchdog(const LiveMap::Event& from, LoggedEvent& to) {
+    const bool stalled = from.to != 0;
+    const auto* name = reinterpret_cast<const char*>(from.endpoint.data());
+    const std::string part(name, ::strnlen(name, from.endpoint.size()));
+    if (from.kind == southbound::kWorkerEvent) {
+        to.kind = stalled ? kWorkerStalled : kWorkerRecovered;
+        to.cause = fmt::format("worker {}: {}", part, fault_text(from.cause));
+    } else {
+        to.kind = stalled ? kPortStalled : kPortRecovered;
+        to.cause = fmt::format("port {}: {}", part, fault_text(from.cause));
+    }
+    to.value = from.value;
 }
 
 // Subscribers by id, each read once.
@@ -149,6 +170,10 @@ std::vector<LoggedEvent> EventTail::name(const Batch& batch) {
     for (const auto& from : batch.events) {
         LoggedEvent& to = out.emplace_back();
         to.at_us = clock.at_us(from.at_ns);
+        if (is_watchdogs(from.kind)) {
+            fill_watchdog(from, to);
+            continue;
+        }
         to.tunnel = from.tunnel;
         to.kind = event_kind_text(from.kind);
         to.cause = cause_text(from.cause);

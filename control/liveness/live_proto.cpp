@@ -6,6 +6,7 @@
 
 #include "control/model/address.h"
 #include "dataplane/liveness/engine.h"
+#include "dataplane/southbound/counters.h"
 
 namespace dr::control {
 namespace {
@@ -61,6 +62,11 @@ std::string cause_text(std::uint8_t cause) {
     return liveness::text(static_cast<Cause>(cause));
 }
 
+std::string fault_text(std::uint64_t fault) {
+    if (fault >= sb::kFaultTexts.size()) return fmt::format("fault {}", fault);
+    return sb::kFaultTexts[fault];
+}
+
 std::string event_kind_text(std::uint8_t kind) {
     if (kind > kLastKind) return fmt::format("kind-{}", kind);
     return liveness::text(static_cast<EventKind>(kind));
@@ -69,6 +75,8 @@ std::string event_kind_text(std::uint8_t kind) {
 std::vector<std::string> event_kinds() {
     std::vector<std::string> out;
     for (std::uint8_t k = 0; k <= kLastKind; ++k) out.push_back(event_kind_text(k));
+    for (const char* kind : {kPortStalled, kPortRecovered, kWorkerStalled, kWorkerRecovered})
+        out.emplace_back(kind);
     out.emplace_back(kDataPlaneStarted);
     out.emplace_back(kMissedEvents);
     return out;

@@ -19,6 +19,13 @@ std::string event_kind_text(std::uint8_t kind);
 std::vector<std::string> event_kinds();
 inline constexpr const char* kMissedEvents = "missed";
 inline constexpr const char* kDataPlaneStarted = "data-plane";
+// Of the data plane's watchdog.
+inline constexpr const char* kPortStalled = "port-stalled";
+inline constexpr const char* kPortRecovered = "port-recovered";
+inline constexpr const char* kWorkerStalled = "worker-stalled";
+inline constexpr const char* kWorkerRecovered = "worker-recovered";
+// southbound::Fault likewise.
+std::string fault_text(std::uint64_t fault);
 // "198.51.100.7:4754", "[2001:db8::7]:4754", without port the address; empty: none.
 std::string endpoint_text(std::uint8_t family, const std::array<std::uint8_t, 16>& address,
                           std::uint16_t port);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "control/southbound/memfd.h"
 
@@ -57,16 +58,18 @@ void CountersMap::check(const std::array<std::uint8_t, 16>& uuid) const {
     };
     if (header_.magic != sb::kCountersMagic || header_.version != 1)
         throw ChannelError("data plane: counters of an unknown layout; use programs of one build");
-    const bool sound = header_.uuid == uuid && header_.exits <= sb::kExitSlots &&
-                       header_.ports <= sb::kPortSlots &&
-                       fits(header_.exit_names, sizeof(sb::ExitName), header_.exits) &&
-                       fits(header_.port_names, sizeof(sb::PortName), header_.ports) &&
-                       header_.worker_stride >= sizeof(sb::WorkerBlock) &&
-                       header_.worker_blocks % alignof(sb::WorkerBlock) == 0 &&
-                       header_.worker_stride % alignof(sb::WorkerBlock) == 0 &&
-                       fits(header_.worker_blocks, header_.worker_stride, header_.workers) &&
-                       header_.tunnel_stride / sizeof(sb::TunnelCounters) >= header_.tunnel_slots &&
-                       fits(header_.tunnel_blocks, header_.tunnel_stride, header_.workers);
+    const bool sound =
+        header_.uuid == uuid && header_.exits <= sb::kExitSlots &&
+        header_.ports <= sb::kPortSlots &&
+        fits(header_.exit_names, sizeof(sb::ExitName), header_.exits) &&
+        fits(header_.port_names, sizeof(sb::PortName), header_.ports) &&
+        header_.worker_stride >= sizeof(sb::WorkerBlock) &&
+        header_.worker_blocks % alignof(sb::WorkerBlock) == 0 &&
+        header_.worker_stride % alignof(sb::WorkerBlock) == 0 &&
+        fits(header_.worker_blocks, header_.worker_stride, header_.workers) &&
+        header_.tunnel_stride / sizeof(sb::TunnelCounters) >= header_.tunnel_slots &&
+        fits(header_.tunnel_blocks, header_.tunnel_stride, header_.workers) &&
+        fits(header_.health, sizeof(sb::Health), std::uint64_t{header_.ports} + header_.workers);
     if (!sound) throw ChannelError("data plane: its counters contradict themselves");
 }
 
@@ -100,6 +103,15 @@ std::map<std::string, std::uint64_t> CountersMap::all() const {
             out[prefix + "tx_bytes"] += load(c.tx_bytes);
         }
     }
+    for (const PartHealth& part : health()) {
+        const std::string prefix = (part.worker ? "worker." : "port.") + part.name + ".";
+        out[prefix + "stalls"] = part.health.stalls;
+        out[prefix + "recoveries"] = part.health.repairs;
+        if (part.worker) continue;
+        out[prefix + "repair_attempts"] = part.health.attempts;
+        out[prefix + "buffers_lost"] = part.health.buffers_lost;
+        out[prefix + "rx_missed"] = part.health.missed;
+    }
     for (std::uint32_t w = 0; w < header_.workers; ++w) {
         const sb::WorkerCounters& c = worker(w).worker;
         const std::string prefix = fmt::format("worker.{}.", w);
@@ -109,6 +121,23 @@ std::map<std::string, std::uint64_t> CountersMap::all() const {
         out[prefix + "sleeps"] = load(c.sleeps);
         for (std::size_t s = 0; s < c.stage_cycles.size(); ++s)
             out[fmt::format("{}stage_cycles.{}", prefix, s)] = load(c.stage_cycles[s]);
+    }
+    return out;
+}
+
+std::vector<CountersMap::PartHealth> CountersMap::health() const {
+    std::vector<PartHealth> out;
+    if (header_.health == 0) return out;
+    const auto* names = reinterpret_cast<const sb::PortName*>(base_ + header_.port_names);
+    const auto* rows = reinterpret_cast<const sb::Health*>(base_ + header_.health);
+    for (std::uint32_t i = 0; i < header_.ports + header_.workers; ++i) {
+        PartHealth& part = out.emplace_back();
+        part.worker = i >= header_.ports;
+        part.name = part.worker ? std::to_string(i - header_.ports) : text(names[i].name);
+        const sb::Health& from = rows[i];
+        part.health = {
+            load(from.state),   load(from.fault),    load(from.since_ns),     load(from.stalls),
+            load(from.repairs), load(from.attempts), load(from.buffers_lost), load(from.missed)};
     }
     return out;
 }

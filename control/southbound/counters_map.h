@@ -31,6 +31,13 @@ class CountersMap {
     [[nodiscard]] std::vector<Exit> exits() const;
     // Every counter by name: exits, "port.NAME.rx_packets", "worker.N.bursts", …
     [[nodiscard]] std::map<std::string, std::uint64_t> all() const;
+    // How ports and workers fare, as the data plane's watchdog finds it; none before its version.
+    struct PartHealth {
+        std::string name;  // of a port; a worker's number
+        bool worker = false;
+        southbound::Health health;
+    };
+    [[nodiscard]] std::vector<PartHealth> health() const;
     // Sums over workers; zeros for a tunnel beyond the table.
     [[nodiscard]] southbound::TunnelCounters tunnel(std::uint32_t tunnel_id) const;
     [[nodiscard]] const std::string& incarnation() const { return incarnation_; }

@@ -22,6 +22,7 @@ Fault QueueJudge::look(std::uint64_t now_ms, const XskRings::Sample& sample, std
 
     const bool received = sample.rx.produced != before.rx.produced;
     const std::uint64_t dropped = sample.dropped - before.dropped;
+    missed_ = dropped;
     const std::uint64_t starved = sample.found_fill_empty - before.found_fill_empty;
     // The kernel counts what it drops for want of a buffer among the dropped; the rest of them has
     // reasons of its own (too long), and is no sign of a dead queue.

@@ -26,6 +26,8 @@ class QueueJudge final {
     // with carrier, so what is to be sent can leave. None: nothing is wrong, or not for long.
     southbound::Fault look(std::uint64_t now_ms, const XskRings::Sample& sample,
                            std::uint64_t arrived, bool zero_copy, bool running);
+    // That the kernel dropped between the last two looks, for any reason.
+    [[nodiscard]] std::uint64_t missed() const { return missed_; }
     // A packet waits to be sent for a while: the kernel may only need to be asked again.
     [[nodiscard]] bool wants_kick() const { return tx_since_.has_value(); }
     // As if nothing had been seen so far: the process itself was stopped, or the device is new.
@@ -41,6 +43,7 @@ class QueueJudge final {
     // for a moment where a drop was seen before the arrival.
     std::int64_t lost_ = 0;
     std::uint64_t arrived_ = 0;
+    std::uint64_t missed_ = 0;
     Since dry_since_, deaf_since_, unread_since_, tx_since_;
 };
 

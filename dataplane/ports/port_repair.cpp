@@ -2,10 +2,16 @@
 #include <fmt/format.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "dataplane/ports/bpf_ids.h"
@@ -21,13 +27,32 @@ namespace {
 constexpr unsigned kFirstFill = 2'048;
 constexpr unsigned kSpare = 256;
 
-// Makes the device give up its sockets. Some versions of the driver forget the one that the memory
-// is registered by: it would keep the queue, and the next device could not have it.
+// Unmaps what is left of a closed socket's rings: they keep the socket, and so its queue.
+void unmap_socket(ino_t inode) {
+    const std::string name = fmt::format("socket:[{}]", inode);
+    std::ifstream lines("/proc/self/maps");
+    std::vector<std::pair<std::uintptr_t, std::uintptr_t>> ranges;
+    for (std::string line; std::getline(lines, line);) {
+        std::uintptr_t begin = 0;
+        std::uintptr_t end = 0;
+        if (line.ends_with(name) && std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) == 2)
+            ranges.emplace_back(begin, end);
+    }
+    for (const auto& [begin, end] : ranges) munmap(reinterpret_cast<void*>(begin), end - begin);
+}
+
+// Makes the device give up its sockets. Driver 22.11 forgets the one that the memory is registered
+// by, and of a device with several queues all but the first: they would keep the queues, and the
+// next device could not have them.
 void close_device(std::unique_ptr<Device>& device, const std::vector<int>& sockets_of_others) {
     device.reset();
-    for (const int fd : xdp_sockets())
-        if (!std::binary_search(sockets_of_others.begin(), sockets_of_others.end(), fd))
-            ::close(fd);
+    for (const int fd : xdp_sockets()) {
+        if (std::binary_search(sockets_of_others.begin(), sockets_of_others.end(), fd)) continue;
+        struct stat file {};
+        const bool known = fstat(fd, &file) == 0;
+        ::close(fd);
+        if (known) unmap_socket(file.st_ino);
+    }
 }
 
 }  // namespace

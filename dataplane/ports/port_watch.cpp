@@ -156,6 +156,7 @@ Fault PortWatch::judge(std::uint16_t number, Watched& w, const Interface& interf
         rings[q]->add_statistics(&sample);
         const Fault found =
             w.queues[q].look(now_ms_, sample, arrived, w.zero_copy, interface.running);
+        add(around_.port_health[number]->missed, w.queues[q].missed());
         if (w.queues[q].wants_kick()) rings[q]->kick();
         if (found != Fault::None) fault = found;
     }

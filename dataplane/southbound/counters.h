@@ -73,7 +73,7 @@ struct Health {
     std::uint64_t repairs;       // how often it was repaired, or recovered by itself
     std::uint64_t attempts;      // of repair, whatever came of them
     std::uint64_t buffers_lost;  // packet buffers that a repair could not give back
-    std::uint64_t reserved;
+    std::uint64_t missed;        // packets that the kernel had for the port and dropped: no room
 };
 static_assert(sizeof(Health) == 64);
 

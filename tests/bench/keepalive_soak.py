@@ -82,6 +82,7 @@ def soak(build: str, work: str, options) -> tuple[dict, bool]:
         reader = lab.reader()
         view = reader.liveness()
         exits, fresh = reader.counters(), Fresh(view)
+        buffers = lab.buffers()
         begin, first = fresh()
         urs, dr = Side(lab.status), Side(view.statistics)
         taken = keepalives(exits.exits())
@@ -102,6 +103,8 @@ def soak(build: str, work: str, options) -> tuple[dict, bool]:
             "lost_before_port": urs.since("lost"),  # the data plane did not poll for long
             "data_sent": urs.since("uplink_sent") + urs.since("downlink_sent"),
             "data_delivered": urs.since("uplink_delivered") + urs.since("downlink_delivered"),
+            # Packets on their way make it waver.
+            "buffers_before": buffers, "buffers_after": lab.buffers(),
             "cpu": cpu.shares()}
         for handle in (view, exits, reader):
             handle.close()

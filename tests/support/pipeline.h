@@ -57,6 +57,10 @@ class Pipeline final {
     }
     [[nodiscard]] Tables& tables() { return *tables_; }
     [[nodiscard]] Worker& worker() { return *worker_; }
+    // As the watchdog does while it repairs a port.
+    void pause(unsigned port, bool paused) { shared_.paused[port] = paused; }
+    // Of the worker's loop.
+    [[nodiscard]] std::uint64_t turns() const { return block_->worker.turns; }
 
     static constexpr wire::Mac kPeer{2, 0, 0, 0, 0, 0xfe};
     static wire::Mac mac(unsigned port) {

@@ -224,6 +224,11 @@ class SwarmLab:
     def drcli(self, *arguments: str) -> str:
         return run([f"{self.build}/cli/drcli", "--server", self.listen, *arguments]).stdout
 
+    def buffers(self) -> int:
+        """Packet buffers of dr-dataplane that are in use."""
+        status = json.loads(self.drcli("-o", "json", "system", "status"))
+        return sum(row["rows"] for row in status["memory"] if row["what"].startswith("buffers"))
+
     def provision(self) -> None:
         lines = [{"line": line, "weight": 1} for line in LINES]
         resources = [{"pool": {"name": "sites", "prefix": "100.128.0.0/9"}},

@@ -464,3 +464,33 @@ TEST_CASE_METHOD(Started, "an ICMP error about one of our tunnel packets has an 
     pipeline.run();
     CHECK(pipeline.exit(Exit::DropTunnelIcmp) == 1);
 }
+
+TEST_CASE_METHOD(Started,
+                 "a paused port is neither received from nor sent to, and goes on afterwards") {
+    Pipeline pipeline;
+    const Bytes frame = ethernet_frame(0, udp_packet(outside_address(4), site_address(1, 4), 40));
+    const auto send = [&](unsigned count) {
+        for (unsigned i = 0; i < count; ++i) REQUIRE(pipeline.send(0, frame));
+        pipeline.run();
+    };
+    // Tunnels are on port 1: what is for it ends as if its queue were full.
+    pipeline.pause(1, true);
+    send(5);
+    CHECK(pipeline.out(1).empty());
+    CHECK(pipeline.exit(Exit::DropTransmit) == 5);
+    CHECK(pipeline.missing_buffers() == 0);
+
+    pipeline.pause(0, true);
+    pipeline.pause(1, false);
+    const std::uint64_t turns = pipeline.turns();
+    send(5);
+    CHECK(pipeline.received() == 5);
+    CHECK(pipeline.turns() > turns);
+
+    pipeline.pause(0, false);
+    pipeline.run();
+    CHECK(pipeline.received() == 10);
+    CHECK(pipeline.out(1).size() == 5);
+    CHECK(pipeline.exit(Exit::ForwardedDownlink) == 5);
+    CHECK(pipeline.missing_buffers() == 0);
+}

@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+"""What breaks a port under a running data plane is found, told and repaired, without a restart."""
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from lablib import breaking, switching  # noqa: E402
+from lablib import topology as t  # noqa: E402
+from lablib.cases import Cases, expect  # noqa: E402
+from lablib.lab import Lab, temporary_lab  # noqa: E402
+from lablib.netns import cable, without_offloads  # noqa: E402
+from lablib.packets import mac, xdp_program  # noqa: E402
+from lablib.shell import wait_until  # noqa: E402
+
+cases = Cases()
+SECONDS = 20
+# Buffers on their way at the moment of counting.
+WAVER = 300
+
+
+@contextmanager
+def attached_site():
+    with temporary_lab(emulated=True, signalled={"wait_to_restore": 2}) as lab:
+        switching.wait_up(lab)
+        yield lab
+
+
+def passes(lab):
+    """Traffic in both directions and families."""
+    site = lab.sites[0]
+    for node, address in (("lan1", t.INET4), ("inet", site.lan4), ("lan1", t.INET6),
+                          ("inet", site.lan6)):
+        wait_until(lambda n=node, a=address: lab.ping(n, a, check=False).returncode == 0,
+                   f"an answer of {address} to {node}", seconds=SECONDS)
+
+
+def part(lab, name, kind="PORT"):
+    (found,) = [h for h in lab.router.drcli_json("system", "status")["health"]
+                if h["name"] == name and h["kind"] == kind]
+    return {key: int(value) if isinstance(value, str) and value.isdigit() else value
+            for key, value in found.items()}
+
+
+def events(lab, kind):
+    return [e["cause"] for e in lab.router.drcli_json("event", "list", "--kind", kind)]
+
+
+@contextmanager
+def repaired(lab, name, cause):
+    """What is done inside breaks the port for the reason named, and the port repairs itself."""
+    passes(lab)
+    before = part(lab, name)
+    pid = lab.router.dataplane.pid
+    told = {kind: events(lab, kind).count(f"port {name}: {cause}")
+            for kind in ("port-stalled", "port-recovered")}
+    yield
+
+    def well():
+        now = part(lab, name)
+        return (now["state"] == "OK" and now["cause"] == cause
+                and now.get("recoveries", 0) > before.get("recoveries", 0))
+
+    wait_until(well, f"port {name} repaired ({cause})", seconds=SECONDS, interval=0.1)
+    passes(lab)
+    switching.wait_up(lab)
+    for kind, count in told.items():
+        wait_until(lambda k=kind, c=count: events(lab, k).count(f"port {name}: {cause}") > c,
+                   f"an event {kind} of {name} ({cause})", seconds=5, interval=0.1)
+    expect(lab.router.dataplane.pid == pid and lab.router.dataplane.alive(), "it was restarted")
+    expect(f"port {name} is stalled: {cause}" in lab.router.dataplane.output(), "no line in the log")
+
+
+@cases.case("a port that is well is OK in `drcli system status`, and so is the worker")
+def _(lab):
+    for name, kind in (("up0", "PORT"), ("ix0", "PORT"), ("0", "WORKER")):
+        wait_until(lambda n=name, k=kind: part(lab, n, k)["state"] == "OK", f"{kind} {name} OK",
+                   seconds=5)
+    shown = lab.router.drcli("system", "status").stdout
+    expect("port ix0" in shown and "worker 0" in shown, f"the table does not show them:\n{shown}")
+
+
+def program_case(name):
+    @cases.case(f"a steering program that somebody detaches from {name} is attached again")
+    def _(lab):
+        dr = lab.net["dr"]
+        with repaired(lab, name, "the steering program was detached"):
+            program = xdp_program(dr, name)
+            dr.ip("link", "set", "dev", name, "xdp", "off")
+        expect(xdp_program(dr, name) == program, "it is another program")
+        expect(part(lab, name).get("buffersLost", 0) == 0, "buffers were lost")
+
+
+program_case("ix0")
+program_case("up0")
+
+
+def new_ix0(lab):
+    ix, dr = lab.net["ix"], lab.net["dr"]
+    cable(ix, "dr", dr, "ix0")
+    ix.ip("link", "set", "dr", "master", "br0")
+    for namespace, device in ((ix, "dr"), (dr, "ix0")):
+        without_offloads(namespace, device)
+    dr.addresses("ix0", f"{t.DR_IX4}/24", f"{t.DR_IX6}/64")
+    for line in ("a", "b"):
+        dr.route(t.ISP_ACCESS4[line], t.ISP_IX4[line])
+    dr.route(t.ISP_ACCESS6["b"], t.ISP_IX6["b"])
+
+
+@cases.case("an interface that is deleted is told as gone; made anew, with another MAC address, it "
+            "carries traffic again, and no packet buffer is lost")
+def _(lab):
+    dr = lab.net["dr"]
+    passes(lab)
+    buffers, address = lab.buffers(), mac(dr, "ix0")
+    with repaired(lab, "ix0", "the interface is gone"):
+        dr.ip("link", "del", "ix0")
+        wait_until(lambda: part(lab, "ix0")["state"] == "STALLED", "port ix0 STALLED", seconds=5)
+        # What is left of it goes back; the other port is not disturbed.
+        wait_until(lambda: lab.buffers() < buffers - 1000, "its buffers given back", seconds=5)
+        expect(part(lab, "up0")["state"] == "OK", "up0 is not OK")
+        new_ix0(lab)
+    expect(mac(dr, "ix0") != address, "it has the same MAC address by chance")
+    expect(part(lab, "ix0").get("buffersLost", 0) == 0, "buffers were lost")
+    wait_until(lambda: abs(lab.buffers() - buffers) <= WAVER, "as many buffers in use as before",
+               seconds=5)
+    return f"{buffers} buffers in use before, {lab.buffers()} after"
+
+
+@cases.case("an interface that is exchanged while nobody looks is found as another one; eight "
+            "times, and neither buffers nor descriptors are lost")
+def _(lab):
+    dr = lab.net["dr"]
+    pid = lab.router.dataplane.pid
+    passes(lab)
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    buffers, open_now = lab.buffers(), descriptors()
+    for _ in range(8):
+        recovered = part(lab, "ix0").get("recoveries", 0)
+        dr.ip("link", "del", "ix0")
+        new_ix0(lab)
+        wait_until(lambda n=recovered: part(lab, "ix0").get("recoveries", 0) > n
+                   and part(lab, "ix0")["state"] == "OK", "port ix0 repaired", seconds=60,
+                   interval=0.1)
+        # Otherwise the next repair would wait: this one stalls on purpose.
+        passes(lab)
+        if recovered >= 3:
+            break
+    expect(part(lab, "ix0").get("buffersLost", 0) == 0, "buffers were lost")
+    wait_until(lambda: abs(lab.buffers() - buffers) <= WAVER, "as many buffers in use as before",
+               seconds=5)
+    wait_until(lambda: descriptors() == open_now, f"{open_now} descriptors", seconds=5)
+    return f"{open_now} descriptors, {buffers} buffers in use"
+
+
+@cases.case("a fill ring that the kernel has emptied is found, and the port opened again; the "
+            "buffers that are lost are counted")
+def _(lab):
+    passes(lab)
+    # The first socket is of the first port: up0 has no keepalives that would come in between.
+    with repaired(lab, "up0", "the fill ring is empty"):
+        breaking.spoil_fill_ring(lab.router.dataplane.pid, 0)
+        lab.ping("inet", lab.sites[0].lan4, check=False)
+    lost = part(lab, "up0").get("buffersLost", 0)
+    expect(0 < lost <= 2048, f"{lost} buffers are counted as lost")
+    expect(lab.counters()["port.up0.buffers_lost"] == lost, "the counter says something else")
+    return f"{lost} buffers lost"
+
+
+@cases.case("a port that gets another MAC address goes on with it")
+def _(lab):
+    dr = lab.net["dr"]
+    passes(lab)
+    dr.ip("link", "set", "dev", "ix0", "address", "02:00:00:12:34:56")
+    passes(lab)
+    expect(part(lab, "ix0")["state"] == "OK", "ix0 is not OK")
+
+
+@cases.case("a worker that does not turn is told, and told again when it turns; its ports are not "
+            "touched")
+def _(lab):
+    passes(lab)
+    attempts = part(lab, "ix0").get("repairAttempts", 0)
+    tid = breaking.thread_named(lab.router.dataplane.pid, "lcore-worker-1")
+    with breaking.thread_stopped(tid):
+        wait_until(lambda: part(lab, "0", "WORKER")["state"] == "STALLED", "worker 0 STALLED",
+                   seconds=10, interval=0.1)
+        wait_until(lambda: "worker 0: the worker does not turn" in events(lab, "worker-stalled"),
+                   "an event worker-stalled", seconds=5)
+    wait_until(lambda: part(lab, "0", "WORKER")["state"] == "OK", "worker 0 OK", seconds=10)
+    wait_until(lambda: "worker 0: the worker does not turn" in events(lab, "worker-recovered"),
+               "an event worker-recovered", seconds=5)
+    passes(lab)
+    expect(part(lab, "ix0").get("repairAttempts", 0) == attempts, "the port was repaired for it")
+
+
+if __name__ == "__main__":
+    sys.exit(cases.run(attached_site, Lab.describe))
