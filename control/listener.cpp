@@ -28,6 +28,14 @@ constexpr std::uint64_t kPeerBytes = 128 << 10;
 constexpr int kBacklog = 1024;
 constexpr int kHandshakeMs = 10'000;
 constexpr int kIdleMs = 60'000;
+constexpr int kWatchedIdleMs = 10'000;
+// What waits to be read of a watched connection, in the kernel and in a piece for gRPC: the work
+// that a peer can have begun before it is judged. A UR says less.
+constexpr int kReceiveBytes = 8 << 10;
+constexpr int kReadBytes = 4 << 10;
+// Between two looks at who sends much, and at connections that say nothing.
+constexpr int kLookMs = 5;
+constexpr int kSweepMs = 2'000;
 constexpr int kTurn = 64;  // connections taken before the end is asked about again
 constexpr std::chrono::minutes kSayAgain{1};
 constexpr int kBreathMs = 100;  // when the system has no descriptor or memory left
@@ -165,9 +173,23 @@ Listener::~Listener() {
 void Listener::add_to(grpc::ServerBuilder& builder,
                       const std::shared_ptr<grpc::ServerCredentials>& credentials) {
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                               connections_ ? kWatchedIdleMs : kIdleMs);
+    if (connections_) {
+        builder.AddChannelArgument(GRPC_ARG_TCP_READ_CHUNK_SIZE, kReadBytes);
+        builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadBytes);
+    }
     acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
         grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
+}
+
+Connections& Listener::watch_connections() {
+    Connections::Limits limits;
+    limits.of_source = static_cast<std::size_t>(std::max(2, last_descriptor_ / 2));
+    connections_.emplace(limits);
+    for (const auto& socket : sockets_)  // connections inherit it
+        set(socket.get(), SOL_SOCKET, SO_RCVBUF, kReceiveBytes);
+    return *connections_;
 }
 
 void Listener::start() {
@@ -184,10 +206,23 @@ void Listener::stop() {
 void Listener::run() {
     std::vector<pollfd> waiting{{wake_.get(), POLLIN, 0}};
     for (const auto& socket : sockets_) waiting.push_back({socket.get(), POLLIN, 0});
+    const std::size_t listening = waiting.size();
+    if (connections_) waiting.push_back({connections_->readable(), POLLIN, 0});
+    auto looked = std::chrono::steady_clock::now();
     for (;;) {
-        if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return;
+        // A flood of packets is looked at as often as anything else, and no more.
+        const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::chrono::steady_clock::now() - looked);
+        const bool rest = connections_ && passed.count() < kLookMs;
+        const int wait = !connections_ ? -1 : rest ? kLookMs : kSweepMs;
+        const std::size_t count = rest ? listening : waiting.size();
+        if (::poll(waiting.data(), count, wait) < 0 && errno != EINTR) return;
         if (waiting[0].revents != 0) return;
-        for (std::size_t i = 1; i < waiting.size(); ++i)
+        if (connections_ && !rest) {
+            connections_->look();
+            looked = std::chrono::steady_clock::now();
+        }
+        for (std::size_t i = 1; i < listening; ++i)
             for (int n = 0; n < kTurn && waiting[i].revents != 0; ++n)
                 if (!accept_one(waiting[i].fd)) break;
     }
@@ -208,6 +243,7 @@ bool Listener::accept_one(int socket) {
         say_full();
         return true;
     }
+    if (connections_ && !connections_->add(fd.get())) return true;
     Acceptor::NewConnectionParameters parameters;
     parameters.fd = fd.release();
     acceptor_->HandleNewConnection(&parameters);

@@ -11,10 +11,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "control/connections.h"
 #include "control/southbound/channel.h"
 
 namespace dr::control {
@@ -39,9 +41,13 @@ class Listener {
     ~Listener();
 
     // Registers with a server that is being built, and sets on it what a listener for strangers
-    // needs: a handshake is done in 10 s, and a connection without a call goes after 60 s.
+    // needs: a handshake is done in 10 s, and a connection without a call goes after 60 s, a
+    // watched one after 10 s.
     void add_to(grpc::ServerBuilder& builder,
                 const std::shared_ptr<grpc::ServerCredentials>& credentials);
+    // Watches what each connection sends, and how many a source has: half of all at most. Before
+    // start(). Lives as long as the listener.
+    Connections& watch_connections();
     // Accepts, once the server has started.
     void start();
     // Idempotent.
@@ -56,6 +62,7 @@ class Listener {
     std::vector<Fd> sockets_;
     Fd wake_;
     int last_descriptor_ = 0;  // the highest that a connection may have
+    std::optional<Connections> connections_;
     std::chrono::steady_clock::time_point said_full_{};
     std::unique_ptr<Acceptor> acceptor_;
     std::thread thread_;

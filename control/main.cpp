@@ -20,6 +20,7 @@
 #include "control/model/catalog.h"
 #include "control/options.h"
 #include "control/privileges.h"
+#include "control/server_limits.h"
 #include "control/signalling/server.h"
 #include "control/southbound/link.h"
 #include "control/store/sqlite.h"
@@ -119,6 +120,7 @@ int run(const Options& options) {
     const auto signalling = open_signalling(options, privileges, credentials, hub);
     Server server(options, privileges, {catalog, link, feed, credentials, hub, *event_log, events});
     privileges.drop();
+    const HeapTrimmer trimmer;
     link.start();
     events.start();
     std::puts("drd: ready");

@@ -16,8 +16,12 @@ std::string_view view(const grpc::string_ref& text) {
 
 class PeerVerifier final : public ExternalCertificateVerifier {
   public:
-    PeerVerifier(std::vector<Certificate> anchors, Purpose purpose, std::vector<std::string> names)
-        : anchors_(std::move(anchors)), purpose_(purpose), names_(std::move(names)) {}
+    PeerVerifier(std::vector<Certificate> anchors, Purpose purpose, std::vector<std::string> names,
+                 LeafCheck also)
+        : anchors_(std::move(anchors)),
+          purpose_(purpose),
+          names_(std::move(names)),
+          also_(std::move(also)) {}
 
     bool Verify(TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
                 grpc::Status* status) override {
@@ -41,26 +45,27 @@ class PeerVerifier final : public ExternalCertificateVerifier {
         const bool named = names_.empty() ||
                            std::any_of(names_.begin(), names_.end(),
                                        [&](const auto& name) { return leaf.front().names(name); });
-        if (named) return {};
-        return "the peer's certificate does not carry the name " + names_.front();
+        if (!named) return "the peer's certificate does not carry the name " + names_.front();
+        return also_ ? also_(view(request.peer_cert())) : std::string();
     }
 
     std::vector<Certificate> anchors_;
     Purpose purpose_;
     std::vector<std::string> names_;
+    LeafCheck also_;
 };
 
 }  // namespace
 
 std::shared_ptr<grpc::experimental::CertificateVerifier> peer_verifier(
-    const std::string& anchors, Purpose purpose, std::vector<std::string> names) {
+    const std::string& anchors, Purpose purpose, std::vector<std::string> names, LeafCheck also) {
     auto certificates = parse_certificates(anchors);
     if (certificates.empty()) throw PkiError("no CA certificate in PEM to trust");
 #ifdef __clang_analyzer__
     return nullptr;  // it takes gRPC's handing over of the verifier to its C core for a leak
 #endif
     return ExternalCertificateVerifier::Create<PeerVerifier>(std::move(certificates), purpose,
-                                                             std::move(names));
+                                                             std::move(names), std::move(also));
 }
 
 void require_tls13() {

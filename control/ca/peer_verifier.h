@@ -4,8 +4,10 @@
 
 #include <grpcpp/security/tls_certificate_verifier.h>
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "control/ca/x509.h"
@@ -16,9 +18,12 @@ namespace dr::pki {
 // `names` is empty, its certificate carries one of them. It must be the only check: switch gRPC's
 // off (set_verify_server_certs(false), set_check_call_host(false);
 // GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_BUT_DONT_VERIFY). Throws PkiError when there are
-// no certificates in `anchors`.
+// no certificates in `anchors`. `also`: asked about the leaf (PEM) of a peer that is good
+// otherwise; why it is refused all the same, or empty. Any thread.
+using LeafCheck = std::function<std::string(std::string_view leaf)>;
 std::shared_ptr<grpc::experimental::CertificateVerifier> peer_verifier(
-    const std::string& anchors, Purpose purpose, std::vector<std::string> names = {});
+    const std::string& anchors, Purpose purpose, std::vector<std::string> names = {},
+    LeafCheck also = {});
 
 // Leaves TLS 1.3 alone among the protocol versions that this process speaks through gRPC: gRPC has
 // no option for that, so TLS 1.2 is left without a cipher suite that a certificate could be used

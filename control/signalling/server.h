@@ -9,6 +9,7 @@
 #include "control/listener.h"
 #include "control/options.h"
 #include "control/signalling/credentials.h"
+#include "control/signalling/gate.h"
 #include "control/signalling/hub.h"
 
 namespace dr::control {
@@ -26,8 +27,10 @@ class SignallingServer {
 
   private:
     class Service;
-    std::unique_ptr<Service> service_;
+    Gate gate_;
     Listener listener_;
+    Connections& connections_;  // the listener's
+    std::unique_ptr<Service> service_;
     std::unique_ptr<grpc::Server> server_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/printable.h"
 #include "control/model/check.h"
+#include "control/model/text.h"
 #include "control/signalling/hub.h"
 
 namespace dr::control {
@@ -25,15 +26,6 @@ grpc::StatusCode code_of(v1::Refused::Reason reason) {
         default:
             return grpc::StatusCode::UNAVAILABLE;
     }
-}
-
-// What a UR calls itself, as it may stand in messages and on terminals.
-std::string printable(const std::string& text) {
-    constexpr std::size_t kMost = 64;
-    std::string out = text.substr(0, kMost);
-    std::replace_if(
-        out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-    return out;
 }
 
 }  // namespace
@@ -173,7 +165,7 @@ void SignallingSession::take(const v1::UrMessage& message) {
                        : "the first message must be a hello";
     } else if (message.has_hello()) {
         hello_ = message.hello();
-        hello_->set_version(printable(hello_->version()));
+        hello_->set_version(shown(hello_->version()));
         fault = take_lines(message.hello().lines());
         take_declined(message.hello().declined());
         changed = true;

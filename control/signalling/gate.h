@@ -1,0 +1,90 @@
+// How much one certificate may ask of signalling: judged when it asks, before anything is done
+// for it.
+//
+// A certificate has a stream: a newer one supersedes it. Streams begun and handshakes are counted
+// by token buckets, which a UR that lost its connection stays far below.
+//
+// Threads: any.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace dr::control {
+
+// So many at once, and so many a second for ever.
+class TokenBucket {
+  public:
+    using Clock = std::chrono::steady_clock;
+    struct Rate {
+        double burst;
+        double per_second;
+    };
+    // Takes one. False: there is none.
+    bool take(Rate rate, Clock::time_point now);
+    // Nothing was taken, or all is there again.
+    [[nodiscard]] bool full(Rate rate, Clock::time_point now) const;
+
+  private:
+    [[nodiscard]] double level(Rate rate, Clock::time_point now) const;
+    double used_ = 0;
+    Clock::time_point at_{};
+};
+
+class SignallingSession;
+
+class Gate {
+  public:
+    using Clock = TokenBucket::Clock;
+    struct Limits {
+        TokenBucket::Rate streams{10, 2};
+        TokenBucket::Rate handshakes{6, 1};
+    };
+    Gate() : Gate(Limits{}) {}
+    explicit Gate(Limits limits) : limits_(limits) {}
+    Gate(const Gate&) = delete;
+    Gate& operator=(const Gate&) = delete;
+
+    // A peer has proved that it has the certificate (PEM). False: too often of late.
+    bool handshake(std::string_view certificate, Clock::time_point now = Clock::now());
+    // It begins a stream. False: too many of late, so its connections are to be ended.
+    bool stream(std::string_view certificate, Clock::time_point now = Clock::now());
+    // A stream was refused within the last second.
+    bool flooding(std::string_view certificate, Clock::time_point now = Clock::now());
+    // The session is the certificate's stream from now on. Returns the one before it, if that is
+    // still there.
+    std::shared_ptr<SignallingSession> supersede(std::string_view certificate,
+                                                 const std::shared_ptr<SignallingSession>& session);
+
+    // Certificates that are remembered.
+    [[nodiscard]] std::size_t size();
+
+  private:
+    using Key = std::array<std::uint8_t, 32>;  // SHA-256 of the text
+    struct Entry {
+        TokenBucket streams;
+        TokenBucket handshakes;
+        std::weak_ptr<SignallingSession> session;
+        Clock::time_point flooded{};
+        Clock::time_point said{};
+        std::uint64_t refused = 0;  // since `said`
+    };
+    static Key key_of(std::string_view certificate);
+    Entry& entry(std::string_view certificate, Clock::time_point now);
+    void forget_idle(Clock::time_point now);
+    static void say(Entry& entry, std::string_view certificate, const char* what,
+                    Clock::time_point now);
+
+    const Limits limits_;
+    std::mutex mutex_;  // all below
+    std::map<Key, Entry> entries_;
+    std::size_t look_at_ = 1024;  // entries, at which those that say nothing are forgotten
+};
+
+}  // namespace dr::control
