@@ -78,6 +78,21 @@ inline std::string printable(std::string_view text) {
     return out;
 }
 
+inline constexpr std::size_t kShownBytes = 64;
+
+// As printable(); of a text of more than `most` bytes the beginning and "…". What it costs does not
+// depend on how long the text is.
+inline std::string shown(std::string_view text, std::size_t most = kShownBytes) {
+    std::size_t end = 0;
+    while (end < text.size()) {
+        const auto c = printable_detail::character_at(text, end);
+        const std::size_t step = c.length == 0 ? 1 : c.length;
+        if (end + step > most) return printable(text.substr(0, end)) + "…";
+        end += step;
+    }
+    return printable(text);
+}
+
 // As printable(), but keeps the line feeds: for messages of several lines whose parts were made
 // printable when they were put together, or come from a server.
 inline std::string printable_lines(std::string_view text) {

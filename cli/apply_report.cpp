@@ -10,6 +10,10 @@
 namespace dr::cli {
 namespace {
 
+// Bytes of what a line of a refusal quotes.
+constexpr std::size_t kMostName = 128;
+constexpr std::size_t kMostText = 1000;
+
 std::string place_text(const ApplyReport::Place& place) {
     return place.in_array ? fmt::format("element {} (line {})", place.number, place.line)
                           : fmt::format("line {}", place.line);
@@ -118,15 +122,15 @@ void ApplyReport::write_refusal(const Entry& entry) {
     const auto& result = *entry.result;
     std::string prefix = place_text(entry.place) + ": ";
     if (!result.resource().empty()) {
-        prefix += result.resource() + ": ";
+        prefix += shown(result.resource(), kMostName) + ": ";
     }
     if (result.violations().empty()) {
         fmt::print(options_.err, "{}refused\n", printable(prefix));
     }
     for (const auto& violation : result.violations()) {
-        fmt::print(options_.err, "{}\n",
-                   printable(prefix + violation.field() + (violation.field().empty() ? "" : ": ") +
-                             violation.description()));
+        fmt::print(options_.err, "{}{}{}{}\n", printable(prefix),
+                   shown(violation.field(), kMostName), violation.field().empty() ? "" : ": ",
+                   shown(violation.description(), kMostText));
     }
 }
 

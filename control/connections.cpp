@@ -13,7 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "control/model/text.h"
+#include "base/printable.h"
 
 namespace dr::control {
 namespace {
@@ -21,13 +21,6 @@ namespace {
 constexpr std::chrono::seconds kSayAgain{1};
 constexpr std::chrono::seconds kSweepEvery{2};
 constexpr int kEvents = 256;
-
-// 0: `fd` is no socket any more.
-std::uint64_t cookie_of(int fd) {
-    std::uint64_t cookie = 0;
-    socklen_t size = sizeof cookie;
-    return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
-}
 
 std::uint64_t received(int fd) {
     tcp_info info{};
@@ -50,6 +43,20 @@ double seconds(Connections::Clock::duration time) {
 }
 
 }  // namespace
+
+std::uint64_t socket_cookie(int fd) {
+    std::uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
+// By a descriptor of its own: between the question and the deed nobody else can get the number.
+bool shut_socket(int fd, std::uint64_t cookie) {
+    const Fd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!own.valid() || socket_cookie(own.get()) != cookie) return false;
+    ::shutdown(own.get(), SHUT_RDWR);
+    return true;
+}
 
 Connections::Connections(Limits limits)
     : limits_(limits), events_(::epoll_create1(EPOLL_CLOEXEC)) {}
@@ -100,18 +107,6 @@ Connections::Address Connections::source_of(const End& end) {
     return source;
 }
 
-bool Connections::is(const Open& open) {
-    return cookie_of(open.fd) == open.cookie;
-}
-
-// By a descriptor of its own: between the question and the deed nobody else can get the number.
-bool Connections::shut(const Open& open) {
-    const Fd own(::fcntl(open.fd, F_DUPFD_CLOEXEC, 0));
-    if (!own.valid() || cookie_of(own.get()) != open.cookie) return false;
-    ::shutdown(own.get(), SHUT_RDWR);
-    return true;
-}
-
 bool Connections::add(int fd, Clock::time_point now) {
     End end;
     if (!peer_of(fd, end)) return true;  // gone already: whoever reads finds out
@@ -129,7 +124,7 @@ bool Connections::add(int fd, Clock::time_point now) {
     ++count;
     Open open;
     open.fd = fd;
-    open.cookie = cookie_of(fd);
+    open.cookie = socket_cookie(fd);
     open.looked = open.since = now;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
@@ -154,7 +149,8 @@ bool Connections::cut(std::string_view peer) {
     bool found = false;
     const std::lock_guard lock(mutex_);
     const auto [from, to] = open_.equal_range(end);
-    for (auto at = from; at != to; ++at) found = shut(at->second) || found;
+    for (auto at = from; at != to; ++at)
+        found = shut_socket(at->second.fd, at->second.cookie) || found;
     return found;
 }
 
@@ -162,7 +158,7 @@ std::size_t Connections::cut_all(std::string_view name) {
     std::size_t count = 0;
     const std::lock_guard lock(mutex_);
     for (const auto& [end, open] : open_)
-        if (open.name == name && shut(open)) ++count;
+        if (open.name == name && shut_socket(open.fd, open.cookie)) ++count;
     return count;
 }
 
@@ -183,14 +179,14 @@ void Connections::sweep(Clock::time_point now) {
     for (auto at = open_.begin(); at != open_.end();) {
         const Open& open = at->second;
         const bool late = open.name.empty() && now - open.since >= limits_.unknown_time;
-        if (late) shut(open);
-        at = late || !is(open) ? drop(at) : std::next(at);
+        if (late) shut_socket(open.fd, open.cookie);
+        at = late || socket_cookie(open.fd) != open.cookie ? drop(at) : std::next(at);
     }
 }
 
 void Connections::judge(Table::iterator at, Clock::time_point now) {
     Open& open = at->second;
-    if (!is(open)) {
+    if (socket_cookie(open.fd) != open.cookie) {
         drop(at);
         return;
     }
@@ -209,7 +205,7 @@ void Connections::judge(Table::iterator at, Clock::time_point now) {
                                       : fmt::format("\"{}\"", shown(open.name)),
                     text_of(at->first.address), bytes),
         now);
-    shut(open);
+    shut_socket(open.fd, open.cookie);
     drop(at);
 }
 
@@ -217,7 +213,7 @@ void Connections::forget_closed_of(const Address& source) {
     for (auto at = open_.lower_bound(End{source, 0}); at != open_.end();) {
         const auto here = at++;
         if (source_of(here->first) != source) break;
-        if (!is(here->second)) drop(here);
+        if (socket_cookie(here->second.fd) != here->second.cookie) drop(here);
     }
 }
 

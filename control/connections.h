@@ -29,6 +29,12 @@
 
 namespace dr::control {
 
+// The kernel's name of a socket, which no other one ever has; 0: `fd` is no socket.
+std::uint64_t socket_cookie(int fd);
+// Ends the connection of the socket with this cookie, if `fd` is still its descriptor. False: it is
+// not.
+bool shut_socket(int fd, std::uint64_t cookie);
+
 class Connections {
   public:
     using Clock = std::chrono::steady_clock;
@@ -85,8 +91,6 @@ class Connections {
     static bool peer_of(int fd, End& end);
     static bool parse(std::string_view peer, End& end);
     static Address source_of(const End& end);
-    static bool is(const Open& open);
-    static bool shut(const Open& open);
     void forget_closed_of(const Address& source);
     Table::iterator drop(Table::iterator at);
     // Ends and forgets it unless it may go on.

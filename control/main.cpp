@@ -81,7 +81,6 @@ std::unique_ptr<EventLog> open_events(const Options& options, const Privileges& 
 std::unique_ptr<SignallingServer> open_signalling(const Options& options,
                                                   const Privileges& privileges,
                                                   Credentials& credentials, SignallingHub& hub) {
-    if (options.signalling.empty()) return nullptr;
     // A CA that is made now belongs to whom drd runs as.
     const Privileges::Acting acting(privileges);
     try {
@@ -90,6 +89,7 @@ std::unique_ptr<SignallingServer> open_signalling(const Options& options,
     } catch (const pki::PkiError& e) {
         throw StartError(e.what());
     }
+    if (options.signalling.empty()) return nullptr;
     return std::make_unique<SignallingServer>(options, credentials, hub);
 }
 

@@ -13,7 +13,7 @@ directories and sockets, gives them to that user, and runs as that user from the
 root stays root. Either way no capability is left after the start.
 
 Over TCP the API is served with mutual TLS only: a client needs a certificate that --tls-ca has
-signed. The Unix socket has mode 0660: its group may provision.
+signed, of one of the names of --tls-client if there are any. A site's certificate is never one. The Unix socket has mode 0660: its group may provision.
 
 With --signalling, URs attach there with certificates that `drcli subscriber enroll` has issued.
 Certificates of another CA are taken with --signalling-ca, by their common name, the subscriber's;
@@ -52,6 +52,8 @@ void check(const Options& options) {
     const bool all =
         !options.tls_cert.empty() && !options.tls_key.empty() && !options.tls_ca.empty();
     const bool none = options.tls_cert.empty() && options.tls_key.empty() && options.tls_ca.empty();
+    if (options.on_unix_socket() && !options.tls_clients.empty())
+        throw CLI::ValidationError("--tls-client", "goes with --listen HOST:PORT");
     if (options.on_unix_socket() && !none)
         throw CLI::ValidationError("--listen",
                                    "is a Unix socket; the TLS options go with HOST:PORT");
@@ -90,6 +92,9 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_code) {
     app.add_option("--tls-cert", options.tls_cert, "PEM: the server's certificate chain");
     app.add_option("--tls-key", options.tls_key, "PEM: its private key");
     app.add_option("--tls-ca", options.tls_ca, "PEM: the CA of the clients' certificates");
+    app.add_option("--tls-client", options.tls_clients,
+                   "name (common or alternative) of an operator's certificate; may be repeated "
+                   "(absent: every certificate of --tls-ca but those of sites)");
     app.add_option("--signalling", options.signalling,
                    "HOST:PORT where URs attach, over TLS 1.3 (absent: they cannot)");
     app.add_option("--signalling-name", options.signalling_names,

@@ -14,6 +14,7 @@ struct Options {
     std::string tls_cert;
     std::string tls_key;
     std::string tls_ca;
+    std::vector<std::string> tls_clients;  // empty: every certificate of tls_ca but a site's
     std::string user;
     bool allow_core_dumps = false;
     std::string event_log;  // empty: beside the store

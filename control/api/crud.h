@@ -5,6 +5,7 @@
 #include <string>
 
 #include "control/api/status.h"
+#include "control/model/counts.h"
 
 namespace dr::control {
 
@@ -17,6 +18,7 @@ constexpr Kind kind_for() {
 
 template <typename T>
 grpc::Status change(Catalog& catalog, Request::Mode mode, const T& object, T* response) {
+    if (const Failure failure = check_counts(object); !failure.ok()) return to_status(failure);
     const Result result = catalog.apply_one({mode, object});
     if (!result.failure.ok()) return to_status(result.failure);
     if (response != nullptr) *response = std::get<T>(*result.object);

@@ -1,5 +1,7 @@
 #include "control/api/events.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "control/api/crud.h"
@@ -16,15 +18,18 @@ grpc::Status to_query(const v1::EventFilter& filter, EventQuery& query) {
     query.subscriber = filter.subscriber();
     query.line = filter.line();
     query.tunnel = filter.tunnel();
-    query.kinds.assign(filter.kinds().begin(), filter.kinds().end());
     const auto known = event_kinds();
+    if (filter.kinds_size() > static_cast<int>(known.size()))
+        return invalid_argument("filter.kinds", fmt::format("{} kinds; there are {}",
+                                                            filter.kinds_size(), known.size()));
+    query.kinds.assign(filter.kinds().begin(), filter.kinds().end());
     std::string listed;
-    for (const auto& kind : known) listed += (listed.empty() ? "" : ", ") + kind;
+    for (const auto& kind : known) listed.append(listed.empty() ? "" : ", ").append(kind);
     for (std::size_t i = 0; i < query.kinds.size(); ++i)
         if (std::find(known.begin(), known.end(), query.kinds[i]) == known.end())
-            return invalid_argument(
-                "filter.kinds[" + std::to_string(i) + "]",
-                "\"" + query.kinds[i] + "\" is no kind of event; there are: " + listed);
+            return invalid_argument(fmt::format("filter.kinds[{}]", i),
+                                    fmt::format("\"{}\" is no kind of event; there are: {}",
+                                                shown(query.kinds[i]), listed));
     return grpc::Status::OK;
 }
 
@@ -67,6 +72,8 @@ grpc::Status EventsService::Watch(grpc::ServerContext* context,
                                   const v1::WatchEventsRequest* request,
                                   grpc::ServerWriter<v1::WatchEventsResponse>* writer) {
     return guarded([&] {
+        const auto place = watches_.enter(context->peer());
+        if (!place.valid()) return watches_.refusal();
         EventQuery query;
         if (auto status = to_query(request->filter(), query); !status.ok()) return status;
         std::int64_t id = request->has_after_id() ? request->after_id() : log_.last_id();

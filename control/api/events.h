@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/api/status.h"
+#include "control/api/watches.h"
 #include "control/events/event_log.h"
 #include "dr/v1/event.grpc.pb.h"
 
@@ -9,7 +10,8 @@ namespace dr::control {
 
 class EventsService final : public v1::Events::Service {
   public:
-    EventsService(EventLog& log, Stopping& stopping) : log_(log), stopping_(stopping) {}
+    EventsService(EventLog& log, Stopping& stopping, StreamLimit& watches)
+        : log_(log), stopping_(stopping), watches_(watches) {}
 
     grpc::Status List(grpc::ServerContext*, const v1::ListEventsRequest*,
                       v1::ListEventsResponse*) override;
@@ -19,6 +21,7 @@ class EventsService final : public v1::Events::Service {
   private:
     EventLog& log_;
     Stopping& stopping_;
+    StreamLimit& watches_;
 };
 
 }  // namespace dr::control

@@ -135,7 +135,12 @@ class Session {
                 continue;
             }
             slot(at).result.set_resource(fmt::format("{}/{}", kind_name(kind_of(*item.object)),
-                                                     name_of_object(*item.object)));
+                                                     shown(name_of_object(*item.object))));
+            if (const Failure failure = check_counts(*item.object); !failure.ok()) {
+                answer(at, {Result::Outcome::Refused, failure, {}});
+                malformed_ = true;
+                continue;
+            }
             placed.push_back({at, {Request::Mode::Apply, *std::move(item.object)}});
         }
         if (!atomic_) {
@@ -333,6 +338,8 @@ grpc::Status ResourcesService::apply(Stream& stream, bool atomic, Intake& intake
 }
 
 grpc::Status ResourcesService::Apply(grpc::ServerContext* context, Stream* stream) {
+    const auto place = streams_.enter(context->peer());
+    if (!place.valid()) return streams_.refusal();
     v1::ApplyRequest message;
     if (!stream->Read(&message)) return grpc::Status::OK;
     const bool atomic = message.options().atomic();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "control/api/status.h"
+#include "control/api/watches.h"
 
 namespace dr::control {
 
@@ -14,7 +15,8 @@ class Intake;
 
 class ResourcesService final : public v1::Resources::Service {
   public:
-    explicit ResourcesService(Catalog& catalog) : catalog_(catalog) {}
+    ResourcesService(Catalog& catalog, StreamLimit& streams)
+        : catalog_(catalog), streams_(streams) {}
 
     using Stream = grpc::ServerReaderWriter<v1::ApplyResponse, v1::ApplyRequest>;
     grpc::Status Apply(grpc::ServerContext* context, Stream* stream) override;
@@ -23,6 +25,7 @@ class ResourcesService final : public v1::Resources::Service {
     grpc::Status apply(Stream& stream, bool atomic, Intake& intake);
 
     Catalog& catalog_;
+    StreamLimit& streams_;
 };
 
 }  // namespace dr::control

@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -19,14 +21,26 @@
 #include "control/api/subscribers.h"
 #include "control/api/system.h"
 #include "control/api/tunnels.h"
+#include "control/ca/x509.h"
 #include "process/paths.h"
 #include "process/unix_socket.h"
 
 namespace dr::control {
 namespace {
 
-constexpr int kMaxMessage = 16 << 20;
-constexpr int kMaxThreads = 512;  // each open stream takes one
+// Of a client: an Apply of a thousand objects. What is read of a message costs time and memory
+// before anything can be judged.
+constexpr int kMaxRequest = 4 << 20;
+constexpr int kMaxResponse = 16 << 20;
+constexpr int kMaxThreads = 512;  // each open stream takes one; these are far fewer:
+constexpr unsigned kMaxWatches = 128;
+constexpr unsigned kMaxWatchesOfClient = 32;
+constexpr unsigned kMaxApplies = 32;
+constexpr unsigned kMaxAppliesOfClient = 8;
+// A client that is no longer there is noticed.
+constexpr int kPingMs = 20'000;
+constexpr int kPingTimeoutMs = 10'000;
+constexpr std::chrono::milliseconds kStopPatience{500};
 
 std::string read_file(const char* option, const std::string& path) {
     std::ifstream in(path, std::ios::binary);
@@ -38,13 +52,64 @@ std::string read_file(const char* option, const std::string& path) {
     return out.str();
 }
 
+// Asked about each call, before anything is done for it.
+class OperatorsOnly final : public grpc::AuthMetadataProcessor {
+  public:
+    explicit OperatorsOnly(std::vector<std::string> names) : names_(std::move(names)) {}
+    [[nodiscard]] bool IsBlocking() const override { return false; }
+    grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*,
+                         OutputMetadata*) override {
+        const auto found = context->FindPropertyValues("x509_pem_cert");
+        const std::string pem =
+            found.empty() ? std::string() : std::string(found.front().data(), found.front().size());
+        {
+            const std::lock_guard lock(mutex_);
+            if (!pem.empty() && pem == good_) return grpc::Status::OK;
+        }
+        if (const std::string why = fault(pem); !why.empty())
+            return {grpc::StatusCode::PERMISSION_DENIED, why};
+        const std::lock_guard lock(mutex_);
+        good_ = pem;
+        return grpc::Status::OK;
+    }
+
+  private:
+    [[nodiscard]] std::string fault(const std::string& pem) const {
+        const auto leaf = pki::parse_certificates(pem);
+        if (leaf.empty()) return "no certificate was shown";
+        const auto& certificate = leaf.front();
+        const std::string name = certificate.common_name();
+        if (certificate.of_site())
+            return fmt::format(
+                "the certificate of \"{}\" is a site's: it is for signalling, not for "
+                "the operator's API",
+                shown(name));
+        const bool listed =
+            names_.empty() || std::any_of(names_.begin(), names_.end(), [&](const auto& allowed) {
+                return allowed == name || certificate.names(allowed);
+            });
+        if (listed) return {};
+        return fmt::format("the certificate of \"{}\" is not of a name that --tls-client lists",
+                           shown(name));
+    }
+    const std::vector<std::string> names_;
+    std::mutex mutex_;  // below
+    std::string good_;  // the latest that was
+};
+
 std::shared_ptr<grpc::ServerCredentials> tls(const Options& options) {
     grpc::SslServerCredentialsOptions ssl(
         GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
     ssl.pem_root_certs = read_file("--tls-ca", options.tls_ca);
     ssl.pem_key_cert_pairs.push_back(
         {read_file("--tls-key", options.tls_key), read_file("--tls-cert", options.tls_cert)});
-    return grpc::SslServerCredentials(ssl);
+    auto credentials = grpc::SslServerCredentials(ssl);
+    credentials->SetAuthMetadataProcessor(std::make_shared<OperatorsOnly>(options.tls_clients));
+    return credentials;
+}
+
+int port_of(const std::string& address) {
+    return std::atoi(address.c_str() + address.rfind(':') + 1);
 }
 
 // gRPC binds by the path, and makes the file with the umask's mode.
@@ -88,12 +153,15 @@ struct Server::Services {
 };
 
 Server::Server(const Options& options, const Privileges& privileges, const Parts& p)
-    : services_(new Services{PoolsService(p.catalog), PoliciesService(p.catalog),
-                             SubscribersService(p.catalog, p.feed, stopping_, p.credentials, p.hub),
-                             ResourcesService(p.catalog),
-                             TunnelsService(p.catalog, p.link, stopping_),
-                             SystemService(p.catalog, p.link, p.log, p.events, stopping_),
-                             EventsService(p.log, stopping_)}) {
+    : watches_("watches", kMaxWatches, kMaxWatchesOfClient),
+      applies_("streams of Apply", kMaxApplies, kMaxAppliesOfClient),
+      services_(new Services{
+          PoolsService(p.catalog), PoliciesService(p.catalog),
+          SubscribersService(p.catalog, p.feed, stopping_, p.credentials, p.hub, watches_),
+          ResourcesService(p.catalog, applies_),
+          TunnelsService(p.catalog, p.link, stopping_, watches_),
+          SystemService(p.catalog, p.link, p.log, p.events, stopping_, watches_),
+          EventsService(p.log, stopping_, watches_)}) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     const std::string path = options.on_unix_socket() ? options.socket_path() : "";
@@ -107,8 +175,12 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     } else {
         builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
     }
-    builder.SetMaxReceiveMessageSize(kMaxMessage);
-    builder.SetMaxSendMessageSize(kMaxMessage);
+    builder.SetMaxReceiveMessageSize(kMaxRequest);
+    builder.SetMaxSendMessageSize(kMaxResponse);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
+    stalls_.add_to(builder);
+    stalls_.serves(path, path.empty() ? port_of(options.listen) : -1);
     grpc::ResourceQuota quota("drd");
     quota.SetMaxThreads(kMaxThreads);
     builder.SetResourceQuota(quota);
@@ -136,7 +208,8 @@ Server::~Server() {
 void Server::stop() {
     stopping_.stop();
     if (listener_) listener_->stop();
-    if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+    stalls_.stop();
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopPatience);
     server_.reset();
 }
 

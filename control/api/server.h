@@ -6,6 +6,7 @@
 
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
+#include "control/api/watches.h"
 #include "control/events/event_tail.h"
 #include "control/listener.h"
 #include "control/options.h"
@@ -34,12 +35,15 @@ class Server {
     Server& operator=(const Server&) = delete;
     ~Server();
 
-    // Streams end by themselves; calls that are not done after a second are cut off.
+    // Streams end by themselves; calls that are not done after half a second are cut off.
     void stop();
 
   private:
     struct Services;
     Stopping stopping_;
+    StreamLimit watches_;
+    StreamLimit applies_;
+    StallGuard stalls_;
     std::unique_ptr<Services> services_;
     std::optional<Listener> listener_;  // on TCP
     std::unique_ptr<grpc::Server> server_;

@@ -60,7 +60,7 @@ grpc::Status invalid_argument(const std::string& field, const std::string& descr
 }
 
 grpc::Status not_found(const std::string& what, const std::string& name) {
-    return {grpc::StatusCode::NOT_FOUND, fmt::format("{}/{} does not exist", what, name)};
+    return {grpc::StatusCode::NOT_FOUND, fmt::format("{}/{} does not exist", what, shown(name))};
 }
 
 void Stopping::stop() {

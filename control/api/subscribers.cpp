@@ -1,5 +1,7 @@
 #include "control/api/subscribers.h"
 
+#include <algorithm>
+
 #include "control/api/crud.h"
 #include "control/southbound/records.h"
 
@@ -60,47 +62,118 @@ grpc::Status SubscribersService::Delete(grpc::ServerContext*, const v1::DeleteRe
     return guarded([&] { return remove<v1::Subscriber>(catalog_, *request); });
 }
 
+// One watch. What there is goes out in pages, each of a snapshot of its own that is let go before
+// the page is written: a client that does not read holds back no part of the store's log.
+class SubscribersService::Watching {
+  public:
+    Watching(Catalog& catalog, ChangeFeed& feed, Stopping& stopping, grpc::ServerContext& context,
+             const std::string& name_prefix, grpc::ServerWriter<v1::SubscriberEvent>& writer)
+        : catalog_(catalog),
+          stopping_(stopping),
+          context_(context),
+          name_prefix_(name_prefix),
+          writer_(writer),
+          // Before the first page: a change is in a page, or waits here, or both.
+          changes_(feed.watch()) {}
+
+    grpc::Status run() {
+        for (bool more = true; more;) {
+            more = read_page();
+            for (const auto& event : page_)
+                if (!open() || !writer_.Write(event)) return grpc::Status::OK;
+            if (changes_->overflowed()) return too_slow();
+        }
+        page_ = {};
+        v1::SubscriberEvent synced;
+        synced.set_type(v1::SubscriberEvent::SYNCED);
+        if (!writer_.Write(synced)) return grpc::Status::OK;
+        return follow();
+    }
+
+  private:
+    static constexpr std::size_t kPageBytes = 256 << 10;
+    // Looked at for one page, however few of them match.
+    static constexpr std::size_t kPageVisits = 5000;
+
+    [[nodiscard]] bool open() {
+        return !context_.IsCancelled() && !stopping_.wait_for(std::chrono::milliseconds(0));
+    }
+    static grpc::Status too_slow() {
+        return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+                "the watch reads more slowly than changes come; start it again"};
+    }
+    // False: it was the last one.
+    bool read_page() {
+        page_.clear();
+        std::size_t bytes_read = 0;
+        std::size_t visits = 0;
+        bool more = false;
+        std::int64_t revision = 0;
+        const auto snapshot = catalog_.snapshot(revision);
+        snapshot->for_each_after(Kind::Subscriber, last_id_,
+                                 [&](std::uint32_t id, std::string_view bytes) {
+                                     if (bytes_read >= kPageBytes || visits >= kPageVisits) {
+                                         more = true;
+                                         return false;
+                                     }
+                                     ++visits;
+                                     last_id_ = id;
+                                     v1::SubscriberEvent event;
+                                     event.set_type(v1::SubscriberEvent::EXISTING);
+                                     event.mutable_subscriber()->ParseFromArray(
+                                         bytes.data(), static_cast<int>(bytes.size()));
+                                     if (!event.subscriber().name().starts_with(name_prefix_))
+                                         return true;
+                                     bytes_read += bytes.size();
+                                     page_.push_back(std::move(event));
+                                     return true;
+                                 });
+        shown_.emplace_back(more ? last_id_ : UINT32_MAX, revision);
+        return more;
+    }
+    // The page that the subscriber was on, or would have been, knows of this change already.
+    [[nodiscard]] bool was_shown(const v1::Subscriber& s) const {
+        const auto page = std::lower_bound(
+            shown_.begin(), shown_.end(), s.id(),
+            [](const auto& candidate, std::uint32_t id) { return candidate.first < id; });
+        return page != shown_.end() && s.revision() <= page->second;
+    }
+    grpc::Status follow() {
+        while (open()) {
+            for (const auto& change : changes_->take(std::chrono::milliseconds(200))) {
+                if (!change.subscriber->name().starts_with(name_prefix_)) continue;
+                if (!change.deleted && was_shown(*change.subscriber)) continue;
+                v1::SubscriberEvent event;
+                event.set_type(change.deleted ? v1::SubscriberEvent::DELETED
+                                              : v1::SubscriberEvent::UPSERTED);
+                *event.mutable_subscriber() = *change.subscriber;
+                if (!writer_.Write(event)) return grpc::Status::OK;
+            }
+            if (changes_->overflowed()) return too_slow();
+        }
+        return grpc::Status::OK;
+    }
+
+    Catalog& catalog_;
+    Stopping& stopping_;
+    grpc::ServerContext& context_;
+    const std::string& name_prefix_;
+    grpc::ServerWriter<v1::SubscriberEvent>& writer_;
+    const std::shared_ptr<ChangeFeed::Watcher> changes_;
+    std::uint32_t last_id_ = 0;
+    std::vector<v1::SubscriberEvent> page_;
+    std::vector<std::pair<std::uint32_t, std::int64_t>> shown_;  // last id, revision of each page
+};
+
 grpc::Status SubscribersService::Watch(grpc::ServerContext* context,
                                        const v1::WatchRequest* request,
                                        grpc::ServerWriter<v1::SubscriberEvent>* writer) {
     return guarded([&] {
-        std::shared_ptr<ChangeFeed::Watcher> watcher;
-        auto view = catalog_.view([&] { watcher = feed_.watch(); });
-        v1::SubscriberEvent event;
-        event.set_type(v1::SubscriberEvent::EXISTING);
-        bool open = true;
-        view.snapshot->for_each(Kind::Subscriber, [&](std::uint32_t, std::string_view bytes) {
-            event.mutable_subscriber()->ParseFromArray(bytes.data(),
-                                                       static_cast<int>(bytes.size()));
-            if (event.subscriber().name().starts_with(request->name_prefix()))
-                open = writer->Write(event);
-            return open && !stopping_.wait_for(std::chrono::milliseconds(0));
-        });
-        view.snapshot.reset();
-        event.Clear();
-        event.set_type(v1::SubscriberEvent::SYNCED);
-        if (!open || !writer->Write(event)) return grpc::Status::OK;
-        return follow(*context, *watcher, request->name_prefix(), *writer);
+        const auto place = watches_.enter(context->peer());
+        if (!place.valid()) return watches_.refusal();
+        return Watching(catalog_, feed_, stopping_, *context, request->name_prefix(), *writer)
+            .run();
     });
-}
-
-grpc::Status SubscribersService::follow(grpc::ServerContext& context, ChangeFeed::Watcher& watcher,
-                                        const std::string& name_prefix,
-                                        grpc::ServerWriter<v1::SubscriberEvent>& writer) {
-    while (!context.IsCancelled() && !stopping_.wait_for(std::chrono::milliseconds(0))) {
-        for (const auto& change : watcher.take(std::chrono::milliseconds(200))) {
-            if (!change.subscriber->name().starts_with(name_prefix)) continue;
-            v1::SubscriberEvent event;
-            event.set_type(change.deleted ? v1::SubscriberEvent::DELETED
-                                          : v1::SubscriberEvent::UPSERTED);
-            *event.mutable_subscriber() = *change.subscriber;
-            if (!writer.Write(event)) return grpc::Status::OK;
-        }
-        if (watcher.overflowed())
-            return {grpc::StatusCode::RESOURCE_EXHAUSTED,
-                    "the watch reads more slowly than changes come; start it again"};
-    }
-    return grpc::Status::OK;
 }
 
 grpc::Status SubscribersService::GetUserRouterConfig(grpc::ServerContext*,

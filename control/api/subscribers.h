@@ -3,6 +3,7 @@
 
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
+#include "control/api/watches.h"
 #include "control/signalling/credentials.h"
 #include "control/signalling/hub.h"
 
@@ -14,12 +15,13 @@ v1::UserRouterConfig user_router_config(const v1::Subscriber& subscriber, const 
 class SubscribersService final : public v1::Subscribers::Service {
   public:
     SubscribersService(Catalog& catalog, ChangeFeed& feed, Stopping& stopping,
-                       Credentials& credentials, SignallingHub& hub)
+                       Credentials& credentials, SignallingHub& hub, StreamLimit& watches)
         : catalog_(catalog),
           feed_(feed),
           stopping_(stopping),
           credentials_(credentials),
-          hub_(hub) {}
+          hub_(hub),
+          watches_(watches) {}
 
     grpc::Status Create(grpc::ServerContext*, const v1::Subscriber*, v1::Subscriber*) override;
     grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;
@@ -40,15 +42,14 @@ class SubscribersService final : public v1::Subscribers::Service {
                                  v1::ListAttachmentsResponse*) override;
 
   private:
-    grpc::Status follow(grpc::ServerContext& context, ChangeFeed::Watcher& watcher,
-                        const std::string& name_prefix,
-                        grpc::ServerWriter<v1::SubscriberEvent>& writer);
+    class Watching;
 
     Catalog& catalog_;
     ChangeFeed& feed_;
     Stopping& stopping_;
     Credentials& credentials_;
     SignallingHub& hub_;
+    StreamLimit& watches_;
 };
 
 }  // namespace dr::control

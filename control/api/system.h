@@ -6,6 +6,7 @@
 #include <string>
 
 #include "control/api/status.h"
+#include "control/api/watches.h"
 #include "control/events/event_tail.h"
 
 namespace dr::control {
@@ -13,8 +14,13 @@ namespace dr::control {
 class SystemService final : public v1::System::Service {
   public:
     SystemService(Catalog& catalog, Link& link, EventLog& log, EventTail& events,
-                  Stopping& stopping)
-        : catalog_(catalog), link_(link), log_(log), events_(events), stopping_(stopping) {}
+                  Stopping& stopping, StreamLimit& watches)
+        : catalog_(catalog),
+          link_(link),
+          log_(log),
+          events_(events),
+          stopping_(stopping),
+          watches_(watches) {}
 
     grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
                            v1::SystemStatus*) override;
@@ -39,6 +45,7 @@ class SystemService final : public v1::System::Service {
     EventLog& log_;
     EventTail& events_;
     Stopping& stopping_;
+    StreamLimit& watches_;
     std::mutex counts_mutex_;  // below
     LiveCounts counts_;
     std::chrono::steady_clock::time_point counted_at_;

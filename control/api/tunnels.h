@@ -2,13 +2,14 @@
 #pragma once
 
 #include "control/api/status.h"
+#include "control/api/watches.h"
 
 namespace dr::control {
 
 class TunnelsService final : public v1::Tunnels::Service {
   public:
-    TunnelsService(Catalog& catalog, Link& link, Stopping& stopping)
-        : catalog_(catalog), link_(link), stopping_(stopping) {}
+    TunnelsService(Catalog& catalog, Link& link, Stopping& stopping, StreamLimit& watches)
+        : catalog_(catalog), link_(link), stopping_(stopping), watches_(watches) {}
 
     grpc::Status List(grpc::ServerContext*, const v1::ListTunnelsRequest*,
                       v1::ListTunnelsResponse*) override;
@@ -25,6 +26,7 @@ class TunnelsService final : public v1::Tunnels::Service {
     Catalog& catalog_;
     Link& link_;
     Stopping& stopping_;
+    StreamLimit& watches_;
 };
 
 }  // namespace dr::control

@@ -88,7 +88,7 @@ Certificate blank(const std::string& common_name, EVP_PKEY* key) {
 }
 
 Certificate new_root(EVP_PKEY* key) {
-    Certificate root = blank("Distribution Router CA", key);
+    Certificate root = blank(Authority::kName, key);
     X509_set_issuer_name(root.get(), X509_get_subject_name(root.get()));
     add_extension(root.get(), root.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
     add_extension(root.get(), root.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -103,7 +103,7 @@ void write_file(const std::string& path, const std::string& content, mode_t mode
     if (!process::replace_file(path, content, mode, &why)) throw PkiError(why);
 }
 
-bool exists(const std::string& path) {
+bool is_there(const std::string& path) {
     return ::access(path.c_str(), F_OK) == 0;
 }
 
@@ -162,9 +162,9 @@ Authority Authority::open(const std::string& folder) {
     const std::string certificate_file = folder + "/ca-cert.pem";
     const std::string key_file = folder + "/ca-key.pem";
     // The certificate is written last: with it, the CA is complete.
-    if (!exists(certificate_file)) {
+    if (!is_there(certificate_file)) {
         // Only the certificate has been lost, or drd was killed between the two.
-        const bool have_key = exists(key_file);
+        const bool have_key = is_there(key_file);
         const KeyPtr key = have_key ? KeyPtr(parse_key(read_file(key_file), key_file)) : new_key();
         const Certificate root = new_root(key.get());
         if (!have_key) write_file(key_file, key_pem(key.get()), 0600);
@@ -175,6 +175,10 @@ Authority Authority::open(const std::string& folder) {
     return load(certificate_file, key_file);
 }
 
+bool Authority::exists(const std::string& folder) {
+    return is_there(folder + "/ca-cert.pem");
+}
+
 Authority Authority::load(const std::string& certificate_file, const std::string& key_file) {
     const std::string certificates = read_file(certificate_file);
     return {parse_certificates(certificates), parse_key(read_file(key_file), key_file),
@@ -182,7 +186,7 @@ Authority Authority::load(const std::string& certificate_file, const std::string
 }
 
 Issued Authority::issue_client(const std::string& subscriber) const {
-    return issue(subscriber, {}, "clientAuth");
+    return issue(subscriber, std::string("URI:") + kSiteMark, "clientAuth");
 }
 
 Issued Authority::issue_server(const std::vector<std::string>& names) const {

@@ -28,10 +28,16 @@ class Authority {
     // The operator's own: the issuing certificate, then its issuers if it is no root; its key.
     static Authority load(const std::string& certificate_file, const std::string& key_file);
 
-    // For the UR of a subscriber: its name is the common name; it may not serve as a server's.
+    // For the UR of a subscriber: its name is the common name, and it carries kSiteMark; it may not
+    // serve as a server's.
     [[nodiscard]] Issued issue_client(const std::string& subscriber) const;
     // For a DR with these DNS names or IP addresses, at least one.
     [[nodiscard]] Issued issue_server(const std::vector<std::string>& names) const;
+
+    // Whether an authority made by open() is in `folder`.
+    static bool exists(const std::string& folder);
+    // The common name of an authority that open() has made.
+    static constexpr const char* kName = "Distribution Router CA";
 
     // PEM: what trusts this authority's certificates.
     [[nodiscard]] std::string anchors() const;

@@ -78,6 +78,24 @@ bool Certificate::names(const std::string& host) const {
                            nullptr) == 1;
 }
 
+bool Certificate::of_site() const {
+    auto* names = static_cast<GENERAL_NAMES*>(
+        X509_get_ext_d2i(get(), NID_subject_alt_name, nullptr, nullptr));
+    bool found = false;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
+        int type = 0;
+        const auto* value = static_cast<const ASN1_STRING*>(
+            GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type));
+        if (type != GEN_URI) continue;
+        const std::string_view uri(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                                   static_cast<std::size_t>(ASN1_STRING_length(value)));
+        found = found || uri == kSiteMark;
+    }
+    GENERAL_NAMES_free(names);
+    ERR_clear_error();
+    return found;
+}
+
 std::vector<Certificate> parse_certificates(std::string_view pem) {
     std::vector<Certificate> out;
     const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));

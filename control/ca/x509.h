@@ -23,6 +23,10 @@ class PkiError : public std::runtime_error {
 // SHA-256 of the DER form.
 using Fingerprint = std::array<std::uint8_t, 32>;
 
+// A subject alternative name (URI) of every certificate that drd issues to a site. It opens
+// signalling, and never the operator's API.
+inline constexpr const char* kSiteMark = "urn:distribution-router:site";
+
 class Certificate {
   public:
     // Takes over the reference.
@@ -36,6 +40,8 @@ class Certificate {
     [[nodiscard]] std::string common_name() const;
     // Whether a subject alternative name is this DNS name (RFC 6125) or this IP address.
     [[nodiscard]] bool names(const std::string& host) const;
+    // Whether it carries the mark of what this product issues to sites (kSiteMark).
+    [[nodiscard]] bool of_site() const;
     [[nodiscard]] X509* get() const { return x509_.get(); }
 
   private:

@@ -38,6 +38,8 @@ constexpr const char* kPlace =
     "at >= ?1 AND (at, id) < (?2, ?3) AND typeof(at) = 'integer' ORDER BY at DESC, id DESC";
 // Beyond the bounds, removed with one append at most: more than what one usually brings.
 constexpr std::int64_t kMaxRemoved = 5'000;
+constexpr std::int64_t kAgeStep = 600'000'000;  // us of the log's clock between two writes of it
+constexpr std::int64_t kHeaviest = 1000;        // subscribers that are looked at
 
 struct Place {
     std::int64_t at = INT64_MAX;
@@ -77,12 +79,19 @@ class EventLog::Writer {
                         "cause, outage, endpoint, value) "
                         "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
         put_position_.emplace(db_, "INSERT OR REPLACE INTO position VALUES(1, ?1, ?2)");
+        put_age_.emplace(db_, "INSERT OR REPLACE INTO age VALUES(1, ?1)");
         put_word_.emplace(db_, "INSERT INTO words(id, word) VALUES(?1, ?2)");
         remove_old_.emplace(db_,
                             "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ?1 "
                             "ORDER BY at LIMIT ?2)");
         remove_first_.emplace(
             db_, "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1)");
+        remove_of_.emplace(db_,
+                           "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE "
+                           "subscriber = ?1 ORDER BY at, id LIMIT ?2)");
+        heaviest_.emplace(db_,
+                          "SELECT subscriber, count(*) AS n FROM events GROUP BY subscriber ORDER "
+                          "BY n DESC LIMIT ?1");
         Statement words(db_, "SELECT id, word FROM words");
         while (words.step()) words_[std::string(words.bytes(1))] = words.integer(0);
         Statement position(db_, "SELECT incarnation, number FROM position");
@@ -141,6 +150,11 @@ class EventLog::Writer {
             .bind(2, static_cast<std::int64_t>(position.number))
             .run();
     }
+    void put_age(std::int64_t us) {
+        if (age_ && us - *age_ < kAgeStep && us >= *age_) return;
+        put_age_->bind(1, us).run();
+        age_ = us;
+    }
     void committed(const Position& position) { position_ = position; }
     // Return how many were removed.
     std::uint64_t remove_older(std::int64_t than_us) {
@@ -151,8 +165,60 @@ class EventLog::Writer {
         remove_first_->bind(1, count).run();
         return static_cast<std::uint64_t>(sqlite3_changes(db_.get()));
     }
+    // Of those who have most; of all, where nobody has more than others. `bound`: of the log.
+    std::uint64_t remove_surplus(std::int64_t count, std::int64_t bound) {
+        std::uint64_t removed = 0;
+        while (count > 0) {
+            if (surplus_.empty() && even_ <= 0) find_surplus(std::max<std::int64_t>(1, bound / 50));
+            std::int64_t gone = 0;
+            if (surplus_.empty()) {
+                gone = static_cast<std::int64_t>(remove_first(count));
+                even_ -= gone;
+                if (gone == 0) break;
+            } else {
+                auto& [subscriber, more] = surplus_.back();
+                remove_of_->bind(1, subscriber).bind(2, std::min(count, more)).run();
+                gone = sqlite3_changes(db_.get());
+                more -= gone;
+                if (more <= 0 || gone == 0) surplus_.pop_back();
+            }
+            count -= gone;
+            removed += static_cast<std::uint64_t>(gone);
+        }
+        return removed;
+    }
+    // The log's own clock when it was last written; none: the log is new.
+    std::optional<std::int64_t> age() {
+        Statement kept(db_, "SELECT us FROM age");
+        if (kept.step()) return kept.integer(0);
+        Statement rows(db_,
+                       "SELECT at FROM events WHERE typeof(at) = 'integer' ORDER BY at DESC "
+                       "LIMIT 1");
+        if (!rows.step()) return std::nullopt;
+        return rows.integer(0);
+    }
 
   private:
+    // Who is to come down to the level of the next, so that at least `wanted` events go. It reads
+    // the whole index, so what it finds is used up first.
+    void find_surplus(std::int64_t wanted) {
+        std::vector<std::pair<std::string, std::int64_t>> most;
+        const ResetOnExit reset(*heaviest_);
+        heaviest_->bind(1, kHeaviest + 1);
+        while (heaviest_->step())
+            most.emplace_back(std::string(heaviest_->bytes(0)), heaviest_->integer(1));
+        std::int64_t freed = 0;
+        std::size_t i = 0;
+        for (; i + 1 < most.size() && freed < wanted; ++i)
+            freed += static_cast<std::int64_t>(i + 1) * (most[i].second - most[i + 1].second);
+        const std::int64_t level = most.empty() ? 0 : most[i].second;
+        most.resize(i);
+        surplus_ = std::move(most);
+        for (auto& [subscriber, more] : surplus_) more -= level;
+        std::erase_if(surplus_, [](const auto& s) { return s.second <= 0; });
+        std::reverse(surplus_.begin(), surplus_.end());
+        if (surplus_.empty()) even_ = wanted;
+    }
     void prepare_file(const std::string& path) {
         Statement version(db_, "PRAGMA user_version");
         version.step();
@@ -165,6 +231,10 @@ class EventLog::Writer {
                 "event log {}: schema version {}, but this drd knows version {}: use a newer drd, "
                 "or another file",
                 path, found, kSchemaVersion));
+        // What an older drd does not know it leaves alone.
+        db_.run(
+            "CREATE TABLE IF NOT EXISTS age(one INTEGER PRIMARY KEY CHECK (one = 1), "
+            "us INTEGER NOT NULL)");
     }
     // The number of a word. They are dense from 1, so that a rollback can tell which were new.
     std::int64_t word(const std::string& text) {
@@ -177,6 +247,10 @@ class EventLog::Writer {
 
     Connection db_;
     std::optional<Statement> insert_, put_position_, put_word_, remove_old_, remove_first_;
+    std::optional<Statement> remove_of_, heaviest_, put_age_;
+    std::optional<std::int64_t> age_;                            // as it is in the file
+    std::vector<std::pair<std::string, std::int64_t>> surplus_;  // to remove; the most comes last
+    std::int64_t even_ = 0;  // the oldest to remove before it is looked again who has most
     std::map<std::string, std::int64_t> words_;
     Position position_;
 };
@@ -258,7 +332,10 @@ EventLog::EventLog(const std::string& path, Bounds bounds)
       writer_(std::make_unique<Writer>(path)),
       reader_(std::make_unique<Reader>(path)),
       last_id_(writer_->last_id()),
-      count_(writer_->count()) {}
+      count_(writer_->count()) {
+    age_us_ = writer_->age();
+    aged_at_ = std::chrono::steady_clock::now();
+}
 
 EventLog::~EventLog() = default;
 
@@ -270,22 +347,36 @@ void EventLog::append(std::vector<LoggedEvent> events, const Position& position,
                       std::int64_t now_us) {
     std::int64_t last = 0;
     std::uint64_t have = count();
+    const std::int64_t age = age_clock(now_us);
     writer_->commit([&] {
         for (const auto& event : events) last = writer_->insert(event);
         writer_->put_position(position);
         have += events.size();
-        if (bounds_.age_s != 0) have -= writer_->remove_older(now_us - bounds_.age_s * 1'000'000);
+        if (bounds_.age_s != 0) have -= writer_->remove_older(age - bounds_.age_s * 1'000'000);
+        writer_->put_age(age);
         // As many as came, and then some: the log shrinks when its bound was lowered.
         if (have > bounds_.events)
-            have -= writer_->remove_first(
+            have -= writer_->remove_surplus(
                 std::min(static_cast<std::int64_t>(have - bounds_.events),
-                         static_cast<std::int64_t>(events.size()) + kMaxRemoved));
+                         static_cast<std::int64_t>(events.size()) + kMaxRemoved),
+                static_cast<std::int64_t>(bounds_.events));
     });
     writer_->committed(position);
     const std::lock_guard lock(mutex_);
     count_ = have;
     if (last != 0) last_id_ = last;
     grown_.notify_all();
+}
+
+std::int64_t EventLog::age_clock(std::int64_t now_us) {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double, std::micro> passed = now - aged_at_;
+    aged_at_ = now;
+    if (!age_us_) age_us_ = now_us;
+    const auto ahead = static_cast<double>(now_us - std::min(now_us, *age_us_));
+    const double step = std::min(ahead, passed.count() * bounds_.pace);
+    age_us_ = std::min(now_us, *age_us_ + static_cast<std::int64_t>(step));
+    return *age_us_;
 }
 
 EventLog::Page EventLog::list(const EventQuery& query, std::int64_t since_us, std::int64_t until_us,

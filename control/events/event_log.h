@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,9 @@ class EventLog {
     struct Bounds {
         std::uint64_t events = 1'000'000;
         std::int64_t age_s = 90 * 86'400;  // 0: any
+        // How much faster than the steady clock the wall clock may make events older: a clock that
+        // jumps ahead, and is put right an hour later, costs a day of history and not all of it.
+        double pace = 24;
     };
     // Makes the file, or goes on with it.
     EventLog(const std::string& path, Bounds bounds);
@@ -60,7 +64,9 @@ class EventLog {
         std::uint64_t number = 0;
     };
     [[nodiscard]] Position position() const;
-    // One commit. Then what is beyond the bounds goes, a part each time.
+    // One commit. Then what is beyond the bounds goes, a part each time: what is too old; and where
+    // there are too many, the oldest of the subscribers that have most, so that one that brings
+    // events without end takes nobody else's history.
     void append(std::vector<LoggedEvent> events, const Position& position, std::int64_t now_us);
 
     // Newest first: of time in [since_us, until_us), below `token`, an earlier page's next.
@@ -82,7 +88,12 @@ class EventLog {
   private:
     class Writer;
     class Reader;
+    std::int64_t age_clock(std::int64_t now_us);
+
     const Bounds bounds_;
+    // By which events are too old; by append(). Follows the wall clock at the bounds' pace.
+    std::optional<std::int64_t> age_us_;
+    std::chrono::steady_clock::time_point aged_at_;
     std::unique_ptr<Writer> writer_;
     std::mutex reader_mutex_;
     std::unique_ptr<Reader> reader_;

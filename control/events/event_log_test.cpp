@@ -5,6 +5,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "control/events/event_limiter.h"
 #include "control/events/open_log.h"
 #include "control/store/sqlite_handle.h"
 #include "control/test_support.h"
@@ -119,11 +120,89 @@ TEST_CASE("an event log keeps within its bounds, the newest events") {
         CHECK(log.count() == 3);
         CHECK(times(log.list({}, 0, kEver, "", 10).events) == Times{5, 4, 3});
     }
-    EventLog log(folder.file("log"), {3, 60});
+    EventLog log(folder.file("log"), {3, 60, 1e12});  // any pace
     CHECK(log.count() == 3);
     log.append({event(60'000'004, "x", "state")}, {"one", 1}, 60'000'004 + 1);
     CHECK(times(log.list({}, 0, kEver, "", 10).events) == Times{60'000'004, 5});
     CHECK(log.count() == 2);
+}
+
+TEST_CASE("a subscriber that brings events without end takes nobody else's history") {
+    const TemporaryFolder folder;
+    EventLog log(folder.file("log"), {1000, 0});
+    std::int64_t at = 0;
+    for (const char* quiet : {"quiet-1", "quiet-2"})
+        for (int i = 0; i < 20; ++i) log.append({event(++at, quiet, "state")}, {"one", 1}, at);
+    for (int i = 0; i < 300; ++i)
+        log.append(std::vector<LoggedEvent>(20, event(++at, "loud", "state")), {"one", 1}, at);
+    CHECK(log.count() == 1000);
+    for (const char* quiet : {"quiet-1", "quiet-2"})
+        CHECK(log.list({quiet, "", 0, {}}, 0, kEver, "", 100).events.size() == 20);
+    const auto loud = log.list({"loud", "", 0, {}}, 0, kEver, "", 2000).events;
+    CHECK(loud.size() == 960);
+    CHECK(loud.front().at_us == at);
+}
+
+TEST_CASE("where nobody has more than others the oldest events go") {
+    const TemporaryFolder folder;
+    EventLog log(folder.file("log"), {100, 0});
+    for (int i = 1; i <= 300; ++i)
+        log.append({event(i, "site-" + std::to_string(i), "state")}, {"one", 1}, i);
+    const auto all = times(log.list({}, 0, kEver, "", 1000).events);
+    REQUIRE(all.size() == 100);
+    CHECK(all.front() == 300);
+    CHECK(all.back() == 201);
+}
+
+TEST_CASE("a wall clock that jumps ahead makes no history old, and one that is right does") {
+    constexpr std::int64_t kDay = 86'400'000'000;
+    const TemporaryFolder folder;
+    EventLog log(folder.file("log"), {1000, 90 * 86'400});
+    std::int64_t now = 1'800'000'000'000'000;
+    for (int day = 0; day < 20; ++day)
+        log.append({event(now - (20 - day) * kDay, "x", "state")}, {"one", 1}, now);
+    log.append({event(now + 100 * kDay, "x", "state")}, {"one", 1}, now + 100 * kDay);
+    CHECK(log.count() == 21);
+    log.append({event(now + 1000, "x", "state")}, {"one", 1}, now + 1000);
+    CHECK(log.count() == 22);
+    {
+        // Another start with the clock wrong: the log remembers what time it was.
+        EventLog again(folder.file("log"), {1000, 90 * 86'400});
+        again.append({event(now + 100 * kDay, "x", "state")}, {"one", 1}, now + 100 * kDay);
+        CHECK(again.count() == 23);
+    }
+    EventLog fast(folder.file("log"), {1000, 90 * 86'400, 1e12});
+    fast.append({event(now + 80 * kDay, "x", "state")}, {"one", 1}, now + 80 * kDay);
+    CHECK(fast.count() == 14);
+}
+
+TEST_CASE("a tunnel brings its limit of events, and the count of those beyond it") {
+    constexpr std::uint64_t kSecond = 1'000'000'000;
+    EventLimiter limiter({10, 60, 60 * kSecond});
+    int logged = 0;
+    for (int i = 0; i < 3700; ++i)  // of one second
+        logged += limiter.take(7, 0x01000005, 1000 * kSecond + i * 270'000ULL) ? 1 : 0;
+    CHECK((logged == 10 || logged == 11));
+    CHECK(limiter.take(7, 0x01000006, 1001 * kSecond));
+    CHECK(limiter.take(8, 0x01000005, 1001 * kSecond));
+    CHECK(limiter.due(1030 * kSecond).empty());
+    const auto told = limiter.due(1061 * kSecond);
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].subscriber == 7);
+    CHECK(told[0].tunnel == 0x01000005);
+    CHECK(told[0].count == static_cast<std::uint64_t>(3700 - logged));
+    CHECK(limiter.due(1200 * kSecond).empty());
+    // A second brings one.
+    CHECK(limiter.take(7, 0x01000005, 1300 * kSecond));
+}
+
+TEST_CASE("tunnels without events cost the limiter no memory") {
+    constexpr std::uint64_t kSecond = 1'000'000'000;
+    EventLimiter limiter;
+    for (std::uint32_t i = 1; i <= 100'000; ++i) limiter.take(i, i, kSecond);
+    CHECK(limiter.size() == 100'000);
+    CHECK(limiter.due(1000 * kSecond).empty());
+    CHECK(limiter.size() == 0);
 }
 
 TEST_CASE("what follows an event is read in the order of writing, and waited for") {

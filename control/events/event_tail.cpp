@@ -21,6 +21,11 @@ constexpr auto kPoll = 100ms;
 constexpr auto kRetry = 2s;  // after the log could not be written
 constexpr std::size_t kBatch = 8192;
 
+// The clock of the data plane's events.
+std::uint64_t steady_ns() {
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
 LoggedEvent log_event(const WallClock& clock, const char* kind, std::uint64_t value) {
     LoggedEvent event;
     event.at_us = clock.now_us();
@@ -51,14 +56,14 @@ void fill_watchdog(const LiveMap::Event& from, LoggedEvent& to) {
 class Names {
   public:
     explicit Names(Catalog& catalog) : catalog_(catalog) {}
-    void put(const LiveMap::Event& from, LoggedEvent& to) {
-        const auto [found, is_new] = known_.try_emplace(from.subscriber);
-        if (is_new) found->second = catalog_.subscriber_by_id(from.subscriber);
+    void put(std::uint32_t subscriber, std::uint32_t tunnel_id, LoggedEvent& to) {
+        const auto [found, is_new] = known_.try_emplace(subscriber);
+        if (is_new) found->second = catalog_.subscriber_by_id(subscriber);
         if (!found->second) return;
         to.subscriber = found->second->name();
-        if (from.tunnel == 0) return;
+        if (tunnel_id == 0) return;
         for (const auto& tunnel : found->second->tunnels())
-            if (tunnel.id() == from.tunnel) to.line = tunnel.line();
+            if (tunnel.id() == tunnel_id) to.line = tunnel.line();
     }
 
   private:
@@ -119,6 +124,7 @@ void EventTail::poll() {
         if (map_ != nullptr)
             while (drain(false)) {
             }
+        tell_suppressed();
     } catch (const StoreError& e) {
         failure = e.what();
     }
@@ -168,6 +174,7 @@ std::vector<LoggedEvent> EventTail::name(const Batch& batch) {
     out.reserve(batch.events.size() + 1);
     if (batch.missed != 0) out.push_back(log_event(clock, kMissedEvents, batch.missed));
     for (const auto& from : batch.events) {
+        if (!limiter_.take(from.subscriber, from.tunnel, from.at_ns)) continue;
         LoggedEvent& to = out.emplace_back();
         to.at_us = clock.at_us(from.at_ns);
         if (is_watchdogs(from.kind)) {
@@ -184,9 +191,23 @@ std::vector<LoggedEvent> EventTail::name(const Batch& batch) {
             to.from = static_cast<std::uint8_t>(to_state(from.from));
             to.to = static_cast<std::uint8_t>(to_state(from.to));
         }
-        names.put(from, to);
+        names.put(from.subscriber, from.tunnel, to);
     }
     return out;
+}
+
+void EventTail::tell_suppressed() {
+    const auto suppressed = limiter_.due(steady_ns());
+    if (suppressed.empty()) return;
+    const WallClock clock;
+    Names names(catalog_);
+    std::vector<LoggedEvent> out;
+    for (const auto& s : suppressed) {
+        LoggedEvent& event = out.emplace_back(log_event(clock, kSuppressedEvents, s.count));
+        event.tunnel = s.tunnel;
+        names.put(s.subscriber, s.tunnel, event);
+    }
+    log_.append(std::move(out), log_.position(), clock.now_us());
 }
 
 // True: there may be more.

@@ -2,6 +2,9 @@
 // numbers and the wall clock's time for the steady clock's. A thread of its own: nothing waits for
 // it, and it waits for nobody but the log's file.
 //
+// One tunnel brings only so many events: what is beyond that is told by one event of kind
+// "suppressed", a minute later.
+//
 // Where it has come to is in the log itself, so each event is written once; those of while drd was
 // away follow as soon as it is back, as far as the data plane still has them. What was overwritten
 // before it could be read is an event of kind "missed".
@@ -14,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "control/events/event_limiter.h"
 #include "control/events/event_log.h"
 #include "control/liveness/live_map.h"
 #include "control/model/catalog.h"
@@ -49,11 +53,13 @@ class EventTail {
     bool drain(bool final);
     Batch collect(std::uint64_t next, bool final) const;
     std::vector<LoggedEvent> name(const Batch& batch);
+    void tell_suppressed();
 
     Source source_;
     Catalog& catalog_;
     EventLog& log_;
     std::shared_ptr<const LiveMap> map_;  // by the thread
+    EventLimiter limiter_;                // likewise
     std::thread thread_;
     mutable std::mutex mutex_;  // below
     std::condition_variable stopping_;

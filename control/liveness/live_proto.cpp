@@ -79,6 +79,7 @@ std::vector<std::string> event_kinds() {
         out.emplace_back(kind);
     out.emplace_back(kDataPlaneStarted);
     out.emplace_back(kMissedEvents);
+    out.emplace_back(kSuppressedEvents);
     return out;
 }
 
@@ -190,6 +191,8 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (is(EventKind::MoveFinished))
         return value == 0 ? std::string() : fmt::format("{} buckets were forced", value);
     if (kind == kMissedEvents) return fmt::format("{} events were overwritten unread", value);
+    if (kind == kSuppressedEvents)
+        return fmt::format("{} events of this tunnel were too many to be logged", value);
     if (kind == kDataPlaneStarted) return "the data plane has started";
     return {};
 }

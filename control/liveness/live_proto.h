@@ -26,6 +26,7 @@ inline constexpr const char* kWorkerStalled = "worker-stalled";
 inline constexpr const char* kWorkerRecovered = "worker-recovered";
 // southbound::Fault likewise.
 std::string fault_text(std::uint64_t fault);
+inline constexpr const char* kSuppressedEvents = "suppressed";
 // "198.51.100.7:4754", "[2001:db8::7]:4754", without port the address; empty: none.
 std::string endpoint_text(std::uint8_t family, const std::array<std::uint8_t, 16>& address,
                           std::uint16_t port);

@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/printable.h"
 #include "base/unicast.h"
 
 namespace dr::control {
@@ -72,23 +73,24 @@ std::optional<Address> parse_address(std::string_view text) {
 std::optional<Prefix> parse_prefix(std::string_view text, std::string& error) {
     const std::size_t slash = text.find('/');
     if (slash == std::string_view::npos) {
-        error = fmt::format("not a prefix: \"{}\"; write ADDRESS/LENGTH", text);
+        error = fmt::format("not a prefix: \"{}\"; write ADDRESS/LENGTH", shown(text));
         return std::nullopt;
     }
     const auto address = parse_address(text.substr(0, slash));
     if (!address) {
-        error = fmt::format("not a prefix: \"{}\"; \"{}\" is no IPv4 or IPv6 address", text,
-                            text.substr(0, slash));
+        error = fmt::format("not a prefix: \"{}\"; \"{}\" is no IPv4 or IPv6 address", shown(text),
+                            shown(text.substr(0, slash)));
         return std::nullopt;
     }
     const auto length = parse_length(text.substr(slash + 1), address->bits());
     if (!length) {
-        error = fmt::format("not a prefix: \"{}\"; the length is 0 to {}", text, address->bits());
+        error = fmt::format("not a prefix: \"{}\"; the length is 0 to {}", shown(text),
+                            address->bits());
         return std::nullopt;
     }
     const Prefix prefix{masked(*address, *length), static_cast<std::uint8_t>(*length)};
     if (prefix.address != *address) {
-        error = fmt::format("host bits set: {}; the network is {}", text, to_string(prefix));
+        error = fmt::format("host bits set: {}; the network is {}", shown(text), to_string(prefix));
         return std::nullopt;
     }
     return prefix;
@@ -98,7 +100,7 @@ std::optional<Prefix> parse_prefix_or_address(std::string_view text, std::string
     if (text.find('/') != std::string_view::npos) return parse_prefix(text, error);
     const auto address = parse_address(text);
     if (!address) {
-        error = fmt::format("\"{}\" is neither an address nor a prefix", text);
+        error = fmt::format("\"{}\" is neither an address nor a prefix", shown(text));
         return std::nullopt;
     }
     return Prefix{*address, static_cast<std::uint8_t>(address->bits())};

@@ -152,6 +152,8 @@ class Catalog {
         std::unique_ptr<Snapshot> snapshot;
     };
     View view(const std::function<void()>& prepare);
+    // What is committed now, and the revision of the last change in it.
+    std::unique_ptr<Snapshot> snapshot(std::int64_t& revision);
     // Remembers how many tunnels the data plane takes: named and allocated slots stay below it.
     void note_tunnel_capacity(std::uint32_t tunnels);
     // Remembers that the data plane's incarnation `uuid` holds what this store says.

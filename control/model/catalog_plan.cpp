@@ -7,6 +7,7 @@
 #include <array>
 
 #include "control/model/check.h"
+#include "control/model/counts.h"
 #include "control/model/line_numbers.h"
 #include "control/model/secrets.h"
 
@@ -26,7 +27,7 @@ const char* kind_name(Kind kind) {
 
 Failure check_presence(Request::Mode mode, Kind kind, const std::string& name, std::int64_t asked,
                        const std::int64_t* stored) {
-    const std::string object = fmt::format("{}/{}", kind_name(kind), name);
+    const std::string object = fmt::format("{}/{}", kind_name(kind), shown(name));
     if (mode == Mode::Create && stored != nullptr)
         return make_failure(Code::AlreadyExists, object + " exists; use update");
     if ((mode == Mode::Update || mode == Mode::Delete) && stored == nullptr)
@@ -71,6 +72,7 @@ Object parse_object(Kind kind, std::string_view bytes) {
 
 Failure Catalog::plan(const Request& request, Plan& plan, Result& result) {
     try {
+        if (auto failure = check_counts(request.object); !failure.ok()) return failure;
         if (request.mode == Mode::Delete) return plan_delete(request.object, plan, result);
         switch (kind_of(request.object)) {
             case Kind::Pool:

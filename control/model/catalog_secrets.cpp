@@ -39,10 +39,12 @@ std::optional<Catalog::Site> Catalog::site(const std::string& subscriber) {
 Result Catalog::change_keys(const std::string& subscriber, Request::Keys keys) {
     const auto object = get(Kind::Subscriber, subscriber);
     if (!object)
-        return {
-            Result::Outcome::Refused,
-            {Code::NotFound, fmt::format("subscriber/{} does not exist", subscriber), {}, false},
-            {}};
+        return {Result::Outcome::Refused,
+                {Code::NotFound,
+                 fmt::format("subscriber/{} does not exist", shown(subscriber)),
+                 {},
+                 false},
+                {}};
     // The revision makes it an answer to exactly this object.
     return apply_one({Request::Mode::Update, *object, keys});
 }
@@ -70,8 +72,10 @@ Failure Catalog::change_credentials(const std::string& subscriber,
         const std::shared_lock lock(index_mutex_);
         const auto* entry = Index::find(index_.subscribers(), subscriber);
         if (entry == nullptr)
-            return {
-                Code::NotFound, fmt::format("subscriber/{} does not exist", subscriber), {}, false};
+            return {Code::NotFound,
+                    fmt::format("subscriber/{} does not exist", shown(subscriber)),
+                    {},
+                    false};
         id = entry->id;
     }
     try {

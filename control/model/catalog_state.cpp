@@ -44,6 +44,12 @@ Catalog::View Catalog::view(const std::function<void()>& prepare) {
     return view;
 }
 
+std::unique_ptr<Snapshot> Catalog::snapshot(std::int64_t& revision) {
+    const std::lock_guard writing(writer_);
+    revision = meta_.revision;
+    return store_.snapshot();
+}
+
 void Catalog::note_tunnel_capacity(std::uint32_t tunnels) {
     const std::lock_guard writing(writer_);
     if (tunnels == 0) return;

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/printable.h"
+
 namespace dr::control {
 
 // A subset of the gRPC codes; control/api translates.
@@ -37,9 +39,12 @@ struct Failure {
     [[nodiscard]] bool ok() const { return code == Code::Ok; }
 };
 
-// Collects what is wrong with one object.
+// Collects what is wrong with one object: the first of it in words, the rest by its count, so that
+// an answer is small and quickly made whatever the object is.
 class Findings {
   public:
+    static constexpr std::size_t kMostViolations = 16;
+    static constexpr std::size_t kMostText = 3000;  // bytes, in all; one has at most a third
     enum class Kind {
         Invalid,    // the field itself
         Limit,      // one of the product's limits
@@ -50,6 +55,12 @@ class Findings {
     void add(Kind kind, std::string field, std::string description) {
         worst_ = violations_.empty() ? kind : std::min(worst_, kind);
         only_references_ = only_references_ && kind == Kind::Reference;
+        if (full()) {
+            ++more_;
+            return;
+        }
+        if (description.size() > kMostText / 3) description = shown(description, kMostText / 3);
+        text_ += field.size() + description.size();
         violations_.push_back({std::move(field), std::move(description)});
     }
     void invalid(std::string field, std::string description) {
@@ -57,6 +68,10 @@ class Findings {
     }
 
     [[nodiscard]] bool empty() const { return violations_.empty(); }
+    // What is found from now on is counted only, so it need not be looked for.
+    [[nodiscard]] bool full() const {
+        return violations_.size() >= kMostViolations || text_ >= kMostText;
+    }
 
     // The failure that these findings make; its message is the first of them.
     [[nodiscard]] Failure failure() const {
@@ -65,11 +80,18 @@ class Findings {
                           : worst_ == Kind::Limit ? Code::ResourceExhausted
                                                   : Code::FailedPrecondition;
         const auto& first = violations_.front();
-        return {code, first.field + ": " + first.description, violations_, only_references_};
+        Failure failure{code, first.field + ": " + first.description, violations_,
+                        only_references_};
+        if (more_ != 0)
+            failure.violations.push_back({first.field.substr(0, first.field.find('.')),
+                                          "and more of this kind: " + std::to_string(more_)});
+        return failure;
     }
 
   private:
     std::vector<Violation> violations_;
+    std::size_t text_ = 0;  // bytes in them
+    std::size_t more_ = 0;  // found beyond them
     Kind worst_ = Kind::Invalid;
     bool only_references_ = true;
 };

@@ -27,6 +27,7 @@ std::string bytes_of(const pki::Fingerprint& fingerprint) {
 
 Credentials::Credentials(const Options& options)
     : folder_(std::filesystem::absolute(options.store).parent_path().string()),
+      signalling_(!options.signalling.empty()),
       ca_cert_(options.ca_cert),
       ca_key_(options.ca_key) {
     std::vector<std::string> own = options.signalling_names;
@@ -85,13 +86,20 @@ void Credentials::check_given(const Options& options) const {
 
 // A UR's certificate must not be an operator's.
 void Credentials::keep_apart(const std::string& clients_ca, const std::string& file) {
-    for (const auto& own : pki::parse_certificates(anchors()))
-        for (const auto& client : pki::parse_certificates(clients_ca))
-            if (own.of_or_by(client))
-                throw StartError(fmt::format(
-                    "--tls-ca {}: this CA signs or vouches for URs too, so each of them could use "
-                    "the operator's API; give operators certificates of another CA",
-                    file));
+    const auto refuse = [&] {
+        throw StartError(
+            fmt::format("--tls-ca {}: this CA signs or vouches for URs too, so each of them could "
+                        "use the operator's API; give operators certificates of another CA",
+                        file));
+    };
+    const auto clients = pki::parse_certificates(clients_ca);
+    // Of whichever DR: what drd has made for itself signs nothing but URs and DRs.
+    for (const auto& client : clients)
+        if (client.common_name() == pki::Authority::kName) refuse();
+    const bool made = signalling_ || !ca_cert_.empty() || pki::Authority::exists(folder_);
+    for (const auto& own : pki::parse_certificates(made ? anchors() : others_pem_))
+        for (const auto& client : clients)
+            if (own.of_or_by(client)) refuse();
 }
 
 const pki::Authority& Credentials::authority() {

@@ -23,7 +23,8 @@ class Credentials {
     pki::Issued server();
     // PEM: all CAs that are trusted, drd's own first. Throws PkiError.
     std::string anchors();
-    // Throws StartError when the CAs of the API's clients are among those of URs.
+    // Throws StartError when the CAs of the API's clients are among those of URs: the CA beside the
+    // store, whether or not there is signalling now, and those of --signalling-ca.
     void keep_apart(const std::string& clients_ca, const std::string& file);
     // CAs besides drd's own.
     [[nodiscard]] const std::vector<pki::Certificate>& others() const { return others_; }
@@ -47,6 +48,7 @@ class Credentials {
     void check_given(const Options& options) const;
 
     const std::string folder_;
+    const bool signalling_;
     const std::string ca_cert_;
     const std::string ca_key_;
     std::optional<pki::Issued> given_;  // --signalling-cert and --signalling-key

@@ -7,7 +7,7 @@
 #include <cstdio>
 
 #include "control/ca/x509.h"
-#include "control/model/text.h"
+#include "base/printable.h"
 
 namespace dr::control {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "control/connections.h"
-#include "control/model/text.h"
+#include "base/printable.h"
 #include "control/test_support.h"
 
 namespace dr::control::test {

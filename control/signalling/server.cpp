@@ -21,6 +21,7 @@ constexpr int kLeastPingMs = 4'000;  // a UR that pings more often is cut off
 // settings is not held to it: the gate is for that.
 constexpr int kStreamsOfConnection = 2;
 constexpr int kMaxHeaderBytes = 8 << 10;
+constexpr std::chrono::milliseconds kStopPatience{500};
 
 std::string_view view(const grpc::string_ref& text) {
     return {text.data(), text.size()};
@@ -162,7 +163,7 @@ SignallingServer::~SignallingServer() {
 
 void SignallingServer::stop() {
     listener_.stop();
-    if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopPatience);
     server_.reset();
 }
 

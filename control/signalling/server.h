@@ -22,7 +22,7 @@ class SignallingServer {
     SignallingServer& operator=(const SignallingServer&) = delete;
     ~SignallingServer();
 
-    // After the hub's stop(): streams that are not done in a second are cut off. Idempotent.
+    // After the hub's stop(): streams that are not done in half a second are cut off. Idempotent.
     void stop();
 
   private:

@@ -7,7 +7,6 @@
 
 #include "base/printable.h"
 #include "control/model/check.h"
-#include "control/model/text.h"
 #include "control/signalling/hub.h"
 
 namespace dr::control {

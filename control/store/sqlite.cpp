@@ -53,9 +53,10 @@ class SqliteSnapshot final : public Snapshot {
         // The view is that of the first read, not that of BEGIN.
         Statement(db_, "SELECT count(*) FROM meta").step();
     }
-    void for_each(Kind kind, const Visitor& visit) override {
-        Statement rows(db_,
-                       fmt::format("SELECT id, object FROM {} ORDER BY id", kTable[number(kind)]));
+    void for_each_after(Kind kind, std::uint32_t id, const Visitor& visit) override {
+        Statement rows(db_, fmt::format("SELECT id, object FROM {} WHERE id > ?1 ORDER BY id",
+                                        kTable[number(kind)]));
+        rows.bind(1, std::int64_t{id});
         while (rows.step())
             if (!visit(static_cast<std::uint32_t>(rows.integer(0)), rows.bytes(1))) return;
     }
@@ -160,6 +161,8 @@ class SqliteStore final : public Store {
     void prepare_file() {
         writer_.run("PRAGMA journal_mode = WAL");
         writer_.run("PRAGMA synchronous = FULL");
+        // What a long reader has made of the log is given back when it can be.
+        writer_.run("PRAGMA journal_size_limit = 16777216");
         Statement version(writer_, "PRAGMA user_version");
         version.step();
         const std::int64_t found = version.integer(0);

@@ -63,7 +63,9 @@ class Snapshot {
     Snapshot& operator=(const Snapshot&) = delete;
     virtual ~Snapshot() = default;
     // All objects of `kind` in the order of their ids, until `visit` returns false.
-    virtual void for_each(Kind kind, const Visitor& visit) = 0;
+    void for_each(Kind kind, const Visitor& visit) { for_each_after(kind, 0, visit); }
+    // Those with ids above `id`.
+    virtual void for_each_after(Kind kind, std::uint32_t id, const Visitor& visit) = 0;
     // Those of the subscriber with this id, if it has any.
     virtual std::optional<std::string> secrets(std::uint32_t id) = 0;
 };

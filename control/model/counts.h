@@ -1,0 +1,15 @@
+// How many of each thing an object has: looked at before anything else is done with it, and before
+// it is copied. An object within these counts costs little whatever it says.
+#pragma once
+
+#include "control/model/catalog.h"
+#include "control/model/failure.h"
+
+namespace dr::control {
+
+Failure check_counts(const v1::Pool& pool);
+Failure check_counts(const v1::Policy& policy);
+Failure check_counts(const v1::Subscriber& subscriber);
+Failure check_counts(const Object& object);
+
+}  // namespace dr::control
