@@ -28,6 +28,8 @@ using grpc::experimental::ServerRpcInfo;
 constexpr std::chrono::milliseconds kLook{250};
 // From the cancelling of a call to the doubt that its connection moves, and from that to its end.
 constexpr std::chrono::seconds kHung{1};
+// For a client that reads, when the server ends: its last word is on the way.
+constexpr std::chrono::milliseconds kLastWord{200};
 
 // Sockets of the process whose own end is this Unix socket or TCP port, with what their peers have
 // not taken yet.
@@ -175,7 +177,7 @@ void StallGuard::State::run() {
     while (!ended) {
         changed.wait_for(lock, kLook);
         const auto now = Clock::now();
-        const Clock::duration most = stopping ? Clock::duration{} : Clock::duration(patience);
+        const Clock::duration most = stopping ? Clock::duration(kLastWord) : patience;
         // A call that ends meanwhile leaves the set.
         const std::set<Call*> all = calls;
         for (Call* call : all)

@@ -70,7 +70,7 @@ class StallGuard {
     void add_to(grpc::ServerBuilder& builder);
     // Where the server listens: the path of its Unix socket, or its TCP port.
     void serves(const std::string& path, int port);
-    // From now on nothing is waited for. Idempotent.
+    // From now on a client has a moment to take its last word. Idempotent.
     void stop();
 
   private:

@@ -4,6 +4,9 @@
 
 #include <filesystem>
 
+#include "base/printable.h"
+#include "control/model/check.h"
+
 namespace dr::control {
 namespace {
 
@@ -124,6 +127,12 @@ Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, boo
         return {Code::FailedPrecondition,
                 "this drd has no signalling for URs to attach to; start it with --signalling "
                 "HOST:PORT",
+                {},
+                false};
+    // A key is made for a subscriber that can be there.
+    if (!is_name(subscriber))
+        return {Code::NotFound,
+                fmt::format("subscriber/{} does not exist", shown(subscriber)),
                 {},
                 false};
     try {

@@ -140,6 +140,8 @@ TEST_CASE(
     const auto credentials = f.enroll();
     RawStream talker(credentials, f.address());
     REQUIRE(talker.say_hello(hello()));
+    // It is ended soon after it begins to talk.
+    REQUIRE(eventually([&] { return f.attachments().size() == 1; }));
     std::atomic<bool> going{true};
     std::thread talking([&] {
         v1::UrMessage message;
@@ -149,7 +151,6 @@ TEST_CASE(
             if (!talker.say(message)) break;
         }
     });
-    REQUIRE(eventually([&] { return f.attachments().size() == 1; }));
     Ur successor(credentials);
     successor.attachment();
     talking.join();
