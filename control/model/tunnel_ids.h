@@ -39,9 +39,9 @@ class TunnelIds {
     [[nodiscard]] std::uint32_t owner(std::uint32_t id) const;
     // Whether the slot of `id` has been used before and is free now.
     [[nodiscard]] bool resting(std::uint32_t id) const { return current_.contains(slot(id)); }
-    // Slots must be below this, the number of the data plane's tunnels; at most 2^24. Not confirmed:
-    // no data plane has said so yet, and fresh slots are drawn from the lowest alone, from about
-    // twice as many as are used, because a smaller data plane may come.
+    // Slots must be below this, the number of the data plane's tunnels; at most 2^24. Not
+    // confirmed: no data plane has said so yet, and fresh slots are drawn from the lowest alone,
+    // from about twice as many as are used, because a smaller data plane may come.
     void set_capacity(std::uint32_t slots, bool confirmed = true);
     [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
     [[nodiscard]] bool confirmed() const { return confirmed_; }

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "control/ca/x509.h"
 #include "base/printable.h"
+#include "control/ca/x509.h"
 
 namespace dr::control {
 namespace {

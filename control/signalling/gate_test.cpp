@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "control/connections.h"
 #include "base/printable.h"
+#include "control/connections.h"
 #include "control/test_support.h"
 
 namespace dr::control::test {

@@ -135,9 +135,9 @@ std::vector<CountersMap::PartHealth> CountersMap::health() const {
         part.worker = i >= header_.ports;
         part.name = part.worker ? std::to_string(i - header_.ports) : text(names[i].name);
         const sb::Health& from = rows[i];
-        part.health = {
-            load(from.state),   load(from.fault),    load(from.since_ns),     load(from.stalls),
-            load(from.repairs), load(from.attempts), load(from.buffers_lost), load(from.missed)};
+        part.health = {load(from.state),        load(from.fault),   load(from.since_ns),
+                       load(from.stalls),       load(from.repairs), load(from.attempts),
+                       load(from.buffers_lost), load(from.missed)};
     }
     return out;
 }

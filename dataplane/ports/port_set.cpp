@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "dataplane/ports/interface.h"
-
 #include "dataplane/ports/rx_vlan.h"
 
 namespace dr {

@@ -111,7 +111,8 @@ bool leave_vlan_tags_in(const std::string& interface, std::string* error) {
     const auto refuse = [&](const std::string& why) {
         *error = fmt::format(
             "{} takes VLAN tags out of received frames, and this cannot be switched off ({}): "
-            "frames of every VLAN would count as untagged; where the switch sends no tagged frames, "
+            "frames of every VLAN would count as untagged; where the switch sends no tagged "
+            "frames, "
             "or all are to count as untagged, say \"vlan_stripping\": true",
             interface, why);
         return false;

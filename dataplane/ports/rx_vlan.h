@@ -1,6 +1,6 @@
 // VLAN tags that a device takes out of the frames it receives (ethtool: rxvlan, rx-vlan-offload).
-// The kernel gets such a tag beside the frame, a steering program and AF_XDP do not get it at all: a
-// frame of any VLAN would count as untagged.
+// The kernel gets such a tag beside the frame, a steering program and AF_XDP do not get it at all:
+// a frame of any VLAN would count as untagged.
 //
 // Thread: main.
 #pragma once

@@ -22,8 +22,8 @@ class SteeringMaps final {
     // detaches it. What it kept from the kernel is kept from it until add_interface().
     // false and a reason: a foreign program is there, or the kernel refused.
     bool take_over(const std::string& interface, std::string* error);
-    // Frames of VLANs are to count as untagged on this interface: its device may hide their tags from
-    // the program. Before add_interface().
+    // Frames of VLANs are to count as untagged on this interface: its device may hide their tags
+    // from the program. Before add_interface().
     void ignore_vlans(const std::string& interface) { ignores_vlans_.insert(interface); }
     // After it has started: finds the maps of the program that is attached now and fills them. Has
     // the device leave VLAN tags in frames, so that the program sees them (rx_vlan.h); false and a
@@ -58,7 +58,7 @@ class SteeringMaps final {
     std::map<std::string, XdpMaps> ports_;  // by interface
     std::set<IpAddress> locals_;
     std::set<IpPrefix> pools_;
-    std::set<std::string> ignores_vlans_;  // interfaces
+    std::set<std::string> ignores_vlans_;          // interfaces
     std::map<std::string, TakeoverGuard> guards_;  // by interface
 };
 

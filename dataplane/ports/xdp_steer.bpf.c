@@ -8,8 +8,8 @@
  *   to a subscriber pool (`pools4`, `pools6`)                   -> data plane
  *   anything else, frames of VLANs included                     -> kernel
  *
- * A tag of VLAN 0 is a priority alone (IEEE 802.1Q section 9.6), and is looked behind. A tag that the
- * device has taken out of the frame cannot be seen here: rx_vlan.h has the device leave it in.
+ * A tag of VLAN 0 is a priority alone (IEEE 802.1Q section 9.6), and is looked behind. A tag that
+ * the device has taken out of the frame cannot be seen here: rx_vlan.h has the device leave it in.
  *
  * Own addresses are looked up first, so an own address inside a pool keeps its kernel.
  *

@@ -121,7 +121,7 @@ struct World {
     std::unique_ptr<Worker> worker;
     std::vector<std::unique_ptr<Ur>> urs;
     std::vector<Bytes>* record = nullptr;  // of what URs send
-    std::vector<Bytes> other;              // frames that left and are no keepalives, without Ethernet
+    std::vector<Bytes> other;  // frames that left and are no keepalives, without Ethernet
     Time now = 1'000 * liveness::kSecond;
 
   private:

@@ -84,7 +84,7 @@ TEST_CASE("a device that cannot be told is refused, with what to do") {
 
 TEST_CASE("a veth is told from other devices") {
     if (!may_unshare()) return;
-    CHECK(in_namespace(
-              [] { return dr::is_veth("d0") && !dr::is_veth("lo") && !dr::is_veth("x") ? 0 : 1; }) ==
-          0);
+    CHECK(in_namespace([] {
+              return dr::is_veth("d0") && !dr::is_veth("lo") && !dr::is_veth("x") ? 0 : 1;
+          }) == 0);
 }

@@ -53,7 +53,8 @@ IpAddress inside(const IpPrefix& p, std::mt19937& random) {
 
 }  // namespace
 
-TEST_CASE("a source of a pool, of a subscriber, or of this router is never taken for a stranger's") {
+TEST_CASE(
+    "a source of a pool, of a subscriber, or of this router is never taken for a stranger's") {
     const auto seed = static_cast<std::uint32_t>(Catch::rngSeed());
     CAPTURE(seed);
     std::mt19937 random(seed);
@@ -71,10 +72,11 @@ TEST_CASE("a source of a pool, of a subscriber, or of this router is never taken
     for (int i = 0; i < 2'000; ++i) {
         const IpPrefix& p = prefixes[random() % prefixes.size()];
         const RouteSource source = kSources[random() % kSources.size()];
-        const Target target = source == RouteSource::Local        ? Target(TargetKind::Local, 0)
-                              : source == RouteSource::Subscriber ? Target(TargetKind::Subscriber, 3)
-                              : source == RouteSource::Pool       ? Target(TargetKind::Pool, 0)
-                                                                  : Target(TargetKind::NextHop, 1);
+        const Target target = source == RouteSource::Local ? Target(TargetKind::Local, 0)
+                              : source == RouteSource::Subscriber
+                                  ? Target(TargetKind::Subscriber, 3)
+                              : source == RouteSource::Pool ? Target(TargetKind::Pool, 0)
+                                                            : Target(TargetKind::NextHop, 1);
         if (random() % 2 == 0) {
             REQUIRE(f.rib->insert(p, source, target));
             model[p][source] = target;

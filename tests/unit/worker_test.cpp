@@ -294,8 +294,8 @@ TEST_CASE_METHOD(Started,
     unsigned sent = 0;
     for (const unsigned family : {4U, 6U}) {
         const Bytes own = family == 4 ? own4 : own6;
-        for (const Bytes& source : {site_address(1, family), site_address(2, family),
-                                    family == 4 ? pool4 : pool6, own}) {
+        for (const Bytes& source :
+             {site_address(1, family), site_address(2, family), family == 4 ? pool4 : pool6, own}) {
             // To a site, and to this router's own services.
             for (const Bytes& destination : {site_address(1, family), own}) {
                 REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(source, destination, 10))));
