@@ -132,9 +132,14 @@ TEST_CASE("a subscriber that brings events without end takes nobody else's histo
     EventLog log(folder.file("log"), {1000, 0});
     std::int64_t at = 0;
     for (const char* quiet : {"quiet-1", "quiet-2"})
-        for (int i = 0; i < 20; ++i) log.append({event(++at, quiet, "state")}, {"one", 1}, at);
-    for (int i = 0; i < 300; ++i)
-        log.append(std::vector<LoggedEvent>(20, event(++at, "loud", "state")), {"one", 1}, at);
+        for (int i = 0; i < 20; ++i) {
+            ++at;
+            log.append({event(at, quiet, "state")}, {"one", 1}, at);
+        }
+    for (int i = 0; i < 300; ++i) {
+        ++at;
+        log.append(std::vector<LoggedEvent>(20, event(at, "loud", "state")), {"one", 1}, at);
+    }
     CHECK(log.count() == 1000);
     for (const char* quiet : {"quiet-1", "quiet-2"})
         CHECK(log.list({quiet, "", 0, {}}, 0, kEver, "", 100).events.size() == 20);

@@ -4,7 +4,9 @@
 #include <linux/pkt_cls.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <vector>
 
 #include "tests/unit/urd_program.h"
@@ -62,7 +64,7 @@ Bytes packet(const Case& c) {
              64,   c.protocol, 0, 0,
              192,  0,          2, c.source,
              192,  0,          2, 2};
-    ip.insert(ip.end(), gre.begin(), gre.end());
+    std::copy(gre.begin(), gre.end(), std::back_inserter(ip));
     return ip;
 }
 
