@@ -33,13 +33,14 @@ std::FILE* open_secret(const std::string& path) {
     const int fd = process::open_regular(path, 0600, &why);
     if (fd < 0) throw Failure(kExitUsage, why);
     struct stat status {};
-    if (::fstat(fd, &status) != 0 || ::fchmod(fd, 0600) != 0) unwritable(path);
+    if (::fstat(fd, &status) != 0) unwritable(path);
     // Another user's, or one that has another name too, might be read there.
     if (status.st_uid != ::geteuid() || status.st_nlink != 1)
         throw Failure(kExitUsage,
                       path +
                           ": belongs to another user, or has another name (a hard link): a "
                           "secret is written to a file of its own");
+    if (::fchmod(fd, 0600) != 0) unwritable(path);
     std::FILE* file = ::fdopen(fd, "w");
     if (file == nullptr) unwritable(path);
     return file;

@@ -60,15 +60,15 @@ class Roots:
             path.write_text("root's\n")
             path.chmod(0o600)
         self.folder = folder
-        self.before = self._look()
+        self.before = self.look()
 
-    def _look(self):
+    def look(self):
         status = os.lstat(self.path)
         content = sorted(os.listdir(self.path)) if self.folder else self.path.read_text()
         return status.st_ino, status.st_uid, status.st_gid, oct(status.st_mode), content
 
     def changed(self):
-        now = self._look() if self.path.exists() else "gone"
+        now = self.look() if self.path.exists() else "gone"
         return None if now == self.before else f"{self.before} became {now}"
 
     def check(self):
@@ -235,7 +235,10 @@ def _(lab):
     folder.mkdir()
     (folder / "link").symlink_to(roots.path)
     os.mkfifo(folder / "pipe")
-    os.link(roots.path, folder / "second-name")
+    other = Roots(lab.directory / "enroll-second")
+    other.path.chmod(0o640)
+    other.before = other.look()
+    os.link(other.path, folder / "second-name")
     os.mknod(folder / "device", 0o20666, os.makedev(1, 3))
     os.chmod(folder / "device", 0o666)
     (folder / "theirs").touch()
@@ -244,8 +247,8 @@ def _(lab):
                        ("device", "no regular file"), ("theirs", "another user")):
         refused(lab.router.drcli_command("subscriber", "enroll", "site-1", "--out", folder / name),
                 str(folder / name), text)
-    roots.path.chmod(0o600)
     roots.check()
+    other.check()
     expect(oct(os.stat(folder / "device").st_mode) == "0o20666", "the device's mode has changed")
     refused(lab.router.drcli_command("subscriber", "ur-config", "site-1", "-f", folder / "link"),
             "symbolic link")
