@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kProgram = "anon_inode:bpf-prog";
 constexpr std::string_view kMap = "anon_inode:bpf-map";
+constexpr std::string_view kTypes = "anon_inode:btf";
 
 // This process's descriptors of a kind, as the kernel calls it.
 std::vector<int> descriptors(std::string_view kind) {
@@ -73,15 +74,19 @@ std::vector<__u32> bpf_maps_of(int program_fd, bpf_prog_info* info) {
 
 void bpf_close_leaked(__u32 program_id) {
     std::vector<__u32> maps;
+    __u32 types = 0;
     for (const int fd : descriptors(kProgram)) {
         bpf_prog_info info{};
         const std::vector<__u32> ids = bpf_maps_of(fd, &info);
         if (info.id != program_id) continue;
         maps = ids;
+        types = info.btf_id;
         close(fd);
     }
     for (const int fd : descriptors(kMap))
         if (std::find(maps.begin(), maps.end(), id_of<bpf_map_info>(fd)) != maps.end()) close(fd);
+    for (const int fd : descriptors(kTypes))
+        if (types != 0 && id_of<bpf_btf_info>(fd) == types) close(fd);
 }
 
 }  // namespace dr

@@ -22,8 +22,8 @@ namespace dr {
 
 // The maps of a program, by id; info: what else the kernel tells of it.
 [[nodiscard]] std::vector<__u32> bpf_maps_of(int program_fd, bpf_prog_info* info);
-// Closes this process's descriptors of a program and of its maps: a driver forgets them with its
-// device. No object that is still used may hold one.
+// Closes this process's descriptors of a program, its maps and its types: a driver forgets them
+// with its device. No object that is still used may hold one.
 void bpf_close_leaked(__u32 program_id);
 
 }  // namespace dr
