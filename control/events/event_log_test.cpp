@@ -176,7 +176,7 @@ TEST_CASE("a wall clock that jumps ahead makes no history old, and one that is r
         again.append({event(now + 100 * kDay, "x", "state")}, {"one", 1}, now + 100 * kDay);
         CHECK(again.count() == 23);
     }
-    EventLog fast(folder.file("log"), {1000, 90 * 86'400, 1e12});
+    EventLog fast(folder.file("log"), {1000, 90 * 86'400, 1e18});
     fast.append({event(now + 80 * kDay, "x", "state")}, {"one", 1}, now + 80 * kDay);
     CHECK(fast.count() == 14);
 }

@@ -108,7 +108,7 @@ std::vector<Case> refused_objects() {
         {"16 lines of a policy",
          R"({"policy":{"name":"p","classes":[{"name":"c","tiers":[{"lines":[)" +
              many(17, R"({{"line":"l{}"}})") + "]}]}]}}",
-         Code::ResourceExhausted, "policy.classes", "16 lines a subscriber"},
+         Code::ResourceExhausted, "policy.classes[0].tiers[0].lines", "16 lines a policy"},
         {"a weight",
          R"({"policy":{"name":"p","classes":[{"name":"c","tiers":[{"lines":[{"line":"a","weight":256}]}]}]}})",
          Code::InvalidArgument, "policy.classes[0].tiers[0].lines[0].weight", "1 to 255"},

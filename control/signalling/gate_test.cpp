@@ -202,14 +202,13 @@ TEST_CASE("a number that another connection has got by now is not taken for the 
 
 TEST_CASE("what somebody else has named is shown cut, and without what controls a terminal") {
     CHECK(shown("site-1") == "site-1");
-    CHECK(shown("\x1b[2J\x07\x7f") == "?[2J??");
+    CHECK(shown("\x1b[2J\x07\x7f") == "\\x1b[2J\\x07\\x7f");
     CHECK(shown("caf\u00e9") == "caf\u00e9");
-    CHECK(shown("\u202e\u0085") == "??????"s.substr(0, 5));
-    CHECK(shown("\xc3(\xff") == "?(?");
+    CHECK(shown("\u202e\u0085") == "\\u202e\\u0085");
+    CHECK(shown("\xc3(\xff") == "\\xc3(\\xff");
     CHECK(shown(std::string(64, 'x')) == std::string(64, 'x'));
     CHECK(shown(std::string(1 << 20, 'x')) == std::string(64, 'x') + "…");
     CHECK(shown(std::string(63, 'x') + "\u00e9") == std::string(63, 'x') + "…");
-    CHECK(shown("\xf0\x9f\x98\x80\xf4\x90\x80\x80\xed\xa0\x80") == "\xf0\x9f\x98\x80???????");
     CHECK(shown("").empty());
 }
 

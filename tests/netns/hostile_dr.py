@@ -50,9 +50,11 @@ def cost(lab):
     pid = lab.urds["site-1"].pid
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         memory, = (int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS:"))
-    # A file that is being replaced has a second name meanwhile.
-    wait_until(lambda: [x.name for x in state_folder(lab).iterdir()] == ["attachment"],
-               "the state in one file")
+    # A file that is being replaced has a second name meanwhile. Beside the attachment in force
+    # there may be the one that worked last, and the one that was gone back from.
+    kept = {"attachment", "attachment.good", "attachment.aside"}
+    wait_until(lambda: {x.name for x in state_folder(lab).iterdir()} <= kept,
+               f"no state but {kept}")
     files = {x.name: x.stat().st_size for x in state_folder(lab).iterdir()}
     return {"memory": memory, "log": os.path.getsize(lab.urds["site-1"].log), "files": files}
 
