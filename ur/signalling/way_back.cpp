@@ -37,7 +37,11 @@ std::optional<v1::Attachment> WayBack::start(AttachmentCache& current,
     // Gone back from, and whoever was to write the one before it was killed meanwhile.
     if (current_ && aside_ && same(*current_, *aside_)) current_ = good_;
     if (!current_) current_ = good_;
-    if (!good_) good_ = current_;
+    if (!good_ && current_) {
+        good_ = current_;
+        // What is in force next takes the place of the only file that has it.
+        if (std::string failed = good_file_.save(*good_); !failed.empty()) why = std::move(failed);
+    }
     applied_at_ = now;
     proven_ = !aside_ && (!current_ || same(*current_, *good_));
     due_ = now + patience_;
