@@ -131,7 +131,7 @@ TEST_CASE("what a UR calls itself cannot spoil the list of attachments") {
     // Cut after 64 bytes, it would end in the middle of a character.
     REQUIRE(ur.say_hello(hello("\x1b[2J" + std::string(59, 'x') + "\u00e9")));
     REQUIRE(eventually([&] { return f.attachments().size() == 1; }));
-    CHECK(f.attachments()[0].version() == "?[2J" + std::string(59, 'x') + "…");
+    CHECK(f.attachments()[0].version() == "\\x1b[2J" + std::string(59, 'x') + "…");
 }
 
 TEST_CASE(

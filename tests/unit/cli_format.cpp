@@ -26,7 +26,7 @@ TEST_CASE("a table is as wide as its cells and has no trailing blanks") {
 TEST_CASE("a table does not let control characters through to the terminal") {
     Table table({{"X"}});
     table.add({"\x1b[31m\n"});
-    CHECK(table.flush() == "X\n?[31m?\n");
+    CHECK(table.flush() == "X\n\\x1b[31m\\x0a\n");
 }
 
 TEST_CASE("an empty table is its heading") {
