@@ -1,5 +1,7 @@
 // No cache line is written by two workers on the fast path: each worker's stores into everything
 // that could be shared (the heap, all tables, all counters) are noted one by one.
+#include <malloc.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cinttypes>
@@ -87,7 +89,11 @@ Lines traced(Fleet& fleet) {
 }
 
 struct Started {
-    Started() { REQUIRE(start_eal()); }
+    Started() {
+        // A worker is large: it is to lie in the heap, where it is traced.
+        REQUIRE(mallopt(M_MMAP_THRESHOLD, 32 << 20) == 1);
+        REQUIRE(start_eal());
+    }
 };
 
 }  // namespace

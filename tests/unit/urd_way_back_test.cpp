@@ -183,4 +183,10 @@ TEST_CASE("an attachment from before there was a way back counts as one that wor
     REQUIRE(w.current->save(kGood).empty());
     CHECK(w.restart()->generation() == 3);
     CHECK(w.way->due() == WayBack::Time::max());
+    // It is still known after a restart in which another has taken its place.
+    w.apply(kBad);
+    CHECK(w.restart()->generation() == 4);
+    w.now += 120s;
+    REQUIRE(w.due());
+    CHECK(w.go_back() == 3);
 }
