@@ -59,8 +59,9 @@ bool set_in_all_threads(cap_t wanted, std::string* error) {
     for (cap_value_t c = 0; c < cap_max_bits(); ++c) {
         cap_flag_value_t value = CAP_CLEAR;
         if (cap_get_flag(wanted, c, CAP_PERMITTED, &value) != 0 || value != CAP_SET) continue;
-        data[CAP_TO_INDEX(c)].permitted |= CAP_TO_MASK(c);
-        data[CAP_TO_INDEX(c)].effective |= CAP_TO_MASK(c);
+        const auto bit = static_cast<unsigned>(c);
+        data[CAP_TO_INDEX(bit)].permitted |= CAP_TO_MASK(bit);
+        data[CAP_TO_INDEX(bit)].effective |= CAP_TO_MASK(bit);
     }
     if (call_in_all_threads(SYS_capset, reinterpret_cast<long>(&header),
                             reinterpret_cast<long>(data.data()), 0, 0, 0, 0) != 0)
