@@ -171,6 +171,9 @@ void stage_transmit(Context& c, Burst& b, Burst& replies);
 // A keepalive of tunnel p.from; `bound`: from its bound endpoint. The packet ends here. `p` is as
 // received, `gre` its GRE header.
 void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
+// Fetches from memory what take_keepalive() will read of a tunnel: a burst of keepalives is of as
+// many tunnels.
+void expect_keepalive(const Context& c, std::uint32_t slot);
 // The writer is to ask for the destination of a packet out of a tunnel: a few for each subscriber,
 // so that one who scans a connected network leaves the others their turn.
 void ask_for_neighbour(Context& c, const Packet& p);

@@ -179,11 +179,14 @@ constexpr std::array<std::uint8_t, 16> kEcn{
     return true;
 }
 
-// From here on p describes the inner packet. false: finished.
-bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre, std::uint32_t slot) {
+// From here on p describes the inner packet. false: finished, or in `keepalives`.
+bool enter_inner(Context& c, Burst& b, unsigned i, const std::uint8_t* gre, std::uint32_t slot,
+                 PacketList& keepalives) {
+    Packet& p = b.packets[i];
     const std::uint16_t type = load_be16(gre + 2);
     if (type == wire::kEtherKeepalive) [[unlikely]] {
-        take_keepalive(c, p, gre, true);
+        expect_keepalive(c, slot);
+        keepalives.add(i);
         return false;
     }
     if (type != wire::kEtherIpv4 && type != wire::kEtherIpv6) {
@@ -213,17 +216,17 @@ bool enter_inner(Context& c, Packet& p, const std::uint8_t* gre, std::uint32_t s
     return true;
 }
 
+bool unroutable_destination(const Packet& p) {
+    return p.family == 4 ? unroutable_destination4(p.ip) : unroutable_destination6(p.ip);
+}
+
 void route_inner(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
-    const TargetKind kind = p.target.kind();
-    if ((kind == TargetKind::NextHop || kind == TargetKind::Glean) &&
-        (p.family == 4 ? unroutable_destination4(p.ip) : unroutable_destination6(p.ip)))
-        [[unlikely]]
-        return exit_with(c, p, Exit::DropNoRoute);
-    switch (kind) {
-        case TargetKind::NextHop:
-            b.forward.add(i);
-            return;
+    switch (p.target.kind()) {
+        [[likely]] case TargetKind::NextHop
+            : if (unroutable_destination(p)) [[unlikely]] return exit_with(c, p, Exit::DropNoRoute);
+        b.forward.add(i);
+        return;
         case TargetKind::Subscriber:
             if (p.target.index() == p.from->subscriber)
                 return exit_with(c, p, Exit::DropHairpinSelf);
@@ -244,6 +247,7 @@ void route_inner(Context& c, Burst& b, unsigned i) {
         case TargetKind::Blackhole:
             return exit_with(c, p, Exit::DropBlackhole);
         case TargetKind::Glean:
+            if (unroutable_destination(p)) return exit_with(c, p, Exit::DropNoRoute);
             ask_for_neighbour(c, p);
             return exit_with(c, p, Exit::DropNoNeighbour);
         case TargetKind::None:
@@ -288,7 +292,7 @@ void stage_decapsulate(Context& c, Burst& b) {
     std::array<const std::uint8_t*, kBurst> gre;
     std::array<std::uint32_t, kBurst> slot;
     std::array<std::uint32_t, kBurst> row;
-    PacketList keyed, inner4, inner6;
+    PacketList keyed, keepalives, inner4, inner6;
     for (const unsigned i : b.decapsulate) {
         Packet& p = b.packets[i];
         gre[i] = plain_gre(p);
@@ -320,7 +324,8 @@ void stage_decapsulate(Context& c, Burst& b) {
             continue;
         }
         p.from = &t.tunnels[row[i]];
-        if (!check_tunnel(c, p, gre[i]) || !enter_inner(c, p, gre[i], slot[i])) continue;
+        if (!check_tunnel(c, p, gre[i]) || !enter_inner(c, b, i, gre[i], slot[i], keepalives))
+            continue;
         if (p.family == 4) {
             t.lpm4->prefetch(p.ip + 12);
             t.lpm4->prefetch(p.ip + 16);
@@ -331,6 +336,7 @@ void stage_decapsulate(Context& c, Burst& b) {
             inner6.add(i);
         }
     }
+    for (const unsigned i : keepalives) take_keepalive(c, b.packets[i], gre[i], true);
     check_inner<4>(c, b, *t.lpm4, inner4, slot.data());
     check_inner<6>(c, b, *t.lpm6, inner6, slot.data());
 }

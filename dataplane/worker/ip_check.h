@@ -2,6 +2,7 @@
 // RFC 8200 §3).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -57,10 +58,20 @@ inline IpFault check_ipv6(const std::uint8_t* ip, unsigned available) {
     return IpFault::None;
 }
 
+// What the first octet of an IPv4 address says about forwarding: one load a packet instead of a
+// comparison for each kind.
+enum class Octet : std::uint8_t { Host, Perhaps, Never };  // Perhaps: 169.254 is link-local
+inline constexpr auto kOctets = [] {
+    std::array<Octet, 256> octets{};
+    for (unsigned first = 224; first < 256; ++first) octets[first] = Octet::Never;
+    octets[0] = octets[127] = Octet::Never;
+    octets[169] = Octet::Perhaps;
+    return octets;
+}();
+
 // Sources that no router forwards: RFC 1812 §5.3.7, RFC 4291 §2.5-2.7.
 inline bool martian_source4(const std::uint8_t* ip) {
-    const std::uint8_t first = ip[12];
-    return first == 0 || first == 127 || first >= 224;
+    return kOctets[ip[12]] == Octet::Never;
 }
 inline bool multicast6(const std::uint8_t* address) {
     return address[0] == 0xff;
@@ -85,7 +96,8 @@ inline bool link_local4(const std::uint8_t* address) {
 }
 // Destinations that no router forwards to: RFC 1812 §5.3.7, RFC 4291 §2.5.2-2.5.3.
 inline bool unroutable_destination4(const std::uint8_t* ip) {
-    return ip[16] == 0 || ip[16] == 127 || ip[16] >= 224 || link_local4(ip + 16);
+    const Octet octet = kOctets[ip[16]];
+    return octet != Octet::Host && (octet == Octet::Never || link_local4(ip + 16));
 }
 inline bool group_destination4(const std::uint8_t* ip) {
     return ip[16] >= 224;

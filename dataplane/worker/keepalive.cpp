@@ -145,6 +145,13 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
 
 }  // namespace
 
+void expect_keepalive(const Context& c, std::uint32_t slot) {
+    const KeepaliveHandover* const handover = c.shared->keepalive;
+    if (handover == nullptr) return;
+    __builtin_prefetch(&handover->peers[slot]);
+    __builtin_prefetch(&handover->seen[c.config.number][slot], 1);
+}
+
 void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     exit_with(c, p, hand_over(c, p, gre, bound));
 }
