@@ -24,7 +24,6 @@ struct Arrived {
     std::uint32_t key;  // the GRE key
     std::uint64_t salt;
     std::uint64_t counter;
-    wire::Endpoint source;
     std::uint64_t now;
     [[nodiscard]] std::uint32_t slot() const { return key & 0xffffffU; }
 };
@@ -38,11 +37,11 @@ wire::Endpoint source_of(const Packet& p) {
 }
 
 Arrived arrived(const Packet& p, const std::uint8_t* gre) {
-    Arrived a{};
+    Arrived a;
     a.bytes = gre + sizeof(wire::GreKey);
     a.size = static_cast<unsigned>(p.ip + p.length - a.bytes);
     a.key = wire::detail::load32(gre + 4);
-    a.source = source_of(p);
+    a.salt = a.counter = 0;
     a.now = rte_rdtsc();
     if (a.size < kSmallest) return a;
     a.salt = wire::detail::load64(a.bytes + kSalt);
@@ -51,11 +50,11 @@ Arrived arrived(const Packet& p, const std::uint8_t* gre) {
 }
 
 // The place of a tunnel's start at one address: see StartLimiter.
-std::uint64_t start_of(const Arrived& a) {
+std::uint64_t start_of(const Arrived& a, const wire::Endpoint& source) {
     std::array<std::uint64_t, 2> address;
-    std::memcpy(address.data(), a.source.address.data(), sizeof address);
+    std::memcpy(address.data(), source.address.data(), sizeof address);
     return a.salt ^ address[0] * 3 ^ address[1] * 5 ^
-           (std::uint64_t{a.source.port} << 32 | a.key) * 7;
+           (std::uint64_t{source.port} << 32 | a.key) * 7;
 }
 
 // Only who has seen the tunnel's messages makes one like it, but it has to have the right tag, too.
@@ -86,8 +85,8 @@ bool has_right_tag(const Arrived& a, const KeepalivePeer& peer, std::uint32_t* s
 enum class Way : std::uint8_t { Trusted, Other, None };
 
 // Of a message whose tag is right.
-Way way_of(Context& c, const Arrived& a, const KeepalivePeer& peer, std::uint64_t salt,
-           bool bound) {
+Way way_of(Context& c, const Arrived& a, const wire::Endpoint& source, const KeepalivePeer& peer,
+           std::uint64_t salt, bool bound) {
     const KeepaliveHandover& handover = *c.shared->keepalive;
     KeepaliveSeen& seen = handover.seen[c.config.number][a.slot()];
     const bool next = looks_next(a, peer, salt) && seen.is_news(a.salt, a.counter);
@@ -97,14 +96,15 @@ Way way_of(Context& c, const Arrived& a, const KeepalivePeer& peer, std::uint64_
             return Way::Trusted;
     }
     const bool starts = salt != a.salt || (next && !bound);
-    const bool taken = starts ? c.starts.take(start_of(a), c.secret, a.now, c.tsc_hz)
+    const bool taken = starts ? c.starts.take(start_of(a, source), c.secret, a.now, c.tsc_hz)
                               : c.late.take(a.slot(), c.secret, a.now, c.tsc_hz);
     return taken ? Way::Other : Way::None;
 }
 
 // The message into its buffer's front; what is before it was outer headers.
-void leave_arrival(const Arrived& a, std::uint32_t sequence, rte_mbuf* m) {
-    const KeepaliveArrival arrival{a.now, a.source, a.key, sequence};
+void leave_arrival(const Arrived& a, const wire::Endpoint& source, std::uint32_t sequence,
+                   rte_mbuf* m) {
+    const KeepaliveArrival arrival{a.now, source, a.key, sequence};
     const auto offset =
         static_cast<std::size_t>(a.bytes - static_cast<const std::uint8_t*>(m->buf_addr));
     // Ethernet, the shortest IP header and GRE are longer than what takes their place.
@@ -133,10 +133,11 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
         count_refusal(a, peer, handover->refusals[c.config.number]);
         return Exit::DropKeepaliveTag;
     }
-    const Way way = way_of(c, a, peer, salt, bound);
+    const wire::Endpoint source = source_of(p);
+    const Way way = way_of(c, a, source, peer, salt, bound);
     if (way == Way::None) return Exit::DropKeepaliveRate;
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
-    leave_arrival(a, sequence, p.mbuf);
+    leave_arrival(a, source, sequence, p.mbuf);
     rte_ring* const ring = way == Way::Trusted ? rings.trusted : rings.other;
     if (rte_ring_enqueue(ring, p.mbuf) != 0) return Exit::DropKeepalive;
     p.mbuf = nullptr;
