@@ -1,11 +1,25 @@
 #include "ur/lines.h"
 
+#include <net/if.h>
+
+#include <array>
 #include <exception>
 #include <utility>
+#include <vector>
 
 #include "ur/log.h"
 
 namespace dr::ur {
+namespace {
+
+// Of the device with this index; empty: there is none.
+std::string name_of(int index) {
+    std::array<char, IF_NAMESIZE> name{};
+    const char* found = ::if_indextoname(static_cast<unsigned>(index), name.data());
+    return found == nullptr ? std::string() : found;
+}
+
+}  // namespace
 
 Lines::Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always)
     : netlink_(netlink), datapath_(datapath), always_(std::move(always)) {
@@ -15,80 +29,135 @@ Lines::Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always)
 
 Lines::~Lines() {
     if (!leave_)
-        for (auto& [name, device] : devices_) detach(device);
+        for (auto at = guards_.begin(); at != guards_.end();) at = detach(at);
 }
 
-void Lines::detach(Device& device) {
+Lines::Guards::iterator Lines::detach(Guards::iterator at) {
     try {
-        if (device.grouped) netlink_.set_group(device.index, 0);
+        if (at->second.grouped) netlink_.set_group(at->first, 0);
     } catch (const std::exception&) {
         // The device is gone.
     }
-    device.grouped = false;
-    device.index = 0;
-    device.in.reset();
-    device.out.reset();
+    at->second.in.reset();
+    return guards_.erase(at);
 }
 
 std::optional<Link> Lines::attach(const std::string& device) {
     const auto link = netlink_.link(device);
     Device& entry = devices_[device];
     if (entry.index == (link ? link->index : 0)) return link;
-    detach(entry);
-    if (link) {
-        // The guard knows the device before its first packet arrives.
-        entry.index = link->index;
-        tell_datapath();
-        try {
-            entry.out = std::make_unique<Hook>(netlink_, link->index, false,
-                                               datapath_.line_out_program(link->ethernet));
-            entry.in = std::make_unique<Hook>(netlink_, link->index, true,
-                                              datapath_.downlink_program(link->ethernet));
-        } catch (...) {
-            detach(entry);
-            tell_datapath();
-            throw;
-        }
-    }
-    tell_datapath();
+    entry.index = 0;
+    if (link) guard(*link, device);
+    entry.index = link ? link->index : 0;
+    let_go();
     return link;
 }
 
+void Lines::guard(const Link& link, const std::string& device) {
+    const auto [at, added] = guards_.try_emplace(link.index);
+    Guard& guard = at->second;
+    guard.device = device;
+    if (!added) return;
+    // The guard knows the device before its first packet arrives.
+    tell_datapath();
+    try {
+        guard.out = std::make_unique<Hook>(netlink_, link.index, false,
+                                           datapath_.line_out_program(link.ethernet));
+        guard.in = std::make_unique<Hook>(netlink_, link.index, true,
+                                          datapath_.downlink_program(link.ethernet));
+    } catch (...) {
+        detach(at);
+        tell_datapath();
+        throw;
+    }
+}
+
+void Lines::let_go() {
+    for (auto at = guards_.begin(); at != guards_.end();) {
+        const auto owner = devices_.find(at->second.device);
+        const bool known = owner != devices_.end();
+        const bool stays =
+            known && (owner->second.index == at->first || !name_of(at->first).empty());
+        at = stays ? std::next(at) : detach(at);
+    }
+    tell_datapath();
+}
+
 void Lines::tell_datapath() {
+    // Where there are more than fit, those that were renamed are left out first.
     std::vector<int> indexes;
-    for (const auto& [name, device] : devices_)
-        if (device.index != 0) indexes.push_back(device.index);
+    for (const auto& [index, guard] : guards_) {
+        const auto at = devices_.find(guard.device);
+        const bool present = at != devices_.end() && at->second.index == index;
+        indexes.insert(present ? indexes.begin() : indexes.end(), index);
+    }
     datapath_.set_lines(indexes);
 }
 
+void Lines::restore_hooks(const std::string& device, Guard& guard) {
+    const bool out = guard.out->restore();
+    const bool in = guard.in->restore();
+    if (out || in)
+        say("warning: line device %s: the tc programs had been taken away; attached again",
+            device.c_str());
+}
+
+std::string Lines::trouble_of(const std::string& device) const {
+    const int index = devices_.at(device).index;
+    std::string renamed;
+    for (const auto& [other, guard] : guards_)
+        if (guard.device == device && other != index) renamed = name_of(other);
+    if (index == 0 && renamed.empty()) return "there is no such device; its line is down";
+    if (index == 0)
+        return "it is called " + renamed + " now; its line is down, and the guard stays on it";
+    if (renamed.empty()) return {};
+    return "another device has its name now; the guard stays on the one before too, which is "
+           "called " +
+           renamed;
+}
+
+void Lines::tell_trouble(const std::string& device, const std::string& trouble) {
+    const std::string before = std::exchange(devices_[device].trouble, trouble);
+    if (before == trouble) return;
+    if (trouble.empty())
+        say("line device %s: it is as it should be again", device.c_str());
+    else
+        say("warning: line device %s: %s", device.c_str(), trouble.c_str());
+}
+
 void Lines::restore() {
-    for (auto& [name, device] : devices_) {
+    for (const auto& [name, device] : devices_) {
         try {
             const auto link = attach(name);
-            if (!link) continue;
-            device.grouped = device.grouped || link->group == kLineGroup;
-            if (link->group == 0) {
-                netlink_.set_group(link->index, kLineGroup);
-                device.grouped = true;
+            if (link) {
+                Guard& guard = guards_.at(link->index);
+                guard.grouped = guard.grouped || link->group == kLineGroup;
+                if (link->group == 0) {
+                    netlink_.set_group(link->index, kLineGroup);
+                    guard.grouped = true;
+                }
+                restore_hooks(name, guard);
             }
-            const bool out = device.out->restore();
-            const bool in = device.in->restore();
-            if (out || in)
-                say("warning: line device %s: the tc programs had been taken away; "
-                    "attached again",
-                    name.c_str());
-            device.trouble.clear();
+            tell_trouble(name, trouble_of(name));
         } catch (const std::exception& e) {
-            if (std::exchange(device.trouble, e.what()) != e.what())
-                say("warning: line device %s: %s", name.c_str(), e.what());
+            tell_trouble(name, e.what());
+        }
+    }
+    let_go();
+    for (auto& [index, guard] : guards_) {
+        if (devices_.at(guard.device).index == index) continue;
+        try {
+            restore_hooks(guard.device, guard);
+        } catch (const std::exception&) {
+            // It has gone meanwhile; the next look finds that.
         }
     }
 }
 
 void Lines::leave() {
     leave_ = true;
-    for (auto& [name, device] : devices_)
-        for (Hook* hook : {device.in.get(), device.out.get()})
+    for (auto& [index, guard] : guards_)
+        for (Hook* hook : {guard.in.get(), guard.out.get()})
             if (hook != nullptr) hook->keep();
 }
 
@@ -107,11 +176,10 @@ LinePath Lines::look(const Tunnel& tunnel) {
 
 void Lines::keep(std::set<std::string> devices) {
     devices.insert(always_.begin(), always_.end());
-    for (auto& [name, device] : devices_)
-        if (!devices.contains(name)) detach(device);
+    devices.erase("");  // of a tunnel whose line has no device here
     std::erase_if(devices_, [&](const auto& entry) { return !devices.contains(entry.first); });
     for (const auto& device : devices) devices_.try_emplace(device);
-    tell_datapath();
+    let_go();
 }
 
 LineFamilies Lines::families(const std::string& device) {

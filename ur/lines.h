@@ -1,6 +1,7 @@
 // The site's lines as the kernel has them now: devices, addresses, gateways. Keeps the downlink
 // program and the guard attached to the devices that exist; one that is missing, or vanishes and
-// comes back (a USB modem), is taken up when it is there. One thread.
+// comes back (a USB modem), is taken up when it is there. A device that is renamed is still a way
+// out of the site: its line is down, and the guard stays on it. One thread.
 #pragma once
 
 #include <map>
@@ -41,7 +42,7 @@ class Lines final {
     // Lets go of all devices but these and those of always.
     void keep(std::set<std::string> devices);
     // Puts back what somebody has taken from the devices, and takes up new ones, with a line on
-    // standard error for what was put back and for what the kernel refuses.
+    // standard error for what was put back, for what is missing, and for what the kernel refuses.
     void restore();
     // At the end the programs stay attached.
     void leave();
@@ -50,20 +51,32 @@ class Lines final {
 
   private:
     struct Device {
-        int index{};
+        int index{};          // 0: it is not there
+        std::string trouble;  // what was last said of it
+    };
+    struct Guard {
+        std::string device;             // whose it is, by the name in the configuration
         std::unique_ptr<Hook> out, in;  // out brought the qdisc, so it is the last to go
-        std::string trouble;            // what was last said of it
         bool grouped{};                 // in kLineGroup by us
     };
-    // nullopt and detached when the device is not there.
+    using Guards = std::map<int, Guard>;  // by index
+    // nullopt when the device is not there.
     std::optional<Link> attach(const std::string& device);
-    void detach(Device& device);
+    void guard(const Link& link, const std::string& device);
+    Guards::iterator detach(Guards::iterator at);
+    // Detaches the guards of devices that are gone, or are no line any more.
+    void let_go();
+    void restore_hooks(const std::string& device, Guard& guard);
+    // Of a device that was looked at: what is to be said of it; empty: nothing.
+    [[nodiscard]] std::string trouble_of(const std::string& device) const;
+    void tell_trouble(const std::string& device, const std::string& trouble);
     void tell_datapath();
 
     Netlink& netlink_;
     Datapath& datapath_;
     std::set<std::string> always_;
     std::map<std::string, Device> devices_;
+    Guards guards_;
     bool leave_ = false;
 };
 

@@ -16,14 +16,15 @@ def counter(lab, name):
     return ur.status(lab)["counters"].get(name, 0)
 
 
-def onto_line(lab, line, *packets, tag=()):
-    """Puts IP packets (scapy) on a line, from the ISP's end to the UR; `tag`: VLAN ids in front."""
+def onto_line(lab, line, *packets, tag=(), to=None):
+    """Puts IP packets (scapy) on a line, from the ISP's end to the UR; `tag`: VLAN ids in front; `to`:
+    the UR's Ethernet address, where its device has another name than the lab gave it."""
     from scapy.layers.l2 import Dot1Q, Ether
 
     isp, router = lab.net[f"isp{line}"], lab.net["ur1"]
     frames = []
     for packet in packets:
-        front = Ether(src=mac(isp, "ur1"), dst=mac(router, f"wan-{line}"))
+        front = Ether(src=mac(isp, "ur1"), dst=to or mac(router, f"wan-{line}"))
         for number in tag:
             front /= Dot1Q(vlan=number)
         frames.append(bytes(front / packet))

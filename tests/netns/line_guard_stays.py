@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What urd has in the kernel stays, or is put back within a second, whoever takes it away."""
 
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from lablib import topology as t  # noqa: E402
 from lablib import ur  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
-from lablib.guard import dropped, nothing_in_clear, onto_line, ports, udp, unseen  # noqa: E402
+from lablib.guard import SITE4, SITE6, dropped, nothing_in_clear, onto_line, ports, udp, unseen  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
 from lablib.netns import cable  # noqa: E402
-from lablib.packets import Capture  # noqa: E402
+from lablib.packets import Capture, mac  # noqa: E402
 from lablib.probe import four_probes, lost_nothing  # noqa: E402
 from lablib.programs import start_urd  # noqa: E402
 from lablib.shell import run, wait_until  # noqa: E402
@@ -39,6 +40,16 @@ def filters(lab, device, hook):
 
 def attached(lab, device):
     return filters(lab, device, "ingress") and filters(lab, device, "egress")
+
+
+@contextmanager
+def stopped(lab):
+    """urd does not run meanwhile: what holds is what is in the kernel."""
+    lab.urds["site-1"].send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        lab.urds["site-1"].send(signal.SIGCONT)
 
 
 def said(lab, text):
@@ -112,6 +123,69 @@ def _(lab):
     # The address of its ICMP errors is there again too.
     told = lab.ping("inet", lab.sites[0].lan6, "-t", "2", check=False).stdout
     expect(f"From {lab.sites[0].ur6} " in told, told)
+
+
+def rename(lab, *pairs, a="wan-a", b="wan-b"):
+    """Devices of the router get other names. Then those of the lines, as they are called now, have the
+    addresses and routes that they lost on the way."""
+    net, site = lab.net["ur1"], lab.sites[0]
+    for old, new in pairs:
+        net.ip("link", "set", old, "down")
+        net.ip("link", "set", old, "name", new)
+        net.ip("link", "set", new, "up")
+    theirs6, ours6 = site.wan6()
+    net.ip("address", "replace", f"{ours6}/64", "dev", b, "nodad")
+    net.ip("route", "replace", "default", "via", site.wan4("a")[0], "dev", a)
+    net.ip("route", "replace", "default", "via", site.wan4("b")[0], "dev", b, "metric", "200")
+    net.ip("-6", "route", "replace", "default", "via", theirs6, "dev", b)
+
+
+@cases.case("a line's device that is renamed keeps the guard, nothing of the site passes it, and urd says "
+            "so; with its name the line is back")
+def _(lab):
+    net, site, port = lab.net["ur1"], lab.sites[0], ports()
+    ur.wait_carries(lab, "a", seconds=20)
+    address = mac(net, "wan-a")
+    rename(lab, ("wan-a", "wan-x"), a="wan-x")
+    try:
+        said(lab, "line device wan-a: it is called wan-x now; its line is down, and the guard stays on "
+                  "it")
+        expect(attached(lab, "wan-x"), "the guard is not on wan-x")
+        # The kernel may answer the DR's keepalives there: those are no packets of the site.
+        with unseen(lab, ("ispa", "ur1"), ("ispb", "ur1"), expression=f"{SITE4} or {SITE6}"), \
+                unseen(lab, LAN, ("inet", "eth0"), expression=f"udp port {port}"), \
+                dropped(lab, "drop.line_in", 2), stopped(lab):
+            onto_line(lab, "a", udp(t.INET4, site.lan4, port), udp(site.lan4, t.INET4, port),
+                      to=address)
+            for priority in (4754, 4755):
+                while net.run(["ip", "rule", "del", "priority", priority], check=False).returncode == 0:
+                    pass
+            lab.ping("lan1", t.INET4, "-c", "2", "-W", "0.2", check=False)
+        # What somebody takes from it is put back there too.
+        net.run(["tc", "qdisc", "del", "dev", "wan-x", "clsact"])
+        wait_until(lambda: attached(lab, "wan-x"), "the guard on wan-x", seconds=SOON)
+    finally:
+        rename(lab, ("wan-x", "wan-a"))
+    said(lab, "line device wan-a: it is as it should be again")
+    ur.wait_up(lab, seconds=20)
+    expect(attached(lab, "wan-a"), "the guard is not on wan-a")
+    return lost_nothing(four_probes(lab, seconds=1))
+
+
+@cases.case("two lines' devices that exchange their names have the guard all the time; one that is not "
+            "there at the start is named")
+def _(lab):
+    rename(lab, ("wan-a", "wan-x"), ("wan-b", "wan-a"), ("wan-x", "wan-b"), a="wan-b", b="wan-a")
+    for device in ("wan-a", "wan-b"):
+        wait_until(lambda name=device: attached(lab, name), f"the guard on {device}", seconds=SOON)
+    log = lab.urds["site-1"].output()
+    rename(lab, ("wan-a", "wan-x"), ("wan-b", "wan-a"), ("wan-x", "wan-b"))
+    wait_until(lambda: attached(lab, "wan-a") and attached(lab, "wan-b"), "the guard", seconds=SOON)
+    ur.wait_up(lab, seconds=30)
+    expect("wan-b: the tc programs had been taken away" not in log, log)
+    restart(lab, "--line", "c=wan-c")
+    said(lab, "line device wan-c: there is no such device; its line is down")
+    restart(lab)
 
 
 @cases.case("a LAN device that is made again, and forwarding that is switched off, are noticed")
