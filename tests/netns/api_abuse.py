@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from attacks import http2  # noqa: E402
 from attacks.daemon import Daemon, free_port  # noqa: E402
-from attacks.http2 import Connection, varint  # noqa: E402
+from attacks.http2 import Connection, field  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.process import Process  # noqa: E402
 from lablib.shell import LabError, run, wait_until  # noqa: E402
@@ -25,10 +25,6 @@ cases = Cases()
 
 INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, EXHAUSTED = 3, 5, 7, 8
 SECONDS = 2.0  # an operator has an answer within this, whatever goes on
-
-
-def field(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def unix(daemon):

@@ -243,11 +243,13 @@ def varint(number):
     return out + bytes([number])
 
 
+def field(number, data):
+    """A field of a protobuf message: bytes, a string or a message."""
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
 def hello(lines=("a", "b"), version="hostile"):
     """A UrMessage with a Hello of these lines (dr/v1/signalling.proto)."""
-    def field(number, data):
-        return varint(number << 3 | 2) + varint(len(data)) + data
-
     body = field(1, version.encode())
     body += b"".join(field(HELLO_LINES, field(1, name.encode())) for name in lines)
     return field(1, body)
@@ -256,20 +258,44 @@ def hello(lines=("a", "b"), version="hostile"):
 HELLO_LINES = 3
 
 
+def said(data):
+    """The first gRPC message in a stream's data, when it is whole: the number of the field that it
+    begins with and what follows; else None."""
+    if len(data) < 5 or len(data) < 5 + int.from_bytes(data[1:5], "big"):
+        return None
+    message = data[5:5 + int.from_bytes(data[1:5], "big")]
+    return (message[0] >> 3 if message else 0), message[1:]
+
+
+ATTACHMENT = 1  # of dr.v1.DrMessage; the other one is a refusal
+
+
 def attach(address, credentials, seconds=10.0, context=None):
     """An honest site: attaches, and returns after how many seconds it has its attachment, and the
-    connection, which is to be closed. Raises Closed when it does not get one."""
+    connection, which is to be closed. Raises Closed when it does not get one; a refusal's text is
+    in it."""
     started = time.monotonic()
     try:
         peer = Connection(address, credentials, acknowledge=True, context=context, timeout=seconds)
     except (OSError, ssl.SSLError) as error:
         raise Closed(f"no connection: {error}") from error
-    stream, opened = peer.open_stream()
-    peer.send(opened + peer.say(stream, hello()))
-    for kind, flags, of, payload in peer.frames(seconds):
-        if of == stream and kind == DATA and payload:
-            return time.monotonic() - started, peer
-        if kind in (RST_STREAM, GOAWAY) or (of == stream and flags & END_STREAM):
-            break
+    why, data = "no attachment", b""
+    try:
+        stream, opened = peer.open_stream()
+        peer.send(opened + peer.say(stream, hello()))
+        for kind, flags, of, payload in peer.frames(seconds):
+            if of == stream and kind == DATA:
+                data += payload
+                answer = said(data)
+                if answer and answer[0] == ATTACHMENT:
+                    return time.monotonic() - started, peer
+                if answer:
+                    why = f"refused: {answer[1]!r}"
+                    break
+            if kind in (RST_STREAM, GOAWAY) or (of == stream and flags & END_STREAM):
+                break
+    except Closed:
+        peer.close()
+        raise
     peer.close()
-    raise Closed("no attachment")
+    raise Closed(why)
