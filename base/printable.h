@@ -93,6 +93,18 @@ inline std::string shown(std::string_view text, std::size_t most = kShownBytes) 
     return printable(text);
 }
 
+// As shown(), in quotation marks that no text can end: a mark inside is \x22.
+inline std::string quoted(std::string_view text, std::size_t most = kShownBytes) {
+    std::string out = "\"";
+    for (const char c : shown(text, most)) {
+        if (c == '"')
+            out += "\\x22";
+        else
+            out += c;
+    }
+    return out + '"';
+}
+
 // As printable(), but keeps the line feeds: for messages of several lines whose parts were made
 // printable when they were put together, or come from a server.
 inline std::string printable_lines(std::string_view text) {

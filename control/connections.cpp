@@ -134,13 +134,15 @@ bool Connections::add(int fd, Clock::time_point now) {
     return true;
 }
 
-void Connections::known(std::string_view peer, std::string_view name) {
+void Connections::known(std::string_view peer, const Owner& owner, std::string_view name) {
     End end;
     if (!parse(peer, end)) return;
     const std::lock_guard lock(mutex_);
     const auto [from, to] = open_.equal_range(end);
-    for (auto at = from; at != to; ++at)
+    for (auto at = from; at != to; ++at) {
+        at->second.owner = owner;
         if (at->second.name.empty()) at->second.name = name;
+    }
 }
 
 bool Connections::cut(std::string_view peer) {
@@ -154,11 +156,11 @@ bool Connections::cut(std::string_view peer) {
     return found;
 }
 
-std::size_t Connections::cut_all(std::string_view name) {
+std::size_t Connections::cut_all(const Owner& owner) {
     std::size_t count = 0;
     const std::lock_guard lock(mutex_);
     for (const auto& [end, open] : open_)
-        if (open.name == name && shut_socket(open.fd, open.cookie)) ++count;
+        if (open.owner == owner && shut_socket(open.fd, open.cookie)) ++count;
     return count;
 }
 

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -55,13 +56,16 @@ class Connections {
     // Notes a connection that was accepted; `fd` stays the caller's. False: its source has as many
     // as it may, so the caller closes it.
     bool add(int fd, Clock::time_point now = Clock::now());
-    // The peer (in gRPC's words: "ipv4:192.0.2.1:4711", "ipv6:%5B2001:db8::1%5D:4711") has shown
-    // that it is `name`, by beginning a stream.
-    void known(std::string_view peer, std::string_view name);
+    // Who a connection belongs to: names the certificate that its peer has shown.
+    using Owner = std::array<std::uint8_t, 32>;
+    // The peer (in gRPC's words: "ipv4:192.0.2.1:4711", "ipv6:%5B2001:db8::1%5D:4711") has begun a
+    // stream. `name`: who it is; empty: nobody who may have one, so it stays unknown.
+    void known(std::string_view peer, const Owner& owner, std::string_view name);
     // Ends the peer's connection. False: it is not there.
     bool cut(std::string_view peer);
-    // Ends all connections of `name` that are known. How many there were.
-    std::size_t cut_all(std::string_view name);
+    // Ends all connections of the owner that have begun a stream. How many there were. Several
+    // certificates may have one name: what one does is no matter of the others.
+    std::size_t cut_all(const Owner& owner);
 
     // Readable when a connection has sent something since the last look(). Edges: one that is
     // looked at late costs nothing meanwhile.
@@ -81,6 +85,7 @@ class Connections {
     struct Open {
         int fd = -1;
         std::uint64_t cookie = 0;
+        std::optional<Owner> owner;
         std::string name;         // empty: not known yet
         std::uint64_t bytes = 0;  // received by the last look
         double level = 0;         // of its budget, in bytes

@@ -98,6 +98,8 @@ class Catalog {
         store::Secrets secrets;
     };
     std::optional<Site> site(const std::string& subscriber);
+    // Its secrets alone. nullopt: there is no such subscriber.
+    std::optional<store::Secrets> secrets(const std::string& subscriber);
     // New keys for the tunnels of a subscriber that have any.
     Result rotate_keys(const std::string& subscriber);
     // Takes back all that the subscriber's UR was given: its certificates are refused, and its

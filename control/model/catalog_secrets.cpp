@@ -14,6 +14,15 @@ store::Secrets Catalog::secrets_of(std::uint32_t subscriber_id) {
     return secrets;
 }
 
+std::optional<store::Secrets> Catalog::secrets(const std::string& subscriber) {
+    std::shared_lock lock(index_mutex_);
+    const auto* found = Index::find(index_.subscribers(), subscriber);
+    const std::uint32_t id = found == nullptr ? 0 : found->id;
+    lock.unlock();
+    if (id == 0) return std::nullopt;
+    return secrets_of(id);
+}
+
 std::optional<Catalog::Site> Catalog::site(const std::string& subscriber) {
     constexpr int kTries = 100;
     for (int i = 0; i < kTries; ++i) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/printable.h"
 #include "control/ca/x509.h"
@@ -42,9 +43,9 @@ Gate::Key Gate::key_of(std::string_view certificate) {
 }
 
 // With the lock held.
-Gate::Entry& Gate::entry(std::string_view certificate, Clock::time_point now) {
+Gate::Entry& Gate::entry(const Key& certificate, Clock::time_point now) {
     if (entries_.size() >= look_at_) forget_idle(now);
-    return entries_[key_of(certificate)];
+    return entries_[certificate];
 }
 
 // With the lock held. Looks again when there are twice as many as stay.
@@ -52,14 +53,14 @@ void Gate::forget_idle(Clock::time_point now) {
     std::erase_if(entries_, [&](const auto& item) {
         const Entry& e = item.second;
         return e.session.expired() && e.streams.full(limits_.streams, now) &&
-               e.handshakes.full(limits_.handshakes, now);
+               e.handshakes.full(limits_.handshakes, now) && e.words.full(limits_.words, now);
     });
     look_at_ = std::max<std::size_t>(1024, 2 * entries_.size());
 }
 
 bool Gate::handshake(std::string_view certificate, Clock::time_point now) {
     const std::lock_guard lock(mutex_);
-    Entry& e = entry(certificate, now);
+    Entry& e = entry(key_of(certificate), now);
     if (e.handshakes.take(limits_.handshakes, now)) return true;
     say(e, certificate, "connects too often, and is refused", now);
     return false;
@@ -67,7 +68,7 @@ bool Gate::handshake(std::string_view certificate, Clock::time_point now) {
 
 bool Gate::stream(std::string_view certificate, Clock::time_point now) {
     const std::lock_guard lock(mutex_);
-    Entry& e = entry(certificate, now);
+    Entry& e = entry(key_of(certificate), now);
     if (e.streams.take(limits_.streams, now)) return true;
     say(e, certificate, "begins too many streams, and its connections are ended", now);
     e.flooded = now;
@@ -84,10 +85,18 @@ bool Gate::flooding(std::string_view certificate, Clock::time_point now) {
 std::shared_ptr<SignallingSession> Gate::supersede(
     std::string_view certificate, const std::shared_ptr<SignallingSession>& session) {
     const std::lock_guard lock(mutex_);
-    Entry& e = entry(certificate, Clock::now());
+    Entry& e = entry(key_of(certificate), Clock::now());
     auto before = e.session.lock();
     e.session = session;
     return before;
+}
+
+std::optional<std::uint64_t> Gate::words(const Key& certificate, Clock::time_point now) {
+    const std::lock_guard lock(mutex_);
+    Entry& e = entry(certificate, now);
+    if (e.words.take(limits_.words, now)) return std::exchange(e.unlogged, 0);
+    ++e.unlogged;
+    return std::nullopt;
 }
 
 void Gate::say(Entry& entry, std::string_view certificate, const char* what,

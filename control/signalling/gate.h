@@ -2,19 +2,22 @@
 // for it.
 //
 // A certificate has a stream: a newer one supersedes it. Streams begun and handshakes are counted
-// by token buckets, which a UR that lost its connection stays far below.
+// by token buckets, which a UR that lost its connection stays far below. So are the lines of the
+// log in which it is quoted.
 //
 // Threads: any.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "control/connections.h"
 
 namespace dr::control {
 
@@ -45,8 +48,13 @@ class Gate {
     struct Limits {
         TokenBucket::Rate streams{10, 2};
         TokenBucket::Rate handshakes{6, 1};
+        TokenBucket::Rate words{5, 1.0 / 60};
     };
     Gate() : Gate(Limits{}) {}
+    // Names a certificate: SHA-256 of its text.
+    using Key = Connections::Owner;
+    static Key key_of(std::string_view certificate);
+
     explicit Gate(Limits limits) : limits_(limits) {}
     Gate(const Gate&) = delete;
     Gate& operator=(const Gate&) = delete;
@@ -62,21 +70,26 @@ class Gate {
     std::shared_ptr<SignallingSession> supersede(std::string_view certificate,
                                                  const std::shared_ptr<SignallingSession>& session);
 
+    // Its owner has said something for the log. nullopt: too often of late. Otherwise how often
+    // that was since it was last logged.
+    std::optional<std::uint64_t> words(const Key& certificate,
+                                       Clock::time_point now = Clock::now());
+
     // Certificates that are remembered.
     [[nodiscard]] std::size_t size();
 
   private:
-    using Key = std::array<std::uint8_t, 32>;  // SHA-256 of the text
     struct Entry {
         TokenBucket streams;
         TokenBucket handshakes;
+        TokenBucket words;
         std::weak_ptr<SignallingSession> session;
         Clock::time_point flooded{};
         Clock::time_point said{};
-        std::uint64_t refused = 0;  // since `said`
+        std::uint64_t refused = 0;   // since `said`
+        std::uint64_t unlogged = 0;  // words
     };
-    static Key key_of(std::string_view certificate);
-    Entry& entry(std::string_view certificate, Clock::time_point now);
+    Entry& entry(const Key& certificate, Clock::time_point now);
     void forget_idle(Clock::time_point now);
     static void say(Entry& entry, std::string_view certificate, const char* what,
                     Clock::time_point now);

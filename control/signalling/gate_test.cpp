@@ -61,6 +61,10 @@ struct Pair {
     }
 };
 
+Connections::Owner of(const char* certificate) {
+    return Gate::key_of(certificate);
+}
+
 Connections::Limits small() {
     return {.of_source = 3,
             .burst = 20'000,
@@ -96,6 +100,24 @@ TEST_CASE("handshakes are counted apart from streams") {
     CHECK(gate.handshake("A", now + 1s));
 }
 
+TEST_CASE(
+    "a certificate's owner is quoted in the log as often as its bucket holds, and what was left "
+    "out is counted") {
+    Gate gate({.words = {2, 1}});
+    const auto now = Gate::Clock::now();
+    CHECK(gate.words(of("A"), now) == 0U);
+    CHECK(gate.words(of("A"), now) == 0U);
+    for (int i = 0; i < 5; ++i) CHECK_FALSE(gate.words(of("A"), now));
+    CHECK(gate.words(of("B"), now) == 0U);
+    CHECK(gate.words(of("A"), now + 1s) == 5U);
+    CHECK_FALSE(gate.words(of("A"), now + 1s));
+}
+
+TEST_CASE("what is quoted cannot end its quotation, and is cut where a character ends") {
+    CHECK(quoted("port \"ix0\"\n") == "\"port \\x22ix0\\x22\\x0a\"");
+    CHECK(quoted("\u00e9\u00e9", 3) == "\"\u00e9…\"");
+}
+
 TEST_CASE("certificates that ask for nothing are forgotten, so that many cost no memory") {
     Gate gate;
     auto now = Gate::Clock::now();
@@ -111,7 +133,7 @@ TEST_CASE("a connection is ended when it has sent more than its budget, and no o
     const Pair quiet(loopback);
     for (const auto* pair : {&loud, &quiet}) {
         REQUIRE(connections.add(pair->ours.get(), now));
-        connections.known(pair->peer, "site");
+        connections.known(pair->peer, of("A"), "site");
     }
     quiet.send(15'000);
     loud.send(15'000);
@@ -137,7 +159,7 @@ TEST_CASE("a connection that has begun no stream may send little, and not for lo
     const Pair idle(loopback);
     const Pair known(loopback);
     for (const auto* pair : {&loud, &idle, &known}) REQUIRE(connections.add(pair->ours.get(), now));
-    connections.known(known.peer, "site");
+    connections.known(known.peer, of("A"), "site");
     loud.send(5'000);
     known.send(5'000);
     connections.look(now);
@@ -149,18 +171,23 @@ TEST_CASE("a connection that has begun no stream may send little, and not for lo
     CHECK_FALSE(known.ended());
 }
 
-TEST_CASE("all connections of a name are ended together, and one by its peer's address") {
+TEST_CASE(
+    "all connections of a certificate are ended together, those of its name's others are not, and "
+    "one by its peer's address") {
     Loopback loopback;
     Connections connections(small());
     const Pair a(loopback);
     const Pair b(loopback);
     const Pair c(loopback);
-    for (const auto* pair : {&a, &b, &c}) REQUIRE(connections.add(pair->ours.get()));
-    connections.known(a.peer, "site-1");
-    connections.known(b.peer, "site-1");
-    connections.known(c.peer, "site-2");
-    CHECK(connections.cut_all("site-1") == 2);
+    const Pair other(loopback, "127.0.0.2");
+    for (const auto* pair : {&a, &b, &c, &other}) REQUIRE(connections.add(pair->ours.get()));
+    connections.known(a.peer, of("A"), "site-1");
+    connections.known(b.peer, of("A"), "site-1");
+    connections.known(c.peer, of("C"), "site-2");
+    connections.known(other.peer, of("B"), "site-1");
+    CHECK(connections.cut_all(of("A")) == 2);
     CHECK((a.ended() && b.ended() && !c.ended()));
+    CHECK_FALSE(other.ended());
     CHECK_FALSE(connections.cut("ipv4:127.0.0.1:1"));
     CHECK_FALSE(connections.cut("unix:"));
     CHECK(connections.cut(c.peer));

@@ -164,13 +164,32 @@ TEST_CASE(
 TEST_CASE("who shows no certificate, or says no hello, is let go after 10 s") {
     Fixture f;
     const auto credentials = f.enroll();
-    f.revoke();
     const auto strangers = connect_many(f.port, 3);
     RawStream silent(credentials, f.address());
     const auto status = silent.end();
     CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
     CHECK_THAT(status.error_message(), Catch::Contains("no hello in 10 s"));
     CHECK(eventually([&] { return std::all_of(strangers.begin(), strangers.end(), closed); }));
+}
+
+TEST_CASE(
+    "a revoked certificate, and one of a subscriber that is gone, is refused before its hello") {
+    Fixture f;
+    const auto credentials = f.enroll();
+    f.revoke();
+    RawStream silent(credentials, f.address());
+    auto status = silent.end();
+    CHECK(status.error_code() == grpc::StatusCode::PERMISSION_DENIED);
+    CHECK_THAT(status.error_message(), Catch::Contains("revoked"));
+    grpc::ClientContext context;
+    v1::DeleteRequest gone;
+    gone.set_name("site-1");
+    google::protobuf::Empty none;
+    REQUIRE(f.subscribers->Delete(&context, gone, &none).ok());
+    RawStream nobody(credentials, f.address());
+    status = nobody.end();
+    CHECK(status.error_code() == grpc::StatusCode::NOT_FOUND);
+    CHECK_THAT(status.error_message(), Catch::Contains("\"site-1\" is not provisioned here"));
 }
 
 TEST_CASE("a message of a UR beyond all bounds ends what that UR has, and nothing else") {

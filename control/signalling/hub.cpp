@@ -7,6 +7,21 @@
 #include "control/signalling/attachment.h"
 
 namespace dr::control {
+namespace {
+
+v1::Refused refused(v1::Refused::Reason reason, const std::string& text) {
+    v1::Refused out;
+    out.set_reason(reason);
+    out.set_text(text);
+    return out;
+}
+
+v1::Refused not_here(const std::string& subscriber) {
+    return refused(v1::Refused::UNKNOWN_SUBSCRIBER,
+                   fmt::format("subscriber \"{}\" is not provisioned here", subscriber));
+}
+
+}  // namespace
 
 SignallingHub::SignallingHub(Catalog& catalog, std::vector<v1::SignallingAddress> drs,
                              std::vector<pki::Certificate> others)
@@ -104,11 +119,9 @@ void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
     const std::string& name = session->peer().subscriber;
     try {
         const auto site = catalog_.site(name);
-        if (!site)
-            return session->end(v1::Refused::UNKNOWN_SUBSCRIBER,
-                                fmt::format("subscriber \"{}\" is not provisioned here", name));
-        if (const std::string why = refusal(*session, site->secrets); !why.empty())
-            return session->end(v1::Refused::REVOKED, why);
+        const auto why =
+            site ? refusal(session->peer(), site->secrets) : std::optional(not_here(name));
+        if (why) return session->end(why->reason(), why->text());
         admit(session, site->policy.name());
         session->send(make_attachment(*site, session->lines(), drs_));
     } catch (const StoreError& e) {
@@ -116,19 +129,25 @@ void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
     }
 }
 
-std::string SignallingHub::refusal(const SignallingSession& session,
-                                   const store::Secrets& secrets) const {
-    const auto& peer = session.peer();
+std::optional<v1::Refused> SignallingHub::refusal(const PeerIdentity& peer) {
+    const auto secrets = catalog_.secrets(peer.subscriber);
+    return secrets ? refusal(peer, *secrets) : not_here(peer.subscriber);
+}
+
+std::optional<v1::Refused> SignallingHub::refusal(const PeerIdentity& peer,
+                                                  const store::Secrets& secrets) const {
     const pki::Fingerprint fingerprint = peer.certificate->fingerprint();
     const std::string_view bytes(reinterpret_cast<const char*>(fingerprint.data()),
                                  fingerprint.size());
     for (const auto& certificate : secrets.certificates())
-        if (certificate.fingerprint() == bytes) return {};
+        if (certificate.fingerprint() == bytes) return std::nullopt;
     const bool foreign =
         !others_.empty() &&
         pki::check_chain(*peer.certificate, peer.chain, others_, pki::Purpose::Client).empty();
-    if (foreign && !secrets.enrolled_only()) return {};
-    return "the certificate is revoked or was not issued here; enroll the subscriber again";
+    if (foreign && !secrets.enrolled_only()) return std::nullopt;
+    return refused(
+        v1::Refused::REVOKED,
+        "the certificate is revoked or was not issued here; enroll the subscriber again");
 }
 
 void SignallingHub::admit(const std::shared_ptr<SignallingSession>& session,

@@ -4,8 +4,9 @@
 // revocation are work for it, in turn, and revocations before all else: whoever says much, and a
 // change that concerns thousands, hold up no revocation. For each it reads the site from the store,
 // judges the session's certificate by what the store says now, and sends the attachment or ends the
-// stream. So a revocation and an attach that cross each other end the same way, whichever came
-// first.
+// stream. A peer is judged before it has a session too (server.cpp): one whose certificate is
+// revoked makes no work here. So a revocation and an attach that cross each other end the same way,
+// whichever came first.
 //
 // A certificate is good when drd has enrolled it and not revoked it. One by another CA (operator's
 // PKI, --signalling-ca) is good by its name until the subscriber is first enrolled or revoked here.
@@ -16,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_set>
@@ -43,6 +45,9 @@ class SignallingHub {
     std::vector<v1::AttachmentStatus> list(const std::string& after, const std::string& name_prefix,
                                            std::size_t limit);
 
+    // Why the peer may not attach, by what the store says now; nullopt: it may. Throws StoreError.
+    std::optional<v1::Refused> refusal(const PeerIdentity& peer);
+
     // Of sessions: it said hello, or its lines changed; it is over.
     void look_at(const std::shared_ptr<SignallingSession>& session);
     void leave(const SignallingSession& session);
@@ -58,9 +63,8 @@ class SignallingHub {
     void run();
     void put(const std::shared_ptr<SignallingSession>& session);
     void serve(const std::shared_ptr<SignallingSession>& session);
-    // Empty: it may attach; otherwise why not.
-    [[nodiscard]] std::string refusal(const SignallingSession& session,
-                                      const store::Secrets& secrets) const;
+    [[nodiscard]] std::optional<v1::Refused> refusal(const PeerIdentity& peer,
+                                                     const store::Secrets& secrets) const;
     void admit(const std::shared_ptr<SignallingSession>& session, const std::string& policy);
 
     Catalog& catalog_;

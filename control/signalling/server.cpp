@@ -36,6 +36,7 @@ PeerIdentity identity(const grpc::CallbackServerContext& context, const std::str
     PeerIdentity peer;
     const auto auth = context.auth_context();
     peer.address = context.peer();
+    peer.key = Gate::key_of(certificate);
     const auto leaf = pki::parse_certificates(certificate);
     if (leaf.empty()) return peer;
     peer.certificate = leaf.front();
@@ -62,7 +63,7 @@ class StreamGate final : public grpc::AuthMetadataProcessor {
         const bool before = gate_.flooding(certificate);
         if (gate_.stream(certificate)) return grpc::Status::OK;
         // Once is enough: a connection that is not known yet is ended when it is.
-        if (!before) connections_.cut_all(property(*context, "x509_common_name"));
+        if (!before) connections_.cut_all(Gate::key_of(certificate));
         return too_many_streams();
     }
 
@@ -75,7 +76,14 @@ class StreamGate final : public grpc::AuthMetadataProcessor {
 class Refusal final : public grpc::ServerBidiReactor<v1::UrMessage, v1::DrMessage> {
   public:
     explicit Refusal(grpc::Status status) { Finish(std::move(status)); }
+    explicit Refusal(const v1::Refused& why) {
+        *message_.mutable_refused() = why;
+        StartWriteAndFinish(&message_, grpc::WriteOptions(), {code_of(why.reason()), why.text()});
+    }
     void OnDone() override { delete this; }
+
+  private:
+    v1::DrMessage message_;
 };
 
 // `gate` and `connections` outlive the server.
@@ -116,8 +124,11 @@ class SignallingServer::Service final : public v1::Signalling::CallbackService {
             return new Refusal({grpc::StatusCode::UNAUTHENTICATED,
                                 "a certificate with the subscriber's name as common name is "
                                 "needed; drcli subscriber enroll issues one"});
-        connections_.known(peer.address, peer.subscriber);
-        const auto session = std::make_shared<SignallingSession>(hub_, std::move(peer), *context);
+        const auto refused = refusal(peer);
+        connections_.known(peer.address, peer.key, refused ? std::string() : peer.subscriber);
+        if (refused) return new Refusal(*refused);
+        const auto session =
+            std::make_shared<SignallingSession>(hub_, gate_, std::move(peer), *context);
         session->start();
         const auto before = gate_.supersede(certificate, session);
         if (before)
@@ -126,6 +137,15 @@ class SignallingServer::Service final : public v1::Signalling::CallbackService {
     }
 
   private:
+    // Where the store cannot be read the hub says so.
+    std::optional<v1::Refused> refusal(const PeerIdentity& peer) {
+        try {
+            return hub_.refusal(peer);
+        } catch (const StoreError&) {
+            return std::nullopt;
+        }
+    }
+
     SignallingHub& hub_;
     Gate& gate_;
     Connections& connections_;

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/printable.h"
 #include "control/model/check.h"
 #include "control/signalling/hub.h"
 
 namespace dr::control {
-namespace {
 
 grpc::StatusCode code_of(v1::Refused::Reason reason) {
     switch (reason) {
@@ -26,8 +26,6 @@ grpc::StatusCode code_of(v1::Refused::Reason reason) {
             return grpc::StatusCode::UNAVAILABLE;
     }
 }
-
-}  // namespace
 
 void SignallingSession::start() {
     self_ = shared_from_this();
@@ -89,6 +87,8 @@ v1::AttachmentStatus SignallingSession::status() {
 
 void SignallingSession::send(v1::Attachment attachment) {
     const std::lock_guard lock(mutex_);
+    admitted_ = true;
+    log_declined();
     waiting_ = std::move(attachment);
     write_next();
 }
@@ -188,13 +188,24 @@ void SignallingSession::take_declined(const v1::Declined& declined) {
     if (declined.generation() == 0) return;
     v1::Declined now;
     now.set_generation(declined.generation());
-    now.set_why(dr::printable(std::string_view(declined.why()).substr(0, kMost)));
+    now.set_why(shown(declined.why(), kMost));
     if (now.SerializeAsString() == declined_.SerializeAsString()) return;
     declined_ = std::move(now);
-    if (declines_logged_++ >= kMostLogged) return;
-    std::fprintf(stderr, "drd: the router of subscriber %s declines generation %llu: %s\n",
-                 dr::printable(peer_.subscriber).c_str(),
-                 static_cast<unsigned long long>(declined_.generation()), declined_.why().c_str());
+    declined_unlogged_ = true;
+    log_declined();
+}
+
+// With the lock held. Whoever may not attach fills no log, whatever it says.
+void SignallingSession::log_declined() {
+    if (!admitted_ || !std::exchange(declined_unlogged_, false)) return;
+    const auto unlogged = gate_.words(peer_.key);
+    if (!unlogged) return;
+    const std::string more =
+        *unlogged == 0 ? std::string() : fmt::format(" ({} like this were not logged)", *unlogged);
+    std::fprintf(
+        stderr, "drd: the router of subscriber %s declines generation %llu, and says %s%s\n",
+        quoted(peer_.subscriber).c_str(), static_cast<unsigned long long>(declined_.generation()),
+        quoted(declined_.why(), declined_.why().size()).c_str(), more.c_str());
 }
 
 std::string SignallingSession::take_lines(

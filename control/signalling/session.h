@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "control/ca/x509.h"
+#include "control/signalling/gate.h"
 #include "dr/v1/api.pb.h"
 #include "dr/v1/signalling.grpc.pb.h"
 
@@ -24,11 +25,15 @@ namespace dr::control {
 
 class SignallingHub;
 
+// The status of a stream that ends with this reason.
+[[nodiscard]] grpc::StatusCode code_of(v1::Refused::Reason reason);
+
 // As the TLS handshake has proved it.
 struct PeerIdentity {
     std::string subscriber;  // the certificate's common name
     std::optional<pki::Certificate> certificate;
     std::vector<pki::Certificate> chain;  // what came with it
+    Gate::Key key{};                      // names the certificate for the gate
     std::string address;
 };
 
@@ -39,11 +44,11 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     static constexpr std::chrono::seconds kHelloPatience{10};
     // For one that does not read what is being written, until it is cut off without a reason.
     static constexpr std::chrono::milliseconds kEndPatience{500};
-    // Lines of log about what one stream declines.
-    static constexpr unsigned kMostLogged = 20;
 
-    SignallingSession(SignallingHub& hub, PeerIdentity peer, grpc::CallbackServerContext& context)
+    SignallingSession(SignallingHub& hub, Gate& gate, PeerIdentity peer,
+                      grpc::CallbackServerContext& context)
         : hub_(hub),
+          gate_(gate),
           peer_(std::move(peer)),
           context_(context),
           since_(std::chrono::steady_clock::now()) {}
@@ -58,8 +63,9 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     // end() has been: what it says from now on counts for nothing.
     [[nodiscard]] bool ended();
 
-    // Sends it as soon as what is being written is out. One that has not begun to be sent is
-    // replaced by a newer one. One equal to what was sent last is not sent again.
+    // Of the hub, which has admitted it. Sends it as soon as what is being written is out. One that
+    // has not begun to be sent is replaced by a newer one. One equal to what was sent last is not
+    // sent again.
     void send(v1::Attachment attachment);
     // Says why, and ends the stream. The first reason counts.
     void end(v1::Refused::Reason reason, const std::string& text);
@@ -72,6 +78,7 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
 
     void take(const v1::UrMessage& message);
     void take_declined(const v1::Declined& declined);
+    void log_declined();
     std::string take_lines(const google::protobuf::RepeatedPtrField<v1::Line>& lines);
     void write_next();
     void finish(grpc::Status status);
@@ -82,6 +89,7 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     void no_hello();
 
     SignallingHub& hub_;
+    Gate& gate_;
     const PeerIdentity peer_;
     grpc::CallbackServerContext& context_;  // until OnDone()
     const std::chrono::steady_clock::time_point since_;
@@ -104,7 +112,8 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     std::uint64_t sent_ = 0;
     std::uint64_t applied_ = 0;
     v1::Declined declined_;
-    unsigned declines_logged_ = 0;
+    bool admitted_ = false;
+    bool declined_unlogged_ = false;
 };
 
 }  // namespace dr::control

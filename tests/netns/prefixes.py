@@ -137,7 +137,7 @@ def _(lab):
     expect("DECLINED" in table and "the address of line a" in table, table)
     shown = lab.urd_status(lab.sites[0])
     expect(f"declined generation {seen['sentGeneration']}: " in shown, shown)
-    expect(f"of subscriber site-1 declines generation {seen['sentGeneration']}: "
+    expect(f'of subscriber "site-1" declines generation {seen["sentGeneration"]}, and says "'
            in lab.router.drd.output(), lab.router.drd.output())
     return note
 

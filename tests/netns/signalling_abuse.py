@@ -4,6 +4,8 @@
 On loopback: drd and a hostile HTTP/2 client over TLS."""
 
 import itertools
+import json
+import re
 import struct
 import sys
 import threading
@@ -16,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from attacks import http2  # noqa: E402
 from attacks.daemon import Daemon  # noqa: E402
-from attacks.http2 import Closed, Connection  # noqa: E402
+from attacks.http2 import Closed, Connection, varint  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.shell import LabError, wait_until  # noqa: E402
 
@@ -145,6 +147,103 @@ def _(daemon):
 @cases.case("bodies that come byte by byte, on twelve connections")
 def _(daemon):
     return judge(daemon, slow_body, connections=12)
+
+
+def revoked(daemon, name):
+    """A certificate of the site that is revoked; the site has another one, which is good."""
+    old = daemon.credentials[name]
+    daemon.drcli("subscriber", "revoke", name)
+    daemon.credentials[name] = json.loads(daemon.drcli("subscriber", "enroll", name).stdout)
+    return old
+
+
+def refusal(daemon, credentials):
+    """What drd answers to a site that may not attach."""
+    try:
+        http2.attach(daemon.address, credentials)[1].close()
+    except Closed as why:
+        return str(why)
+    raise LabError("it is attached")
+
+
+@cases.case("a certificate that is revoked is refused with the reason, and that is no attachment")
+def _(daemon):
+    why = refusal(daemon, revoked(daemon, "site-1"))
+    expect("refused: " in why and "is revoked or was not issued here" in why, why)
+    http2.attach(daemon.address, daemon.credentials["site-1"])[1].close()
+
+
+@cases.case("a flood with a revoked certificate ends no connection of the site's good one")
+def _(daemon):
+    old = http2.tls(revoked(daemon, "site-1"))
+    _, good = http2.attach(daemon.address, daemon.credentials["site-1"])
+    told = 'the certificate of "site-1" begins too many streams'
+    with good:
+        def flood():
+            try:
+                with Connection(daemon.address, None, context=old) as peer:
+                    peer.send(peer.open_streams(14))
+                    return peer.ended(2)
+            except (OSError, Closed):
+                return True
+
+        ended = 0
+        until = time.monotonic() + 8
+        while time.monotonic() < until:
+            ended += flood()
+            expect(not good.ended(0.5), "the good router's connection is ended")
+        expect(ended >= 3 and told in daemon.log(), f"{ended} floods ended: {daemon.log()}")
+        # The stream is still the site's: a change reaches it.
+        attached = json.loads(daemon.drcli("-o", "json", "subscriber", "attachments").stdout)
+        expect("site-1" in json.dumps(attached), f"{attached}")
+    return f"{ended} floods ended, the good router's connection stands"
+
+
+def declining(number):
+    """A UrMessage that declines an attachment, in words that look like drd's own."""
+    text = b"%06d\" drd: error: port ix0 is stalled " % number * 25
+    return http2.field(4, varint(1 << 3) + varint(number) + http2.field(2, text))
+
+
+def decline_much(daemon, credentials, seconds):
+    """Attaches again and again, and declines as much as the stream takes. How many streams."""
+    context, streams, number = http2.tls(credentials), 0, 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            with Connection(daemon.address, None, context=context, acknowledge=True) as peer:
+                while time.monotonic() < until:
+                    stream, opened = peer.open_stream()
+                    peer.send(opened + peer.say(stream, http2.hello(("a",))))
+                    for _ in range(30):
+                        number += 1
+                        peer.send(peer.say(stream, declining(number)))
+                    streams += 1
+                    for _ in peer.frames(0.5):
+                        pass
+        except (OSError, Closed):
+            time.sleep(0.2)
+    return streams
+
+
+@cases.case("what a router declines, a thousand times and in its own words, is a few lines of the log "
+            "that cannot pass for drd's; of a revoked one nothing is logged")
+def _(daemon):
+    before = len(daemon.log())
+    streams = decline_much(daemon, daemon.credentials["site-1"], 5)
+    lines = daemon.log()[before:].splitlines()
+    of_router = [line for line in lines if "declines generation" in line]
+    expect(1 <= len(of_router) <= 6, f"{len(of_router)} lines of {streams} streams")
+    expect(all(re.fullmatch(r'drd: the router of subscriber "site-1" declines generation \d+, and says '
+                            r'"[^"]*"( \(\d+ like this were not logged\))?', line)
+               for line in of_router), f"{of_router}")
+    more = len(daemon.log()) - before
+    before = len(daemon.log())
+    old = revoked(daemon, "site-1")
+    refused = decline_much(daemon, old, 3)
+    lines = [line for line in daemon.log()[before:].splitlines() if "declines" in line]
+    expect(not lines and refused >= 3, f"{refused} streams: {lines}")
+    return f"{more} bytes of log for {streams} streams"
 
 
 def main():
