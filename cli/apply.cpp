@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/printable.h"
 #include "cli/apply_report.h"
 #include "cli/commands.h"
 #include "cli/errors.h"
@@ -18,8 +19,9 @@ namespace dr::cli {
 namespace {
 
 constexpr int kBatchItems = 1000;
-// Well below gRPC's default limit of 4 MiB for a message, whatever the objects' size.
-constexpr std::size_t kBatchBytes = 512 * 1024;
+// The server takes messages of 128 KiB: a batch that is nearly full, and one more object.
+constexpr std::size_t kBatchBytes = 48 * 1024;
+constexpr std::size_t kObjectBytes = 64 * 1024;
 // The server's words, so that an object reads the same whichever end refused the other one.
 constexpr const char* kNotApplied = "another object of the atomic set is refused";
 
@@ -154,6 +156,12 @@ class Apply {
         }
         if (parsed.ok() && !parsed.name.starts_with(options_.kind)) {
             refuse_kind(parsed);
+        }
+        if (const auto bytes = parsed.resource.ByteSizeLong();
+            parsed.ok() && bytes > kObjectBytes) {
+            parsed.name = shown(parsed.name);
+            parsed.violation.set_description(
+                fmt::format("the object takes {} bytes; the limit is {}", bytes, kObjectBytes));
         }
         if (!parsed.ok()) {
             report_.refused_here(place, parsed.name, parsed.violation);
