@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/printable.h"
 #include "dataplane/config_port.h"
 #include "dataplane/config_reader.h"
 #include "dataplane/southbound/protocol.h"
@@ -111,7 +112,21 @@ std::uint16_t mbuf_data_room(std::uint16_t largest_mtu) {
     return static_cast<std::uint16_t>(kHeadroom + frame);
 }
 
-bool parse_config(std::string_view text, Config* config, Errors* errors) {
+namespace {
+
+// A file may be of any length; what is said of it is not.
+void bound(Errors* errors) {
+    constexpr std::size_t kMost = 50;
+    constexpr std::size_t kMostBytes = 1000;
+    const std::size_t count = errors->size();
+    if (count > kMost) {
+        errors->resize(kMost);
+        errors->push_back(fmt::format("and {} more", count - kMost));
+    }
+    for (auto& error : *errors) error = shown(error, kMostBytes);
+}
+
+bool read_config(std::string_view text, Config* config, Errors* errors) {
     const json root = json::parse(text, nullptr, false);
     if (root.is_discarded()) {
         errors->push_back(syntax_error(text));
@@ -148,6 +163,14 @@ bool parse_config(std::string_view text, Config* config, Errors* errors) {
     check_ports(*config, *errors);
     check_memory(*config, *errors);
     return errors->empty();
+}
+
+}  // namespace
+
+bool parse_config(std::string_view text, Config* config, Errors* errors) {
+    const bool good = read_config(text, config, errors);
+    bound(errors);
+    return good;
 }
 
 bool load_config(const std::string& path, Config* config, Errors* errors) {

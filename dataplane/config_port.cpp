@@ -138,7 +138,7 @@ void read_addresses(ObjectReader& reader, PortConfig* port, Errors& errors) {
         errors.push_back(path +
                          ": must be an address with its prefix length, like \"192.0.2.1/24\", "
                          "not " +
-                         element.dump());
+                         value_text(element));
     });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "dataplane/join.h"
 
 namespace dr {
@@ -90,6 +91,10 @@ struct ErrorFinder final : nlohmann::json_sax<json> {
 
 }  // namespace
 
+std::string value_text(const json& value) {
+    return value.is_structured() ? value.type_name() : shown(value.dump());
+}
+
 std::string syntax_error(std::string_view text) {
     ErrorFinder finder;
     json::sax_parse(text, &finder);
@@ -99,7 +104,7 @@ std::string syntax_error(std::string_view text) {
     return fmt::format(
         "line {}, column {}: not valid JSON at \"{}\"; a comma, quote or bracket is "
         "missing or too much (comments are not allowed)",
-        line, std::max<std::size_t>(before.size() - start, 1), finder.last_token);
+        line, std::max<std::size_t>(before.size() - start, 1), shown(finder.last_token));
 }
 
 bool ObjectReader::read_number(const char* key, std::uint64_t* out, std::uint64_t minimum,
@@ -110,7 +115,7 @@ bool ObjectReader::read_number(const char* key, std::uint64_t* out, std::uint64_
                       field->get<std::uint64_t>() <= maximum;
     if (!good) {
         fail(key, fmt::format("must be a whole number from {} to {}, not {}", minimum, maximum,
-                              field->dump()));
+                              value_text(*field)));
         return false;
     }
     *out = field->get<std::uint64_t>();

@@ -59,5 +59,8 @@ class ObjectReader final {
 
 // Where and why a text is not JSON: "line 3, column 7: ...".
 std::string syntax_error(std::string_view text);
+// A value for a message: the beginning of what is written, of an array or an object only that it is
+// one.
+std::string value_text(const nlohmann::json& value);
 
 }  // namespace dr

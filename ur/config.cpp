@@ -206,8 +206,16 @@ void read_tunnels(JsonObject& root, Config& config, Errors& errors) {
                                   " tunnels; must be at most " + std::to_string(kMaxLines));
 }
 
+// A file may be of any length; what is said of it is not.
 std::vector<std::string> all_printable(std::vector<std::string> messages) {
-    for (auto& message : messages) message = printable(message);
+    constexpr std::size_t kMost = 50;
+    constexpr std::size_t kMostBytes = 1000;
+    const std::size_t count = messages.size();
+    if (count > kMost) {
+        messages.resize(kMost);
+        messages.push_back("and " + std::to_string(count - kMost) + " more");
+    }
+    for (auto& message : messages) message = dr::shown(message, kMostBytes);
     return messages;
 }
 

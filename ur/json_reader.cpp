@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/printable.h"
+
 namespace dr::ur {
 
 namespace {
@@ -38,7 +40,7 @@ bool as_number(const nlohmann::json& value, std::uint64_t* out) {
 }  // namespace
 
 std::string shown(const nlohmann::json& value) {
-    return value.is_structured() ? value.type_name() : value.dump();
+    return value.is_structured() ? value.type_name() : dr::shown(value.dump());
 }
 
 JsonObject::JsonObject(const nlohmann::json& value, std::string path,

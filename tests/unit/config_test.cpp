@@ -196,3 +196,22 @@ TEST_CASE("the main thread has the first CPU, and workers share what is left") {
     config.liveness.threads = 2;
     CHECK(dr::lcores_argument(config, {0, 1}) == "0@8,1@9,2@10,3@11,4@8,5@8");
 }
+
+TEST_CASE("what is said of a file does not grow with the file") {
+    const std::string long_one(2 << 20, '[');
+    std::string many = "{";
+    for (int i = 0; i < 5000; ++i) many += "\"k" + std::to_string(i) + "\": 1, ";
+    const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+    for (const auto& text : {long_one, "\"" + long_one, "{\"" + long_one + "\": 1}",
+                             "{\"workers\": \"" + long_one + "\"}",
+                             "{\"ports\": [{\"name\": \"a\", \"addresses\": [" + deep + "]}]}",
+                             many + "\"ports\": []}"}) {
+        const Parsed p = parse(text);
+        CHECK_FALSE(p.good);
+        std::size_t bytes = 0;
+        for (const auto& error : p.errors) bytes += error.size();
+        CHECK(bytes < 60'000);
+        CHECK(std::all_of(p.errors.begin(), p.errors.end(),
+                          [](const auto& error) { return error.size() < 1100; }));
+    }
+}

@@ -185,3 +185,16 @@ TEST_CASE(
     CHECK(share[1] == 192);
     CHECK(share[0] == 64);
 }
+
+TEST_CASE("what is said of a file does not grow with the file") {
+    const std::string long_one(2 << 20, '[');
+    for (const auto& text :
+         {long_one, "{\"" + long_one + "\": 1}", "{\"hash_seed\": \"" + long_one + "\"}"}) {
+        try {
+            dr::ur::parse_config(text);
+            FAIL("it is taken");
+        } catch (const dr::ur::ConfigError& e) {
+            CHECK(std::string(e.what()).size() < 4000);
+        }
+    }
+}

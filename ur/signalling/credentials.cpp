@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "base/printable.h"
 #include "control/ca/authority.h"
 
 namespace dr::ur {
@@ -32,7 +33,7 @@ v1::Credentials parse_credentials(const std::string& text, const std::string& na
         throw std::runtime_error(name +
                                  ": no credentials in JSON, as drcli subscriber enroll "
                                  "writes them: " +
-                                 status.ToString());
+                                 dr::shown(status.ToString(), 1000));
     check_credentials(credentials, name);
     return credentials;
 }
