@@ -71,6 +71,25 @@ TEST_CASE("an attachment that the UR cannot put in force is neither acknowledged
     CHECK(kept->generation() == good);
 }
 
+TEST_CASE("a reason that is longer than it may be arrives, cut where a character ends") {
+    Fixture f;
+    for (const std::size_t before : {996U, 997U, 998U, 999U}) {
+        const std::string reason = std::string(before, 'x') + "\u00e9\u00e9\u00e9";
+        ur::SignallingClient picky(f.enroll(), {},
+                                   {[&](const auto&, ur::Source) { return reason; }, {}});
+        picky.start();
+        std::string seen;
+        CHECK(eventually([&] {
+            const auto now = f.attachments();
+            if (!now.empty()) seen = now.front().declined_why();
+            return !seen.empty();
+        }));
+        CHECK(seen.size() <= 1000);
+        CHECK_THAT(seen, Catch::EndsWith("…"));
+        CHECK(picky.status().connected);
+    }
+}
+
 TEST_CASE("an attachment on disk that was cut anywhere, or has one bit changed, is none") {
     const TemporaryFolder folder;
     const std::string path = folder.file("attachment");

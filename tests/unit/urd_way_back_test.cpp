@@ -190,3 +190,18 @@ TEST_CASE("an attachment from before there was a way back counts as one that wor
     REQUIRE(w.due());
     CHECK(w.go_back() == 3);
 }
+
+TEST_CASE(
+    "an attachment that works and cannot be written is told of, and written as soon as it can be") {
+    World w;
+    const std::string file = w.folder + "/attachment.good";
+    REQUIRE(std::filesystem::create_directories(file + "/in-the-way"));
+    w.apply(kGood);
+    w.now += 20s;
+    CHECK_THAT(w.way->stands(w.now - 20s), Contains("attachment.good"));
+    CHECK_THAT(w.way->answered(w.now), Contains("an older attachment is the one to go back to"));
+    std::filesystem::remove_all(file);
+    CHECK(w.way->stands(w.now).empty());
+    CHECK(std::filesystem::is_regular_file(file));
+    CHECK(w.way->stands(w.now).empty());
+}

@@ -94,6 +94,8 @@ class SignallingClient::Core {
                          const DrAddress& dr);
     void declined(SignallingStream& stream, std::uint64_t generation, const std::string& why);
     void tell_declined();
+    // Of the attachment that works: why it is not on disk; empty: it is, or nothing is new.
+    void tell_unsaved(bool connected, const DrAddress& dr, const std::string& why);
     // Takes the other attachment where signalling has not come back with this one.
     void go_back_if_due();
     // When follow() has to look again though nothing has come.
@@ -247,7 +249,8 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
             tell_lines(stream);  // also when there is no end of messages
         }
         // The pings of this time were answered.
-        if (attached && !stream.result()) way_back_.stands(Clock::now() - options_.proven_after);
+        if (attached && !stream.result())
+            tell_unsaved(true, dr, way_back_.stands(Clock::now() - options_.proven_after));
         if (!attached) go_back_if_due();
         tell_lines(stream);
         if (const auto result = stream.result()) {
@@ -273,7 +276,7 @@ bool SignallingClient::Core::take(SignallingStream& stream, const v1::DrMessage&
                                   const DrAddress& dr) {
     if (message.has_refused()) {
         refused_ = true;
-        way_back_.answered(stream_since_);  // whatever it says: it can be reached
+        tell_unsaved(false, dr, way_back_.answered(stream_since_));  // it can be reached
         const std::lock_guard lock(mutex_);
         status_.refused = message.refused().reason();
         return false;
@@ -292,7 +295,7 @@ void SignallingClient::Core::take_attachment(SignallingStream& stream,
                                              const v1::Attachment& attachment,
                                              const DrAddress& dr) {
     // The DR has answered a stream that began with what is in force.
-    way_back_.answered(stream_since_);
+    tell_unsaved(true, dr, way_back_.answered(stream_since_));
     if (const std::string why = way_back_.declines(attachment); !why.empty()) {
         declined(stream, attachment.generation(), why);
         return report(true, dr.text(), why);
@@ -316,10 +319,10 @@ void SignallingClient::Core::take_attachment(SignallingStream& stream,
 
 void SignallingClient::Core::declined(SignallingStream& stream, std::uint64_t generation,
                                       const std::string& why) {
-    constexpr std::size_t kMost = 1000;
+    constexpr std::size_t kMost = 1000 - 3;  // and "…", of 3 bytes
     v1::UrMessage message;
     message.mutable_declined()->set_generation(generation);
-    message.mutable_declined()->set_why(printable(why).substr(0, kMost));
+    message.mutable_declined()->set_why(shown(printable(why), kMost));
     {
         const std::lock_guard lock(mutex_);
         status_.declined = message.declined();
@@ -331,6 +334,11 @@ void SignallingClient::Core::tell_declined() {
     const auto aside = way_back_.aside();
     const std::lock_guard lock(mutex_);
     status_.declined = aside.value_or(v1::Declined());
+}
+
+void SignallingClient::Core::tell_unsaved(bool connected, const DrAddress& dr,
+                                          const std::string& why) {
+    if (!why.empty()) report(connected, dr.text(), why);
 }
 
 void SignallingClient::Core::go_back_if_due() {

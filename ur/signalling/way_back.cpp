@@ -62,22 +62,26 @@ void WayBack::applied(const v1::Attachment& attachment, Time now) {
     proven_ = good_ && same(*good_, attachment);
 }
 
-void WayBack::worked() {
-    if (proven_) return;
-    proven_ = true;
-    patience_ = after_;
-    if (!current_) return;
-    good_ = current_;
-    // What cannot be written is written with the next one.
-    [[maybe_unused]] const std::string why = good_file_.save(*good_);
+std::string WayBack::worked() {
+    if (!proven_) {
+        proven_ = true;
+        patience_ = after_;
+        if (current_) good_ = current_;
+        unsaved_ = current_.has_value();
+    }
+    if (!unsaved_) return {};
+    std::string why = good_file_.save(*good_);
+    unsaved_ = !why.empty();
+    if (unsaved_) why += "; after a restart an older attachment is the one to go back to";
+    return why;
 }
 
-void WayBack::answered(Time since) {
-    if (since >= applied_at_) worked();
+std::string WayBack::answered(Time since) {
+    return since >= applied_at_ ? worked() : std::string();
 }
 
-void WayBack::stands(Time since) {
-    if (since >= applied_at_) worked();
+std::string WayBack::stands(Time since) {
+    return since >= applied_at_ ? worked() : std::string();
 }
 
 WayBack::Time WayBack::due() const {

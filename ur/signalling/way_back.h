@@ -29,10 +29,11 @@ class WayBack {
                                         Time now, std::string& why);
     // A DR's attachment is in force.
     void applied(const v1::Attachment& attachment, Time now);
-    // A DR has answered on a stream that began at `since`.
-    void answered(Time since);
-    // A stream stands since `since` at the latest.
-    void stands(Time since);
+    // A DR has answered on a stream that began at `since`. Empty, or what cannot be kept on disk;
+    // that is tried again with the next call.
+    std::string answered(Time since);
+    // A stream stands since `since` at the latest. As answered().
+    std::string stands(Time since);
 
     // When to put other() in force; never: Time::max().
     [[nodiscard]] Time due() const;
@@ -51,7 +52,7 @@ class WayBack {
     [[nodiscard]] std::optional<v1::Declined> aside() const;
 
   private:
-    void worked();
+    std::string worked();
     [[nodiscard]] std::string words() const;
 
     const Duration after_;
@@ -61,6 +62,7 @@ class WayBack {
     std::optional<v1::Attachment> good_;
     std::optional<v1::Attachment> aside_;
     bool proven_ = true;
+    bool unsaved_ = false;  // good_ is not in its file
     Time applied_at_;
     Time due_ = Time::max();
     Duration patience_;
