@@ -88,9 +88,22 @@ std::string peer_text(const TunnelLiveness& l) {
     if (l.peer_state() == TunnelStatus::STATE_UNSPECIFIED) {
         return "not heard yet";
     }
-    return fmt::format("{}, diagnostic {}, policy generation {}, path MTU {}",
+    return fmt::format("{}, diagnostic {}, policy generation {}",
                        TunnelStatus::State_Name(l.peer_state()), l.peer_diagnostic(),
-                       l.peer_policy_generation(), l.peer_path_mtu());
+                       l.peer_policy_generation());
+}
+
+// What both directions carry, and how that is known.
+std::string path_mtu_text(const TunnelLiveness& l) {
+    if (l.path_mtu() == 0) {
+        return "not known yet";
+    }
+    std::string text = fmt::format("{} (downlink {}, uplink {}, of at most {})", l.path_mtu(),
+                                   l.downlink_path_mtu(), l.peer_path_mtu(), l.mtu_limit());
+    if (l.has_path_mtu_found()) {
+        text += ", found by probes at " + time_text(l.path_mtu_found());
+    }
+    return text;
 }
 
 std::string yes(bool value) {
@@ -179,6 +192,7 @@ std::vector<std::pair<std::string, std::string>> liveness_entries(const TunnelLi
         {"Outside limits", broken_list(l)},
         {"Flaps", fmt::format("{}, penalty {}", l.flaps(), l.penalty())},
         {"Peer", peer_text(l)},
+        {"Path MTU", path_mtu_text(l)},
         {"Endpoint", l.endpoint().empty() ? "not known yet" : l.endpoint()},
         {"NAT", l.has_nat() ? yes(l.nat()) : "not known yet"},
         {"RTT", fmt::format("{} smoothed, {} at 95 %", ms(l.srtt_us()), ms(l.rtt_p95_us()))},

@@ -172,7 +172,7 @@ IpAddress read_address(JsonObject& object, const std::string& name, bool require
 }
 
 std::uint16_t default_mtu(const Tunnel& t) {
-    return static_cast<std::uint16_t>(1500 - (t.remote.family == 6 ? 48 : 28) - (t.udp ? 8 : 0));
+    return static_cast<std::uint16_t>(kEthernetMtu - outer_overhead(t.remote.family, t.udp));
 }
 
 void read_tunnel(const json& value, const std::string& path, Config& config, Errors& errors) {
@@ -318,6 +318,13 @@ std::uint16_t Config::mtu() const {
     std::uint16_t least = tunnels.empty() ? kMinMtu : kMaxMtu;
     for (const auto& t : tunnels) least = std::min(least, t.mtu);
     return least;
+}
+
+unsigned Config::outer_mtu() const {
+    unsigned most = kEthernetMtu;
+    for (const auto& t : tunnels)
+        most = std::max(most, t.mtu + outer_overhead(t.remote.family, t.udp));
+    return most;
 }
 
 Config parse_config(const std::string& text) {

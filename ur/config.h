@@ -19,6 +19,12 @@ namespace dr::ur {
 inline constexpr std::uint16_t kMinMtu = 1280;  // RFC 8200 §5
 inline constexpr std::uint16_t kMaxMtu = 9000;
 inline constexpr std::uint16_t kGreUdpPort = 4754;
+inline constexpr unsigned kEthernetMtu = 1500;
+
+// What a tunnel's outer headers take of a packet, bytes.
+constexpr unsigned outer_overhead(std::uint8_t family, bool udp) {
+    return (family == 6 ? 40U : 20U) + (udp ? 8U : 0U) + 8U;
+}
 
 struct Tunnel {
     std::string line;
@@ -62,6 +68,8 @@ struct Config {
 
     // Largest inner packet that fits every tunnel; without a tunnel the least there may be.
     [[nodiscard]] std::uint16_t mtu() const;
+    // Largest outer packet of any tunnel, 1500 at least.
+    [[nodiscard]] unsigned outer_mtu() const;
 };
 
 // All that is wrong, one message a line, each "JSON path: what is wrong; what would be right".

@@ -36,6 +36,8 @@ const char* value_name(EventKind kind) {
             return "forced_buckets";
         case EventKind::Encapsulation:
             return "native";
+        case EventKind::PathMtu:
+            return "mtu";
         case EventKind::StateChanged:
         case EventKind::EndpointAdopted:
         case EventKind::PeerRestarted:

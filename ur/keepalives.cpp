@@ -50,6 +50,14 @@ liveness::Policy make_policy(const Config& config) {
     return policy;
 }
 
+// What configuration and device allow, without the outer headers.
+std::uint16_t largest_packet(const Tunnel& tunnel, unsigned device_mtu) {
+    if (device_mtu == 0) return tunnel.mtu;
+    const unsigned headers = outer_overhead(tunnel.remote.family, tunnel.udp);
+    const unsigned room = device_mtu > headers ? device_mtu - headers : 1;
+    return static_cast<std::uint16_t>(std::min<unsigned>(tunnel.mtu, room));
+}
+
 }  // namespace
 
 Keepalives::Keepalives(KeepaliveSink& sink) : sink_(sink) {
@@ -138,7 +146,7 @@ liveness::TunnelConfig Keepalives::make_config(const Session& session) const {
     config.local = local_end(session);
     config.key_count = static_cast<std::uint8_t>(std::min<std::size_t>(tunnel.keys.size(), 2));
     std::copy_n(tunnel.keys.begin(), config.key_count, config.keys.begin());
-    config.path_mtu = tunnel.mtu;
+    config.mtu = largest_packet(tunnel, session.device_mtu);
     config.user = tunnel.slot;
     return config;
 }
@@ -149,13 +157,18 @@ Endpoint Keepalives::local_end(const Session& session) const {
                        session.tunnel.udp ? session.ends.local_port : std::uint16_t{0});
 }
 
-void Keepalives::line(Time now, unsigned slot, bool up, const IpAddress& local) {
+void Keepalives::line(Time now, unsigned slot, bool up, const IpAddress& local,
+                      unsigned device_mtu) {
     const auto at = sessions_.find(slot);
     if (at == sessions_.end()) return;
     Session& session = at->second;
     const bool changed = session.up != up;
     session.up = up;
     if (changed) session.not_up_since = now;
+    if (device_mtu != session.device_mtu) {
+        session.device_mtu = device_mtu;
+        engine_->update_tunnel(now, session.ref, make_config(session));
+    }
     if (local.family != 0 && local != session.local) {
         session.local = local;
         engine_->set_local(now, session.ref, local_end(session));
@@ -214,6 +227,11 @@ void Keepalives::bind(TunnelRef tunnel, const Endpoint& peer) {
 
 void Keepalives::choice(liveness::GroupRef, const liveness::Choice& choice) {
     sink_.choice(choice);
+}
+
+void Keepalives::path_mtu(TunnelRef tunnel, std::uint16_t mtu) {
+    if (const Session* session = find(tunnel); session != nullptr)
+        sink_.path_mtu(session->tunnel.slot, mtu);
 }
 
 void Keepalives::event(const liveness::Event& event) {

@@ -31,6 +31,8 @@ class KeepaliveSink {
                       std::uint32_t key, std::span<const std::uint8_t> message) = 0;
     virtual void ends(unsigned slot, const TunnelEnds& ends) = 0;
     virtual void choice(const liveness::Choice& choice) = 0;
+    // The largest inner packet that the tunnel carries in both directions, from now on.
+    virtual void path_mtu(unsigned slot, std::uint16_t mtu) = 0;
     virtual liveness::DataCounters data_counters(unsigned slot) = 0;
     // As liveness::Host::bucket_ages().
     virtual void bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) = 0;
@@ -50,8 +52,9 @@ class Keepalives final : private liveness::Host {
     // Puts a configuration in force. A tunnel whose id and line number stay keeps its session,
     // whatever else changes; so keys change without a state change.
     void apply(Time now, const Config& config);
-    // The tunnel's line: whether it can be used, and our outer address on it (family 0: none).
-    void line(Time now, unsigned slot, bool up, const IpAddress& local);
+    // The tunnel's line: whether it can be used, our outer address on it (family 0: none), and the
+    // largest packet that its device sends (0: not known).
+    void line(Time now, unsigned slot, bool up, const IpAddress& local, unsigned device_mtu);
     void receive(Time now, unsigned slot, std::span<const std::uint8_t> message,
                  const liveness::Endpoint& source);
     // Does what is due; returns when to call again.
@@ -69,6 +72,7 @@ class Keepalives final : private liveness::Host {
         liveness::TunnelRef ref;
         std::optional<bool> up;  // of the line; unset: not looked at yet
         IpAddress local;
+        unsigned device_mtu = 0;
         TunnelEnds ends{};
         Time not_up_since = 0;  // or when the port was last moved since; while the line is up
         unsigned moves = 0;     // of the port, since the tunnel was last Up
@@ -78,6 +82,7 @@ class Keepalives final : private liveness::Host {
               std::span<const std::uint8_t> message) override;
     void bind(liveness::TunnelRef tunnel, const liveness::Endpoint& peer) override;
     void choice(liveness::GroupRef group, const liveness::Choice& choice) override;
+    void path_mtu(liveness::TunnelRef tunnel, std::uint16_t mtu) override;
     void event(const liveness::Event& event) override;
     liveness::DataCounters data_counters(liveness::TunnelRef tunnel) override;
     void bucket_ages(liveness::GroupRef group,

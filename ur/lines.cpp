@@ -167,6 +167,7 @@ LinePath Lines::look(const Tunnel& tunnel) {
     const auto link = attach(tunnel.device);
     if (!link) return path;
     path.index = link->index;
+    path.mtu = link->mtu;
     path.local = tunnel.local.family != 0 ? tunnel.local
                                           : netlink_.address_of(link->index, tunnel.remote.family);
     path.usable = link->usable && path.local.family != 0;

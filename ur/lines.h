@@ -21,6 +21,7 @@ struct LinePath {
     bool usable{};       // up with carrier, and our address is known
     IpAddress local;     // our outer address; family 0: none
     IpAddress next_hop;  // family 0: the remote end itself, on the link
+    unsigned mtu{};      // of the device, bytes; 0: there is none
 };
 
 // What a line is, for the DR.

@@ -302,8 +302,8 @@ unsigned Netlink::flush_rules(std::uint8_t protocol) {
     return remove_all(found, "removing a routing rule");
 }
 
-void Netlink::add_default_route(std::uint8_t family, std::uint32_t table, int index,
-                                std::uint8_t protocol) {
+void Netlink::set_default_route(std::uint8_t family, std::uint32_t table, int index, unsigned mtu,
+                                std::uint8_t protocol, bool only_missing) {
     rtmsg header{};
     header.rtm_family = af(family);
     header.rtm_table = RT_TABLE_UNSPEC;
@@ -311,14 +311,18 @@ void Netlink::add_default_route(std::uint8_t family, std::uint32_t table, int in
     header.rtm_scope = RT_SCOPE_UNIVERSE;
     header.rtm_type = RTN_UNICAST;
     header.rtm_flags = RTNH_F_ONLINK;
+    const int existing = only_missing ? NLM_F_EXCL : NLM_F_REPLACE;
     const auto start = [&] {
-        auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
+        auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | existing, header);
         put_u32(message.get(), RTA_TABLE, table);
         put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
         put_u32(message.get(), RTA_PRIORITY, 1);
+        nlattr* metrics = nla_nest_start(message.get(), RTA_METRICS);
+        put_u32(message.get(), RTAX_MTU, mtu);
+        nla_nest_end(message.get(), metrics);
         return message;
     };
-    const std::string what = "adding the default route through the tunnel device";
+    const std::string what = "setting the default route through the tunnel device";
     auto message = start();
     if (family == 6) {
         put(message.get(), RTA_GATEWAY, kPeer.data(), 16);

@@ -63,10 +63,12 @@ class Netlink final {
     void remove_rule(const RuleSpec& rule, std::uint8_t protocol);
     // Removes every rule of this protocol number in both families; how many.
     unsigned flush_rules(std::uint8_t protocol);
-    // Default route of the family through the device, over a neighbour that needs no resolving: for
-    // IPv4 too an IPv6 one, or where IPv6 is switched off on the device an IPv4 one.
-    void add_default_route(std::uint8_t family, std::uint32_t table, int index,
-                           std::uint8_t protocol);
+    // Default route of the family through the device, for packets of at most `mtu` bytes, over a
+    // neighbour that needs no resolving: for IPv4 too an IPv6 one, or where IPv6 is switched off on
+    // the device an IPv4 one. One that is there already gets the MTU; with `only_missing` it is an
+    // error (EEXIST), as for what else is added.
+    void set_default_route(std::uint8_t family, std::uint32_t table, int index, unsigned mtu,
+                           std::uint8_t protocol, bool only_missing = false);
     // `unreachable` route; family 0 in the prefix is not allowed, length 0 is the default route.
     void add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
                          std::uint8_t protocol);

@@ -92,8 +92,11 @@ std::optional<Link> link_in(nlmsghdr* message) {
     const auto* info = link.header();
     if (info == nullptr) return std::nullopt;
     constexpr unsigned kUsable = IFF_UP | IFF_RUNNING;
+    const nlattr* mtu = nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_MTU);
+    const bool told = mtu != nullptr && nla_len(mtu) == sizeof(std::uint32_t);
     return Link{info->ifi_index, (info->ifi_flags & kUsable) == kUsable,
-                info->ifi_type == ARPHRD_ETHER, link.number(IFLA_GROUP)};
+                info->ifi_type == ARPHRD_ETHER, link.number(IFLA_GROUP),
+                told ? nla_get_u32(mtu) : 0};
 }
 
 IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family) {

@@ -19,6 +19,7 @@ struct Link {
     bool usable{};    // up and with carrier
     bool ethernet{};  // has an Ethernet header
     std::uint32_t group{};
+    unsigned mtu{};  // bytes; 0: not told
 };
 
 struct OwnAddress {

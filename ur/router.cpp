@@ -34,16 +34,15 @@ std::uint32_t kernel_family(const IpAddress& address) {
 // Before the program is on it: what the kernel itself sends on a device that comes up is nothing
 // that the site has lost. Returns the MTU that it has then.
 unsigned set_up(Netlink& netlink, const Tap& tap) {
-    const unsigned mtu = Config{}.mtu();
-    netlink.set_up_device(tap.index(), mtu);
-    return mtu;
+    netlink.set_up_device(tap.index(), kEthernetMtu);
+    return kEthernetMtu;
 }
 
 }  // namespace
 
 Router::Router(const RouterOptions& options)
     : tap_(options.device),
-      mtu_(set_up(netlink_, tap_)),
+      device_mtu_(set_up(netlink_, tap_)),
       datapath_(netlink_, tap_),
       forwarding_(tap_.name(), options.lan),
       lines_(netlink_, datapath_, options.lines),
@@ -66,10 +65,43 @@ liveness::Time Router::now() {
     return static_cast<Time>(t.tv_sec) * liveness::kSecond + static_cast<Time>(t.tv_nsec);
 }
 
-void Router::set_mtu() {
-    if (mtu_ == config_.mtu()) return;
-    netlink_.set_mtu(tap_.index(), config_.mtu());
-    mtu_ = config_.mtu();
+// The device takes what a line does: probes pass through it with their outer headers on. The site's
+// own packets are held to what its tunnels carry by the routes.
+void Router::set_device_mtu() {
+    const unsigned wanted = config_.outer_mtu();
+    if (device_mtu_ == wanted) return;
+    netlink_.set_mtu(tap_.index(), wanted);
+    device_mtu_ = wanted;
+}
+
+std::uint16_t Router::mtu_of(const Tunnel& tunnel) const {
+    const auto place = places_.find(tunnel.slot);
+    const std::uint16_t found = place == places_.end() ? std::uint16_t{0} : place->second.mtu;
+    return found != 0 ? std::min(found, tunnel.mtu) : tunnel.mtu;
+}
+
+ur_rules Router::rules() const {
+    ur_rules out = make_rules(config_);
+    if (mtu_ != 0) out.mtu = mtu_;
+    return out;
+}
+
+// Of the tunnels that carry something; of all while none does.
+void Router::follow_path_mtu() {
+    std::uint16_t least = 0;
+    for (const auto& tunnel : config_.tunnels) {
+        if (!carries(tunnel)) continue;
+        const std::uint16_t mtu = mtu_of(tunnel);
+        least = least == 0 ? mtu : std::min(least, mtu);
+    }
+    if (least == 0 && mtu_ != 0) return;
+    mtu_ = least != 0 ? least : config_.mtu();
+    datapath_.set_rules(rules());
+    try {
+        routing_.set_mtu(mtu_);
+    } catch (const std::exception& e) {
+        say("warning: MTU %u: %s", unsigned{mtu_}, e.what());
+    }
 }
 
 std::vector<LineAddresses> Router::line_addresses(const Config& config) {
@@ -145,7 +177,7 @@ void Router::look_at_prefixes() {
         forwarding_.enable(config_.prefixes);
         routing_.set(config_.prefixes);
         error_source_.set(config_.prefixes);
-        datapath_.set_rules(make_rules(config_));
+        datapath_.set_rules(rules());
     } catch (const std::exception& e) {
         say("warning: the site's prefixes: %s", e.what());
         config_.prefixes.clear();  // whatever of it is done, the next look does it again
@@ -158,8 +190,8 @@ void Router::apply(Config config) {
     choose_prefixes();
     // What the site may send and receive comes first, and what is no longer there goes last, so
     // that no packet meets a place that is not ready for it.
-    datapath_.set_rules(make_rules(config_));
-    set_mtu();
+    datapath_.set_rules(rules());
+    set_device_mtu();
     forwarding_.enable(config_.prefixes);
     place_tunnels();
     keepalives_.apply(now(), config_);
@@ -178,7 +210,7 @@ void Router::place_tunnels() {
         devices.insert(tunnel.device);
         Place& place = places_[tunnel.slot];
         if (place.id == tunnel.id) continue;
-        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot)};
+        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot), 0};
     }
     lines_.keep(devices);
 }
@@ -220,7 +252,7 @@ bool Router::look(const Tunnel& tunnel) {
     const LinePath before = place.path;
     place.path = lines_.look(tunnel);
     publish(tunnel);
-    keepalives_.line(now(), tunnel.slot, place.path.usable, place.path.local);
+    keepalives_.line(now(), tunnel.slot, place.path.usable, place.path.local, place.path.mtu);
     const bool better = place.path.usable && (!before.usable || before.local != place.path.local);
     if (better && on_better_lines_) on_better_lines_();
     return place.path.usable;
@@ -249,6 +281,7 @@ void Router::publish(const Tunnel& tunnel) {
 
 void Router::publish_buckets() {
     plan_ = plan_buckets(config_, choice_, plain_lines_);
+    follow_path_mtu();
     datapath_.set_buckets(plan_);
     datapath_.set_moving(choice_.moving);
 }
@@ -278,7 +311,7 @@ liveness::Time Router::run() {
 
 void Router::restore_device(bool up) {
     if (!up) {
-        netlink_.set_up_device(tap_.index(), mtu_);
+        netlink_.set_up_device(tap_.index(), device_mtu_);
         std::fputs("urd: warning: the tunnel device was down; set up again\n", stderr);
     }
     if (datapath_.restore())
@@ -353,6 +386,13 @@ void Router::ends(unsigned slot, const TunnelEnds&) {
 void Router::choice(const liveness::Choice& choice) {
     choice_ = choice;
     publish_buckets();
+}
+
+void Router::path_mtu(unsigned slot, std::uint16_t mtu) {
+    const auto place = places_.find(slot);
+    if (place == places_.end()) return;
+    place->second.mtu = mtu;
+    follow_path_mtu();
 }
 
 liveness::DataCounters Router::data_counters(unsigned slot) {

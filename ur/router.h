@@ -87,6 +87,8 @@ class Router final : private KeepaliveSink {
     [[nodiscard]] const LinePath& path(const Tunnel& tunnel) const;
     // Its keepalives say so; without keepalives, its line can be used.
     [[nodiscard]] bool up(const Tunnel& tunnel) const;
+    // The largest packet that the site may send: what every tunnel that carries something takes.
+    [[nodiscard]] std::uint16_t mtu() const { return mtu_; }
     // The line carries some bucket of some class.
     [[nodiscard]] bool carries(const Tunnel& tunnel) const;
 
@@ -96,18 +98,23 @@ class Router final : private KeepaliveSink {
         std::uint32_t id{};
         LinePath path;
         ur_tunnel_counters base{};
+        std::uint16_t mtu{};  // that the path carries, as keepalives have found; 0: not known
     };
 
     void send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
               std::uint32_t key, std::span<const std::uint8_t> message) override;
     void ends(unsigned slot, const TunnelEnds& ends) override;
     void choice(const liveness::Choice& choice) override;
+    void path_mtu(unsigned slot, std::uint16_t mtu) override;
     liveness::DataCounters data_counters(unsigned slot) override;
     void bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) override;
     void event(const liveness::Event& event, const std::string& line) override;
     std::uint64_t random() override;
 
-    void set_mtu();
+    void set_device_mtu();
+    void follow_path_mtu();
+    [[nodiscard]] ur_rules rules() const;
+    [[nodiscard]] std::uint16_t mtu_of(const Tunnel& tunnel) const;
     // Why the router cannot do without it; empty: it can.
     [[nodiscard]] std::string held(const IpPrefix& prefix,
                                    const std::vector<LineAddresses>& lines) const;
@@ -129,7 +136,7 @@ class Router final : private KeepaliveSink {
     Netlink netlink_;
     NetlinkMonitor monitor_;
     Tap tap_;
-    unsigned mtu_;
+    unsigned device_mtu_;
     Datapath datapath_;
     Forwarding forwarding_;
     Lines lines_;
@@ -151,6 +158,7 @@ class Router final : private KeepaliveSink {
     Time restored_ = 0;
     std::map<std::string, std::string> troubles_;  // what was last said, by what was to be restored
     bool leave_guard_ = false;
+    std::uint16_t mtu_ = 0;
     std::function<void()> on_better_lines_;
     Keepalives keepalives_;
 };

@@ -2,6 +2,7 @@
 
 #include <linux/rtnetlink.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <exception>
@@ -13,6 +14,7 @@ namespace dr::ur {
 
 namespace {
 
+constexpr unsigned kLeastIpv6Mtu = 1280;
 constexpr std::uint32_t kUnreachableMetric = 0x7fffffff;
 
 std::array<RuleSpec, 4> rules_of(const IpPrefix& prefix) {
@@ -59,10 +61,22 @@ void Routing::set(const std::vector<IpPrefix>& prefixes) {
         if (!wanted.contains(prefix)) remove(prefix);
 }
 
+void Routing::set_mtu(unsigned mtu) {
+    if (mtu == mtu_) return;
+    mtu_ = mtu;
+    for (const std::uint8_t family : families_) set_default(family, false);
+}
+
+void Routing::set_default(std::uint8_t family, bool only_missing) {
+    // No IPv6 host takes less for an answer (RFC 8200 §5); TCP's segments fit all the same.
+    const unsigned mtu = family == 6 ? std::max(mtu_, kLeastIpv6Mtu) : mtu_;
+    netlink_.set_default_route(family, kTable, device_, mtu, kRouteProtocol, only_missing);
+}
+
 // The family's default routes are used by nobody until a rule leads to them.
 void Routing::open_family(std::uint8_t family) {
     if (families_.contains(family)) return;
-    netlink_.add_default_route(family, kTable, device_, kRouteProtocol);
+    set_default(family, true);
     IpPrefix all;
     all.address.family = family;
     netlink_.add_unreachable(all, kTable, kUnreachableMetric, kRouteProtocol);
@@ -103,8 +117,7 @@ unsigned Routing::restore_routes() {
         IpPrefix all;
         all.address.family = family;
         unreachable(all);
-        if (put_back([&] { netlink_.add_default_route(family, kTable, device_, kRouteProtocol); }))
-            ++missing;
+        if (put_back([&] { set_default(family, true); })) ++missing;
     }
     return missing;
 }

@@ -31,6 +31,9 @@ class Routing final {
     Routing(const Routing&) = delete;
     Routing& operator=(const Routing&) = delete;
 
+    // The largest packet that the site may send into the tunnels; larger ones earn the kernel's ICMP
+    // errors. Throws std::system_error.
+    void set_mtu(unsigned mtu);
     // Makes these the prefixes; those that stay are not touched. Throws std::system_error.
     void set(const std::vector<IpPrefix>& prefixes);
     // Puts back what somebody has removed, with a line on standard error. Throws std::system_error.
@@ -42,12 +45,14 @@ class Routing final {
     void open_family(std::uint8_t family);
     unsigned restore_rules();
     unsigned restore_routes();
+    void set_default(std::uint8_t family, bool only_missing);
     void add(const IpPrefix& prefix);
     void remove(const IpPrefix& prefix);
     void remove_all() noexcept;
 
     Netlink& netlink_;
     int device_;
+    unsigned mtu_ = 1280;
     std::set<std::uint8_t> families_;
     std::set<IpPrefix> prefixes_;
     bool leave_ = false;

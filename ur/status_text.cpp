@@ -56,6 +56,13 @@ void add_keepalives(json& out, const Router& router, const Tunnel& tunnel) {
     out["restoreMs"] = s.restore_ms_left == 0xffffffff ? json(nullptr) : json(s.restore_ms_left);
     out["intervalMs"] = milliseconds(s.tx_interval_us);
     out["detectionMs"] = milliseconds(s.detection_us);
+    out["pathMtu"] = s.path_mtu;
+    out["uplinkMtu"] = s.own_path_mtu;
+    out["downlinkMtu"] = s.peer_path_mtu;
+    out["mtuLimit"] = s.mtu_limit;
+    out["mtuFoundMs"] = s.path_mtu_since == 0
+                            ? json(nullptr)
+                            : json((now - s.path_mtu_since) / liveness::kMillisecond);
     out["rttMs"] = milliseconds(s.srtt_us);
     out["rttP95Ms"] = milliseconds(s.rtt_p95_us);
     out["jitterMs"] = milliseconds(s.jitter_us);
@@ -142,9 +149,9 @@ std::string tunnel_rows(const json& tunnels) {
 }
 
 std::string liveness_rows(const json& tunnels) {
-    std::string out =
-        fmt::format("{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}\n", "LINE", "STATE",
-                    "SINCE", "RTT", "JITTER", "LOSS UP", "LOSS DOWN", "FLAGS", "CAUSE");
+    std::string out = fmt::format(
+        "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<24} {}\n", "LINE", "STATE", "SINCE",
+        "RTT", "JITTER", "LOSS UP", "LOSS DOWN", "MTU", "FLAGS", "CAUSE");
     for (const auto& t : tunnels) {
         if (!t["keepalive"].get<bool>()) continue;
         std::string cause = text_of(t, "cause");
@@ -152,11 +159,11 @@ std::string liveness_rows(const json& tunnels) {
         if (!ineligible.empty() && ineligible != cause)
             cause.append("; not used: ").append(ineligible);
         out += fmt::format(
-            "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9}  {:<24} {}\n", text_of(t, "line"),
+            "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<24} {}\n", text_of(t, "line"),
             text_of(t, "state"), duration(t["sinceMs"].get<double>()),
             fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
             fmt::format("{:.1f} ms", t["jitterMs"].get<double>()), loss(t, "lossUplinkPermille"),
-            loss(t, "lossDownlinkPermille"), flags(t), cause);
+            loss(t, "lossDownlinkPermille"), t["pathMtu"].get<unsigned>(), flags(t), cause);
     }
     return out;
 }
@@ -178,7 +185,7 @@ std::string signalling_row(const json& s) {
 
 std::string status_json(const Router& router, const SignallingView& signalling) {
     const Config& config = router.config();
-    json out{{"subscriber", config.subscriber}, {"device", router.device()}, {"mtu", config.mtu()}};
+    json out{{"subscriber", config.subscriber}, {"device", router.device()}, {"mtu", router.mtu()}};
     out["leftOutPrefixes"] = router.left_out();
     if (signalling.used) out["signalling"] = signalling_json(signalling);
     out["tunnels"] = json::array();

@@ -19,7 +19,7 @@ using liveness::State;
 constexpr std::array<std::uint32_t, 3> kWindowSeconds{1, 10, 60};
 constexpr std::uint16_t kNoLoss = 0xffff;
 constexpr std::uint32_t kNever = 0xffffffff;
-constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::Encapsulation);
+constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::PathMtu);
 
 constexpr int offset_of(State state, v1::TunnelStatus::State named) {
     return static_cast<int>(named) - static_cast<int>(state);
@@ -48,6 +48,16 @@ void fill_restore(const sb::LivenessState& from, v1::TunnelLiveness& out) {
     else if (from.restore_ms_left != 0 ||
              from.ineligible == static_cast<std::uint8_t>(Cause::WaitToRestore))
         out.set_restore_left_ms(from.restore_ms_left);
+}
+
+void fill_path_mtu(const sb::LivenessState& from, const WallClock& clock,
+                   v1::TunnelLiveness& out) {
+    out.set_peer_path_mtu(from.uplink_mtu);
+    out.set_path_mtu(from.path_mtu);
+    out.set_downlink_path_mtu(from.downlink_mtu);
+    out.set_mtu_limit(from.mtu_limit);
+    if (from.path_mtu_since_ns != 0)
+        fill_time(clock.at_us(from.path_mtu_since_ns), *out.mutable_path_mtu_found());
 }
 
 }  // namespace
@@ -124,7 +134,7 @@ void fill_liveness(const sb::LivenessState& from, const WallClock& clock, v1::Tu
     if (from.last_received_ns != 0) out.set_last_received_ms(ago_ms(from.last_received_ns));
     out.set_key_number(from.key_number);
     out.set_peer_policy_generation(from.peer_policy_generation);
-    out.set_peer_path_mtu(from.peer_path_mtu);
+    fill_path_mtu(from, clock, out);
     if (from.family != 0) out.set_encapsulation(from.port == 0 ? v1::GRE : v1::GRE_UDP);
 }
 
@@ -188,6 +198,7 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (is(EventKind::ProbeDone))
         return value == 0 ? "no probe passed" : fmt::format("{} bytes passed", value);
     if (is(EventKind::Encapsulation)) return value != 0 ? "native GRE" : "GRE-in-UDP";
+    if (is(EventKind::PathMtu)) return fmt::format("inner packets of at most {} bytes", value);
     if (is(EventKind::MoveFinished))
         return value == 0 ? std::string() : fmt::format("{} buckets were forced", value);
     if (kind == kMissedEvents) return fmt::format("{} events were overwritten unread", value);

@@ -212,6 +212,11 @@ void Shard::bind(TunnelRef tunnel, const wire::Endpoint& peer) {
     request_bind(tunnel);
 }
 
+void Shard::path_mtu(TunnelRef tunnel, std::uint16_t mtu) {
+    sessions_[tunnel.value].mtu = mtu;
+    request_bind(tunnel);
+}
+
 void Shard::request_bind(TunnelRef tunnel) {
     const Session& session = sessions_[tunnel.value];
     const wire::Endpoint& peer = session.bound;
@@ -220,9 +225,9 @@ void Shard::request_bind(TunnelRef tunnel) {
     const auto same = [&](const southbound::BindRequest& bind) { return bind.tunnel == id; };
     const auto found = std::find_if(binds_.begin(), binds_.end(), same);
     if (found != binds_.end())
-        *found = {id, peer, entropy};
+        *found = {id, peer, entropy, session.mtu};
     else
-        binds_.push_back({id, peer, entropy});
+        binds_.push_back({id, peer, entropy, session.mtu});
 }
 
 // Only the last one of a round counts.

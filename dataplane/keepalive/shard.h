@@ -100,6 +100,7 @@ class Shard final : public liveness::Host {
         wire::Endpoint local;
         wire::Endpoint bound;  // not known(): as configured
         EventRate events{};
+        std::uint16_t mtu{};   // largest inner packet that the path carries; 0: not known
     };
     // By GroupRef.
     struct Group {
@@ -147,6 +148,7 @@ class Shard final : public liveness::Host {
               std::span<const std::uint8_t> message) override;
     void bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
     bool may_bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
+    void path_mtu(TunnelRef tunnel, std::uint16_t mtu) override;
     void choice(GroupRef group, const liveness::Choice& choice) override;
     void event(const liveness::Event& event) override;
     liveness::DataCounters data_counters(TunnelRef tunnel) override;

@@ -91,7 +91,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     config.keys[0] = {keys.number, keys.key};
     config.keys[1] = {keys.previous_number, keys.previous};
     config.key_count = keys.previous_number != 0 ? 2 : 1;
-    config.path_mtu = tunnel.mtu;
+    config.mtu = tunnel.mtu;
     config.user = slot;
     TunnelRef ref = groups_[group].line[tunnel.line];
     if (ref.valid()) {
@@ -103,7 +103,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     ref = engine_->add_tunnel(now_, config);
     if (!ref.valid()) return complain("tunnel");
     groups_[group].line[tunnel.line] = ref;
-    sessions_[ref.value] = {tunnel.id, group, tunnel.line, false, false, tunnel.local, {}, {}};
+    sessions_[ref.value] = {tunnel.id, group, tunnel.line, false, false, tunnel.local, {}, {}, 0};
     session_of_slot_[slot] = ref.value + 1;
     highest_session_ = std::max(highest_session_, ref.value + 1);
     ++session_count_;

@@ -50,7 +50,11 @@ LivenessState row_of(const liveness::TunnelStatus& s) {
     row.flags = flags_of(s);
     row.port = s.peer.port;
     row.peer_policy_generation = s.peer_policy_generation;
-    row.peer_path_mtu = s.peer_path_mtu;
+    row.path_mtu = s.path_mtu;
+    row.downlink_mtu = s.own_path_mtu;
+    row.uplink_mtu = s.peer_path_mtu;
+    row.mtu_limit = s.mtu_limit;
+    row.path_mtu_since_ns = s.path_mtu_since;
     row.endpoint = s.peer.address;
     row.since_ns = s.since;
     row.last_received_ns = s.last_received;

@@ -134,7 +134,7 @@ TunnelRef Core::add_tunnel(Time now, const TunnelConfig& config) {
     t.automatic = config.automatic;
     t.peer = x.configured_peer = config.peer;
     x.local = config.local;
-    x.path_mtu = config.path_mtu;
+    x.mtu.limit(config.mtu);
     x.user = config.user;
     x.detection.detection_us = profile_of(t).detection_us;
     x.intervals.want(profile_of(t).active_us, false);
@@ -156,7 +156,12 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
     t.roaming = config.roaming;
     t.automatic = config.automatic;
     if (!t.automatic) leave_native(now, tunnel.value, Leaving::Told);
-    x.path_mtu = config.path_mtu;
+    if (x.mtu.limit(config.mtu)) {
+        if (t.state == State::Up)
+            search_mtu(now, tunnel.value);
+        else
+            settle_mtu(now, tunnel.value);
+    }
     x.user = config.user;
     if (config.local.known() && config.local != x.local) set_local(now, tunnel, config.local);
     if (config.peer != x.configured_peer) {
@@ -258,6 +263,7 @@ void Core::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     x.restart_unanswered(now);
     forget_nat(now, tunnel.value);
     x.trial = {};
+    if (tunnels_[tunnel.value].state == State::Up) search_mtu(now, tunnel.value);
     restart_exchange(now, tunnel.value);
 }
 
@@ -280,6 +286,7 @@ void Core::set_peer(Time now, TunnelRef tunnel, const Endpoint& peer) {
     leave_native(now, tunnel.value, Leaving::Told);
     t.peer = peer;
     host_.bind(tunnel, peer);
+    if (t.state == State::Up) search_mtu(now, tunnel.value);
     restart_exchange(now, tunnel.value);
 }
 

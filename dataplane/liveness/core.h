@@ -1,7 +1,7 @@
 // The engine behind engine.h. Internal. Its parts: core.cpp (rows and setters), core_receive.cpp,
 // core_adopt.cpp (salts, endpoints, challenges), core_session.cpp (states, timers),
 // core_transmit.cpp, core_data.cpp (data that is lost, quality), core_group.cpp (choice),
-// core_native.cpp (automatic tunnels), core_status.cpp.
+// core_native.cpp (automatic tunnels), core_mtu.cpp (path MTU), core_status.cpp.
 #pragma once
 
 #include <memory>
@@ -29,6 +29,7 @@ class Core {
     void line_state(Time now, TunnelRef tunnel, bool up);
     void set_admin(Time now, TunnelRef tunnel, Admin admin);
     void set_local(Time now, TunnelRef tunnel, const Endpoint& local);
+    void mtu_hint(Time now, TunnelRef tunnel, std::uint16_t mtu);
     bool probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
                std::uint8_t tries);
     void set_peer(Time now, TunnelRef tunnel, const Endpoint& peer);
@@ -105,6 +106,16 @@ class Core {
     void hold_native(Time now, std::uint32_t i);
     void use_native(Time now, std::uint32_t i, bool native);
     void leave_native(Time now, std::uint32_t i, Leaving why);
+
+    // core_mtu.cpp
+    void search_mtu(Time now, std::uint32_t i);
+    void doubt_mtu(Time now, std::uint32_t i);
+    void check_mtu(Time now, std::uint32_t i);
+    void mtu_acknowledged(Time now, std::uint32_t i, const Message& m);
+    void settle_mtu(Time now, std::uint32_t i);
+    void take_peer_mtu(Time now, std::uint32_t i, std::uint16_t mtu);
+    void explain_loss(Time now, std::uint32_t i);
+    [[nodiscard]] std::uint64_t new_token();
 
     // core_session.cpp
     void enter(Time now, std::uint32_t i, State state, Cause cause);

@@ -144,6 +144,7 @@ void Core::adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source) {
     ++extras_[i].adoptions;
     ++statistics_.adopted_endpoints;
     host_.bind({i}, source);
+    if (t.state == State::Up) search_mtu(now, i);
     Event event = event_of(EventKind::EndpointAdopted, now, i);
     emit(event);
 }

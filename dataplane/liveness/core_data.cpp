@@ -5,6 +5,11 @@
 
 namespace dr::liveness {
 
+namespace {
+// How long the peer is told that some of its data did not arrive: two keepalives of a slow line.
+constexpr Time kMissingNote = kSecond;
+}  // namespace
+
 // The receiver compares: the peer's count of data sent, in its keepalive, and what has arrived here
 // when the keepalive does. Both took the same path, so nothing is "in flight" between them.
 void Core::check_data(Time now, std::uint32_t i, const Message& m) {
@@ -34,6 +39,10 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         x.silent_sent = 0;
     }
     if (!sound) return;
+    if (sent > got) {
+        x.missing_note_until = now + kMissingNote;
+        doubt_mtu(now, i);
+    }
     if (got == 0 && sent != 0) {
         if (x.data_silent_since == 0) x.data_silent_since = began;
         x.silent_sent += std::min(sent, 0xffffU);

@@ -249,10 +249,16 @@ void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
         if (g.tunnel[line] == kNone) continue;
         Tunnel& t = tunnels_[g.tunnel[line]];
         const bool active = (carrying >> line & 1U) != 0;
-        if (active && !t.active) extras_[g.tunnel[line]].active_since = now;
+        const bool begins = active && !t.active;
+        if (begins) extras_[g.tunnel[line]].active_since = now;
         t.active = active;
         t.awake = alarm;
         want_interval(now, g.tunnel[line]);
+        if (begins) {
+            // Its path may have changed while it carried keepalives alone.
+            doubt_mtu(now, g.tunnel[line]);
+            schedule(now, g.tunnel[line]);
+        }
     }
 }
 

@@ -87,6 +87,7 @@ void Core::use_native(Time now, std::uint32_t i, bool native) {
     if (t.native == native) return;
     t.native = native;
     host_.bind({i}, way(t));
+    search_mtu(now, i);
     Event event = event_of(EventKind::Encapsulation, now, i);
     event.value = native ? 1 : 0;
     emit(event);

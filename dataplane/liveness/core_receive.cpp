@@ -104,6 +104,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
         }
         case MessageType::ProbeAck:
             probe_answered(now, i, m);
+            mtu_acknowledged(now, i, m);
             break;
     }
     schedule(now, i);
@@ -154,7 +155,6 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     x.peer_diagnostic = m.diagnostic;
     x.peer_multiplier = m.multiplier;
     x.peer_policy_generation = m.policy_generation;
-    x.peer_path_mtu = m.path_mtu;
     x.intervals.peer_desired = std::min(m.desired_tx_us, 60'000'000U);
     x.intervals.peer_required = std::min(m.required_rx_us, 60'000'000U);
     const bool final = (m.flags & wire::kFlagFinal) != 0 && m.echo_hold_us != wire::kNoEcho;
@@ -193,6 +193,7 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     take_view(now, i, m);
     take_choice(now, i, m);
     take_notes(now, i, m);
+    take_peer_mtu(now, i, m.path_mtu);
     check_data(now, i, m);
 }
 
@@ -232,6 +233,7 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
     } else if ((m.notes & wire::kNoteSuspect) != 0) {
         leave_native(now, i, Leaving::Fails);
     }
+    if ((m.notes & (wire::kNoteDataLost | wire::kNoteDataMissing)) != 0) doubt_mtu(now, i);
     if ((m.notes & wire::kNoteDataLost) != 0 && t.state == State::Up) {
         // A note is repeated for a while: on a line in use it is news when it comes later than
         // that.

@@ -57,6 +57,7 @@ void Core::enter(Time now, std::uint32_t i, State state, Cause cause) {
     if (before == State::Up) went_down(now, i, cause);
     want_interval(now, i);
     emit(event);
+    if (state == State::Up) search_mtu(now, i);
     tell_lines(now, t.group, i);
     choose(now, t.group);
 }
@@ -91,6 +92,8 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
     x.restart_unanswered(now);
     const bool fails = is_flap(cause) && cause != Cause::LineDown;
     leave_native(now, i, fails ? Leaving::Fails : Leaving::Told);
+    x.mtu.stop();
+    x.mtu_due = kNever;
     t.suspect_rx = t.suspect_tx = t.degraded = false;
     t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
     const Group& g = groups_[t.group];
@@ -227,6 +230,7 @@ void Core::schedule(Time now, std::uint32_t i) {
     at = std::min(at, x.restore.damping_ends(config_.tuning, now));
     if (x.probe_token != 0) at = std::min(at, x.probing.next);
     if (tries_native(t)) at = std::min(at, x.trial.next);
+    if (t.state == State::Up) at = std::min(at, x.mtu_due);
     wheel_.skip_to(now);
     wheel_.set(i, at);
 }
@@ -254,6 +258,7 @@ void Core::tunnel_due(Time now, std::uint32_t i) {
     if (now >= t.next_tx && t.link_up && t.peer.known()) send_keepalive(now, i);
     if (x.probe_token != 0 && now >= x.probing.next) send_probe(now, i);
     check_native(now, i);
+    check_mtu(now, i);
     schedule(now, i);
 }
 

@@ -45,10 +45,11 @@ const char* text(Cause cause) {
 }
 
 const char* text(EventKind kind) {
-    constexpr std::array<const char*, 15> kNames{
+    constexpr std::array<const char*, 16> kNames{
         "state",      "suspect", "suspect-cleared", "degraded",      "eligible",
         "endpoint",   "nat",     "peer-restarted",  "key",           "detection-time",
-        "unanswered", "probe",   "move-started",    "move-finished", "encapsulation"};
+        "unanswered", "probe",   "move-started",    "move-finished", "encapsulation",
+        "path-mtu"};
     return kNames[static_cast<unsigned>(kind)];
 }
 
@@ -100,7 +101,11 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.rtt_p95_us = x.smoothed.p95;
     s.jitter_us = x.smoothed.jitter;
     s.peer_policy_generation = x.peer_policy_generation;
+    s.path_mtu = x.path_mtu;
+    s.own_path_mtu = x.mtu.size();
     s.peer_path_mtu = x.peer_path_mtu;
+    s.mtu_limit = x.mtu.ceiling();
+    s.path_mtu_since = x.mtu.since();
     s.key_number = t.key_number[t.tx_key_index];
     s.violating = x.violating;
     History history = x.history;

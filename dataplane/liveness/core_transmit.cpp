@@ -89,12 +89,13 @@ void Core::send_keepalive(Time now, std::uint32_t i) {
     m.highest = static_cast<std::uint32_t>(t.window.highest);
     m.data_sent = static_cast<std::uint32_t>(data.sent);
     m.data_received = static_cast<std::uint32_t>(data.received);
-    m.path_mtu = x.path_mtu;
+    m.path_mtu = x.mtu.size();
     if (t.state == State::Up && (n.polling || asks(i))) m.flags |= wire::kFlagPoll;
     if (t.final_owed) m.flags |= wire::kFlagFinal;
     t.final_owed = false;
     if (t.suspect_rx) m.notes |= wire::kNoteSuspect;
     if (now < x.data_note_until) m.notes |= wire::kNoteDataLost;
+    if (now < x.missing_note_until) m.notes |= wire::kNoteDataMissing;
     fill_group(groups_[t.group], m);
     fill_observed(t, x, m);
     send(i, m, way(t));

@@ -56,6 +56,9 @@ void Engine::line_state(Time now, TunnelRef tunnel, bool up) {
 void Engine::set_admin(Time now, TunnelRef tunnel, Admin admin) {
     core_->set_admin(now, tunnel, admin);
 }
+void Engine::mtu_hint(Time now, TunnelRef tunnel, std::uint16_t mtu) {
+    core_->mtu_hint(now, tunnel, mtu);
+}
 void Engine::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     core_->set_local(now, tunnel, local);
 }

@@ -100,7 +100,9 @@ struct TunnelConfig {
     Endpoint local;  // what the packets are sent from, to find a NAT; not known(): don't
     std::array<TunnelKey, 2> keys;
     std::uint8_t key_count = 1;  // 1 or 2; keys[0] is the newer one
-    std::uint16_t path_mtu = 0;  // told to the peer
+    // The largest inner packet that may be sent, by configuration and by the device: what path MTU
+    // discovery (TUNNEL.md §15) starts from; 0: no discovery.
+    std::uint16_t mtu = 0;
     std::uint64_t user = 0;
 };
 
@@ -165,6 +167,7 @@ enum class EventKind : std::uint8_t {
     MoveStarted,       // of a group
     MoveFinished,      // of a group; value: buckets that had to be forced
     Encapsulation,     // of an automatic tunnel; value: 1 native GRE, 0 GRE-in-UDP; endpoint
+    PathMtu,           // value: the largest inner packet from now on
 };
 const char* text(EventKind kind);
 
@@ -196,6 +199,9 @@ class Host {
     // Whether the tunnel's peer may be at this address. Where not, a genuine message from there is
     // not answered, and counts among answers_refused.
     virtual bool may_bind(TunnelRef, const Endpoint&) { return true; }
+    // The largest inner packet that the tunnel carries in both directions, from now on. For hosts
+    // whose tunnels carry data.
+    virtual void path_mtu(TunnelRef, std::uint16_t) {}
     // First called when something is known of the group's lines; until then none is eligible.
     virtual void choice(GroupRef group, const Choice& choice) = 0;
     virtual void event(const Event& event) = 0;
@@ -254,7 +260,11 @@ struct TunnelStatus {
     std::uint32_t tx_interval_us, rx_interval_us, detection_us;
     std::uint32_t restore_ms_left;  // of wait-to-restore; 0xffffffff: never by itself
     std::uint32_t srtt_us, rtt_p95_us, jitter_us;
-    std::uint16_t peer_policy_generation, peer_path_mtu;
+    std::uint16_t peer_policy_generation;
+    // Largest inner packets: in use; found by this end's probes; told by the peer; allowed here.
+    // 0: not known.
+    std::uint16_t path_mtu, own_path_mtu, peer_path_mtu, mtu_limit;
+    Time path_mtu_since;  // when own_path_mtu was found
     std::uint8_t key_number;  // that is sent with
     std::uint8_t violating;   // bit c: it does not keep the limits of class c
     Quality second, ten_seconds, minute;
@@ -293,7 +303,7 @@ class Engine {
     // Not valid(): full, no such group, the line is taken, no key.
     TunnelRef add_tunnel(Time now, const TunnelConfig& config);
     // Changes all but group, line and the learned endpoint, state kept: keys, profile, local
-    // endpoint, path MTU. A `peer` that is known and differs from the configured one before is
+    // endpoint, MTU. A `peer` that is known and differs from the configured one before is
     // taken at once.
     bool update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config);
     void remove_tunnel(Time now, TunnelRef tunnel);
@@ -317,6 +327,9 @@ class Engine {
     // encapsulation, say) or, not known(), to the peer. Answered: EventKind::ProbeDone.
     bool probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
                std::uint8_t tries);
+    // A router on the way says that it carries inner packets of at most so many bytes. It is not
+    // believed, and looked into at once.
+    void mtu_hint(Time now, TunnelRef tunnel, std::uint16_t mtu);
     // Sends to another endpoint of the peer from now on (a UR: after a probe has passed there).
     void set_peer(Time now, TunnelRef tunnel, const Endpoint& peer);
 

@@ -24,6 +24,18 @@ void Restore::flap(const Tuning& tuning, std::uint32_t base_us, Time now) {
     }
 }
 
+void Restore::forgive(const Tuning& tuning, Time now) {
+    if (flaps == 0) return;
+    --flaps;
+    pending = false;
+    wait_us /= 2;
+    penalty = std::max(penalty_now(tuning, now) - static_cast<float>(tuning.penalty), 0.0F);
+    penalty_at = now;
+    if (suppressed_since != kNever && penalty < static_cast<float>(tuning.suppress)) {
+        suppressed_since = kNever;
+    }
+}
+
 std::uint32_t Restore::wait(const Tuning& tuning, std::uint32_t base_us, Time now) const {
     const std::uint32_t from =
         std::min(std::max(wait_us, base_us), std::max(tuning.restore_max_us, base_us));

@@ -22,6 +22,8 @@ struct Restore {
 
     // A down or a degradation that counts.
     void flap(const Tuning& tuning, std::uint32_t base_us, Time now);
+    // The last flap has found its cause, and the cause is gone: as if it had not been.
+    void forgive(const Tuning& tuning, Time now);
     // The wait that a line has to do now: grown by flaps, shrinking linearly to `base_us` over an
     // hour without one.
     [[nodiscard]] std::uint32_t wait(const Tuning& tuning, std::uint32_t base_us, Time now) const;

@@ -8,6 +8,7 @@
 #include "dataplane/liveness/auth.h"
 #include "dataplane/liveness/choice.h"
 #include "dataplane/liveness/detection.h"
+#include "dataplane/liveness/path_mtu.h"
 #include "dataplane/liveness/quality.h"
 #include "dataplane/liveness/restore.h"
 #include "dataplane/liveness/session.h"
@@ -87,12 +88,14 @@ struct TunnelWarm {
     std::uint32_t data_messages;    // that came in it
     std::uint32_t unanswered_told;  // seconds
     Time data_note_until;
+    Time missing_note_until;
+    Time mtu_due;  // mtu.next(), where timers look
     Time active_since;  // of Tunnel::active
     Time unanswered_since;
     std::uint64_t probe_token;  // 0: no probe is under way
     std::uint16_t peer_policy_generation;
-    std::uint16_t peer_path_mtu;
-    std::uint16_t path_mtu;
+    std::uint16_t peer_path_mtu;  // of the other direction; 0: not known
+    std::uint16_t path_mtu;       // in use for both directions; 0: not known
     Diagnostic peer_diagnostic;
     std::uint8_t peer_multiplier;
     std::uint8_t observed_left;  // messages that still carry the observed endpoint
@@ -148,12 +151,16 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     // Times that start with the tunnel.
     void start(Time now) {
         detection.decayed = now;
+        mtu_due = kNever;
         restart_unanswered(now);
     }
     void restart_unanswered(Time now) {
         unanswered_since = now;
         unanswered_told = 0;
     }
+
+    PathMtu mtu;             // of what is sent
+    std::uint16_t told_mtu;  // to the peer: mtu.size()
 
     struct Probing {
         Endpoint to;
@@ -174,7 +181,7 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     // So many bytes from the start are what most messages touch.
     static constexpr std::size_t kWarm = sizeof(TunnelWarm) + History::kCurrent;
 };
-static_assert(sizeof(TunnelExtra) <= 1024 && TunnelExtra::kWarm <= 256);
+static_assert(sizeof(TunnelExtra) <= 1152 && TunnelExtra::kWarm <= 256);
 
 // Each keepalive that is sent reads the first two lines.
 struct alignas(64) Group {

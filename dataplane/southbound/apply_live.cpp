@@ -54,6 +54,11 @@ bool same_ports(std::uint8_t a, std::uint8_t b) {
     return (a == 1) == (b == 1);
 }
 
+// What the path carries, and never more than what is configured.
+void limit_mtu(const BindRequest& bind, TunnelRecord* record) {
+    if (bind.mtu != 0) record->mtu = std::min(record->mtu, bind.mtu);
+}
+
 bool has_keys(const SubscriberView& view) {
     return view.keys.size() != 0;
 }
@@ -141,6 +146,11 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
         known.remote_port != record.remote_port ||
         !same_ports(known.encapsulation, record.encapsulation))
         return configured;
+    if (!known.bind.peer.known()) {
+        BoundTunnel out = configured;
+        limit_mtu(known.bind, &out.record);
+        return out;
+    }
     const bool free_port = is_learned(record) || record.remote_port == 0;
     // Behind a NAT the address alone is that of others, too.
     const bool own_address = !is_learned(record) || known.bind.entropy || known.bind.peer.port == 0;
@@ -148,6 +158,7 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     out.record.remote = known.bind.peer.address;
     out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
     out.record.remote_port = known.bind.peer.port;
+    limit_mtu(known.bind, &out.record);
     return out;
 }
 
@@ -195,7 +206,9 @@ void TableWriter::Core::serve_bind(const BindRequest& bind) {
     for (std::size_t i = 0; i < view.tunnels.size(); ++i) {
         const TunnelRecord record = view.tunnels[i];
         if (record.id != bind.tunnel.value) continue;
-        if (record.key_number == 0 || record.family != bind.peer.family) return;
+        if (record.key_number == 0 ||
+            (bind.peer.known() && record.family != bind.peer.family))
+            return;
         learned[slot] = {bind, record.remote, record.remote_port, record.encapsulation};
         if (!rebind(index, record)) starved_binds.insert(record.id);
         return;

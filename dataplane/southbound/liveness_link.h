@@ -47,9 +47,10 @@ struct LiveSubscriber {
 // Data and keepalives of a tunnel go to this endpoint from now on, and come from there.
 struct BindRequest {
     TunnelId tunnel;
-    wire::Endpoint peer;
+    wire::Endpoint peer;  // not known(): as configured
     // The outer source port may carry entropy, and the peer's be any.
     bool entropy{};
+    std::uint16_t mtu{};  // largest inner packet that the path carries; 0: not known
 };
 
 // These lines carry the subscriber's traffic from now on.

@@ -28,7 +28,7 @@
 namespace dr::southbound {
 
 inline constexpr std::uint64_t kLivenessMagic = 0x316e76696c726400ULL;
-inline constexpr std::uint32_t kLivenessVersion = 1;
+inline constexpr std::uint32_t kLivenessVersion = 2;
 inline constexpr std::uint32_t kLivenessEventSlots = 65'536;
 
 struct LivenessHeader {
@@ -70,7 +70,7 @@ struct LivenessState {
     std::uint16_t flags;  // kSuspectRx...; bit 8 + c: the line does not keep the limits of class c
     std::uint16_t port;   // of `endpoint`; 0: native GRE
     std::uint16_t peer_policy_generation;
-    std::uint16_t peer_path_mtu;
+    std::uint16_t path_mtu;  // largest inner packet, both directions; 0: not known
     std::array<std::uint8_t, 16> endpoint;  // of the peer
     std::uint64_t since_ns;                 // when it entered `state`
     std::uint64_t last_received_ns;         // 0: never
@@ -80,6 +80,9 @@ struct LivenessState {
     std::uint32_t restore_ms_left;  // of wait-to-restore; 0xffffffff: never by itself
     std::uint32_t srtt_us, rtt_p95_us, jitter_us;
     std::array<LivenessWindow, 3> windows;  // 1, 10, 60 s
+    // Largest inner packets: that this end's probes found, that the peer's did, that may be sent.
+    std::uint16_t downlink_mtu, uplink_mtu, mtu_limit, reserved;
+    std::uint64_t path_mtu_since_ns;  // when downlink_mtu was found; 0: not yet
 
     static constexpr std::uint16_t kSuspectRx = 1;
     static constexpr std::uint16_t kSuspectTx = 2;
@@ -90,14 +93,14 @@ struct LivenessState {
     static constexpr std::uint16_t kNat = 64;
     static constexpr unsigned kViolatingShift = 8;
 };
-static_assert(sizeof(LivenessState) == 152);
+static_assert(sizeof(LivenessState) == 168);
 
 struct alignas(32) LivenessRow {
     std::atomic<std::uint32_t> sequence;  // odd: being written
     std::atomic<std::uint32_t> reserved;
     std::array<std::atomic<std::uint64_t>, sizeof(LivenessState) / 8> words;
 };
-static_assert(sizeof(LivenessRow) == 160);
+static_assert(sizeof(LivenessRow) == 192);
 
 // Kinds of events that are the watchdog's, beyond those of the engine. `to`: 1 stalled, 0 well
 // again; `cause`: Fault (counters.h); `value`: number of the port or worker; `endpoint`: its name,

@@ -72,6 +72,7 @@ inline constexpr std::uint8_t kNotePlanned =
 inline constexpr std::uint8_t kNoteChoice = 16;   // the eligible sets are the DR's and binding
 inline constexpr std::uint8_t kNoteSuspect = 32;  // the sender misses keepalives of this tunnel
 inline constexpr std::uint8_t kNoteNative = 64;   // a UR's: native GRE passes, use it
+inline constexpr std::uint8_t kNoteDataMissing = 128;  // some of your data did not arrive here
 
 inline constexpr std::uint32_t kNoEcho = 0xffffffff;  // of echo_hold_us: nothing to echo yet
 

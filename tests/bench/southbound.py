@@ -187,7 +187,7 @@ class LivenessView:
                   "adopted_endpoints ups downs false_downs").split()
     STATISTICS_AT = 72
     ROW = struct.Struct("<IIIIB")  # sequence, reserved, tunnel, subscriber, state
-    ROW_BYTES = 160
+    ROW_BYTES = 192
     UP = 3
 
     def __init__(self, descriptor: int, size: int):

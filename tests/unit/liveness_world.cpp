@@ -85,6 +85,7 @@ TunnelConfig World::tunnel_config(const End& end, unsigned line) const {
     config.keys[0].bytes.fill(static_cast<std::uint8_t>(line + 1));
     config.roaming = end.is_dr;
     config.automatic = setup.automatic;
+    config.mtu = setup.mtu;
     if (!end.is_dr) {
         config.peer = dr_endpoint();
         config.local = ur_endpoint(line);

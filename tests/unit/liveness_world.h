@@ -35,6 +35,7 @@ struct End final : Host {
     End(World& w, bool dr_side) : world(w), is_dr(dr_side) {}
     void send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) override;
     void bind(TunnelRef tunnel, const Endpoint& peer) override { bound[tunnel.value] = peer; }
+    void path_mtu(TunnelRef tunnel, std::uint16_t size) override { mtu[tunnel.value] = size; }
     void choice(GroupRef, const Choice& c) override { choices.push_back(c); }
     void event(const Event& e) override { events.push_back(e); }
     DataCounters data_counters(TunnelRef tunnel) override { return data[tunnel.value]; }
@@ -56,6 +57,7 @@ struct End final : Host {
     std::vector<TunnelRef> tunnels;
     std::array<Endpoint, 16> bound{};
     std::array<DataCounters, 16> data{};
+    std::array<std::uint16_t, 16> mtu{};  // as the engine said last
     std::array<std::uint32_t, kBuckets> ages{};
     std::vector<Choice> choices;
     std::vector<Event> events;
@@ -71,6 +73,7 @@ struct Setup {
     std::uint64_t seed = 1;
     bool strict = false;
     bool automatic = false;
+    std::uint16_t mtu = 0;  // largest inner packet allowed; 0: no discovery
 };
 
 struct World {

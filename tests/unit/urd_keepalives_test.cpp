@@ -70,6 +70,7 @@ struct Dr final : Host {
 };
 
 struct Sink final : KeepaliveSink {
+    std::map<unsigned, std::uint16_t> mtu_of;
     void send(unsigned slot, const Endpoint& from, const Endpoint& to, std::uint32_t key,
               std::span<const std::uint8_t> m) override {
         keys[slot] = key;
@@ -77,6 +78,7 @@ struct Sink final : KeepaliveSink {
     }
     void ends(unsigned slot, const TunnelEnds& now) override { ends_of[slot] = now; }
     void choice(const Choice& c) override { eligible = c.eligible[0]; }
+    void path_mtu(unsigned slot, std::uint16_t size) override { mtu_of[slot] = size; }
     DataCounters data_counters(unsigned) override { return {}; }
     void bucket_ages(std::span<std::uint32_t, kBuckets> ages) override {
         std::fill(ages.begin(), ages.end(), kAgeSettled);
@@ -125,7 +127,7 @@ struct World {
             dr.engine->update_tunnel(now, at->second, config);
     }
     void up(unsigned slot, const char* text = "192.0.2.1") {
-        keepalives->line(now, slot, true, address(text));
+        keepalives->line(now, slot, true, address(text), 1500);
     }
     // Each message takes a millisecond.
     void run(Time duration) {
@@ -183,7 +185,7 @@ TEST_CASE("nothing is sent over a line that has not been looked at, or has no ad
     w.keepalives->apply(w.now, make_config());
     w.run(kSecond);
     CHECK(w.sink.keys.empty());
-    w.keepalives->line(w.now, 3, false, {});
+    w.keepalives->line(w.now, 3, false, {}, 0);
     w.run(kSecond);
     CHECK(w.sink.keys.empty());
     w.up(3);
@@ -286,7 +288,7 @@ TEST_CASE("a line that goes down takes its tunnel down at once, and traffic goes
     World w;
     start(w);
     CHECK(w.sink.eligible == 0b11);
-    w.keepalives->line(w.now, 3, false, {});
+    w.keepalives->line(w.now, 3, false, {}, 0);
     CHECK(w.state(3) == State::Down);
     CHECK(w.sink.eligible == 0b10);
 }
