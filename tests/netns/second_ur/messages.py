@@ -15,7 +15,7 @@ from keepalive_vectors import siphash128  # noqa: E402
 GRE_FLAGS, GRE_MESSAGE, GRE_IPV4, GRE_IPV6 = 0x2000, 0x88B5, 0x0800, 0x86DD
 KEEPALIVE, CHALLENGE, ANSWER, PROBE, PROBE_ACK = range(1, 6)
 POLL, FINAL, CLASSES, OBSERVED = 1, 2, 4, 8
-NAT_KNOWN, NAT, DATA_LOST, PLANNED, CHOICE, SUSPECT = 1, 2, 4, 8, 16, 32
+NAT_KNOWN, NAT, DATA_LOST, PLANNED, CHOICE, SUSPECT, DATA_MISSING = 1, 2, 4, 8, 16, 32, 128
 NOTHING_TO_ECHO = 0xFFFFFFFF
 HEADER = struct.Struct("!BBHBBBBQQ")
 TAG = 16
@@ -45,6 +45,7 @@ class Message:
     notes: int = 0
     token: int = 0
     answer: int = 0
+    size: int = 0  # of a probe
     fields: dict = field(default_factory=dict)
     other_classes: list = None
     observed: tuple = None  # (address, port)
@@ -71,6 +72,9 @@ def encode(m, key):
         if m.flags & OBSERVED:
             address = ipaddress.ip_address(m.observed[0])
             body += struct.pack("!HH16s", address.version, m.observed[1], address.packed)
+    elif m.kind in (PROBE, PROBE_ACK):
+        padding = m.size - HEADER.size - 16 - TAG if m.kind == PROBE else 0
+        body = struct.pack("!QH6x", m.token, m.size) + bytes(padding)
     else:
         body = struct.pack("!QQ", m.token, m.answer)
     text = HEADER.pack(1 << 4 | m.kind, m.flags, HEADER.size + len(body) + TAG, m.key_number,
@@ -106,8 +110,13 @@ def decode(data):
         check(flags == 0 and len(body) == 16, "flags or length")
         m.token, m.answer = struct.unpack("!QQ", body)
         check(m.token and not m.answer if kind == CHALLENGE else m.answer, "token or answer")
+    elif kind in (PROBE, PROBE_ACK):
+        check(flags == 0 and len(body) >= 16, "flags or length")
+        m.token, m.size, zero = struct.unpack_from("!QH6s", body)
+        check(m.token and not any(zero), "token or reserved bytes")
+        check(m.size == length if kind == PROBE else len(body) == 16, "size")
     else:
-        raise Malformed("a type that is not sent to a UR that makes no probes")
+        raise Malformed("type")
     return m
 
 

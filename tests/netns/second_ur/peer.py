@@ -99,6 +99,8 @@ class Peer:
     def take(self, m, newest):
         if m.kind == wire.CHALLENGE or (m.kind == wire.ANSWER and m.token):
             self.transmit(wire.ANSWER, answer=m.token)
+        if m.kind == wire.PROBE:
+            self.transmit(wire.PROBE_ACK, token=m.token, size=m.size)
         self.believed(m, newest)
 
     def limited(self, what, kind, cause):

@@ -17,6 +17,7 @@ from .session import ADMIN_DOWN, ADMINISTRATIVE, DOWN, LINK, OTHER_LINE, UP, Ses
 PORT = 4754
 CLONE_NEWNET = 0x40000000
 SO_NO_CHECK = 11
+IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 10, 3  # linux/in.h
 TICK = 0.005
 
 
@@ -46,6 +47,8 @@ def udp_socket(namespace, address, device=None, port=PORT):
     def make():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        # DF set, and nothing believed of the path's size: that is for the probes to find.
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
         if device:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         sock.bind((address, port))
@@ -80,7 +83,7 @@ class Router:
         self.sessions, self.sockets, self.heard_tx = {}, {}, {}
         self.received = []  # (line number, inner packet), in order of arrival
         self.refused = dict.fromkeys(("source", "gre", "tunnel", "inner"), 0)
-        self.sent = {}  # the last messages of each line, for who wants to replay them
+        self.sent = {}  # the last keepalives of each line, for who wants to replay them
         self.heard = {}
         self.choice = Choice(tiers, seed, self.sessions)
         self.selector = selectors.DefaultSelector()
@@ -144,7 +147,8 @@ class Router:
             pass  # as if the line had lost it
 
     def send_message(self, number, data):
-        self.sent[number] = self.sent[number][-99:] + [data]
+        if data[0] & 15 == wire.KEEPALIVE:
+            self.sent[number] = self.sent[number][-99:] + [data]
         self.outer(number, wire.GRE_MESSAGE, data)
 
     def send(self, packet):
@@ -186,7 +190,8 @@ class Router:
         elif key != session.tunnel["id"]:
             self.refused["tunnel"] += 1
         elif protocol == wire.GRE_MESSAGE and source[1] == PORT:
-            self.heard[session.line] = self.heard[session.line][-99:] + [data[8:]]
+            if len(data) > 8 and data[8] & 15 == wire.KEEPALIVE:
+                self.heard[session.line] = self.heard[session.line][-99:] + [data[8:]]
             session.peer.receive(data[8:])
         elif protocol in (wire.GRE_IPV4, wire.GRE_IPV6):
             session.data_received += 1

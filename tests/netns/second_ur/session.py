@@ -4,6 +4,7 @@ import random
 import time
 
 from . import messages as wire
+from .path_mtu import PathMtu
 from .peer import Peer
 
 ADMIN_DOWN, DOWN, INIT, UP = range(4)
@@ -15,6 +16,7 @@ NONE, DETECTION, PEER_SAID, ADMINISTRATIVE = 0, 1, 3, 7
 LINK, PEER_RESTARTED, OTHER_LINE, NEVER_UP = 17, 18, 19, 20
 ACTIVE, STANDBY, SLOW, T = 0.1, 0.5, 1.0, 1.0
 MULTIPLIER, FAST_START = 3, 10
+HEADERS = 36  # IPv4, UDP and GRE
 U32, U16 = 0xFFFFFFFF, 0xFFFF
 
 
@@ -42,6 +44,8 @@ class Session:
         self.remote_at, self.heard = 0.0, 0.0
         self.restarted, self.adopted, self.peer_admin = False, 0, False
         self.data_sent = self.data_received = 0
+        self.mtu = PathMtu(tunnel["mtu"], HEADERS)
+        self.round_trip = None
         self.sent_from, self.observed = None, None
         self.fast, self.due = FAST_START, time.monotonic()
 
@@ -65,6 +69,15 @@ class Session:
             self.detect(now)
         if now >= self.due:
             self.keepalive(now)
+        if self.state == UP:
+            gap = 0.2 if self.round_trip is None else min(max(2 * self.round_trip, 0.06), 1.0)
+            for size in self.mtu.run(now, gap):
+                self.peer.transmit(wire.PROBE, token=self.mtu.token, size=size)
+
+    def carries(self):
+        """The tunnel's MTU: the smaller of both directions."""
+        theirs = self.remote["path_mtu"] if self.remote else 0
+        return min(self.mtu.size, theirs or self.mtu.size)
 
     def detect(self, now):
         silence = now - self.heard
@@ -101,7 +114,7 @@ class Session:
                   "data_sent": self.data_sent & U32, "data_received": self.data_received & U32,
                   "lines_up": up, "lines_down": down, "eligible": choice.eligible(),
                   "epoch": choice.epoch or 0, "policy_generation": self.site.policy_generation,
-                  "path_mtu": self.tunnel["mtu"]}
+                  "path_mtu": self.mtu.size}
         self.peer.transmit(wire.KEEPALIVE, flags=flags, notes=self.notes(), fields=fields,
                            multiplier=MULTIPLIER)
         self.fast -= 1
@@ -122,8 +135,15 @@ class Session:
             self.restarted, self.adopted = self.adopted > 0, self.peer.adoptions
             self.remote = None
             self.fast, self.due = FAST_START, now
+        if m.kind == wire.PROBE_ACK:
+            self.mtu.acknowledged(m.token, m.size, now)
         if m.kind != wire.KEEPALIVE or not newest:
             return
+        if m.fields["echo_hold"] != wire.NOTHING_TO_ECHO:
+            taken = (self.site.clock(now) - m.fields["echo_time"] - m.fields["echo_hold"]) & U32
+            self.round_trip = taken / 1e6
+        if m.notes & wire.DATA_LOST or m.notes & wire.DATA_MISSING:
+            self.mtu.confirm(now)
         self.remote, self.remote_at = m.fields, now
         self.observed = m.observed or self.observed
         if m.flags & wire.FINAL and self.asked is not None:
@@ -158,6 +178,9 @@ class Session:
         self.probing = None
         if state == UP:
             self.restarted = False
+            self.mtu.search(now)
+        else:
+            self.mtu.stop()
         if state == DOWN:
             self.wish = self.confirmed = ACTIVE
             self.asked, self.fast = None, FAST_START
