@@ -84,7 +84,7 @@ def _(lab):
     if "Path MTU" not in shown:
         number = lab.tunnels()["site-1", "a"]["tunnel"]["id"]
         shown = lab.router.drcli("tunnel", "get", str(number)).stdout
-    expect(re.search(r"Path MTU\s+1464 \(downlink 1464, uplink 1464, of at most 1464\), found by "
+    expect(re.search(r"Path MTU:\s+1464 \(downlink 1464, uplink 1464, of at most 1464\), found by "
                      r"probes at", shown), shown)
 
 
