@@ -127,6 +127,12 @@ std::string flags(const json& t) {
     return out;
 }
 
+std::string mtu_found(const json& t) {
+    const auto& age = t["mtuFoundMs"];
+    return age.is_null() ? "not probed yet"
+                         : fmt::format("probed {} ago", duration(age.get<double>()));
+}
+
 std::string text_of(const json& object, const char* member) {
     return printable(object[member].get<std::string>());
 }
@@ -150,8 +156,8 @@ std::string tunnel_rows(const json& tunnels) {
 
 std::string liveness_rows(const json& tunnels) {
     std::string out = fmt::format(
-        "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<24} {}\n", "LINE", "STATE", "SINCE",
-        "RTT", "JITTER", "LOSS UP", "LOSS DOWN", "MTU", "FLAGS", "CAUSE");
+        "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<18} {:<24} {}\n", "LINE", "STATE",
+        "SINCE", "RTT", "JITTER", "LOSS UP", "LOSS DOWN", "MTU", "MTU FOUND", "FLAGS", "CAUSE");
     for (const auto& t : tunnels) {
         if (!t["keepalive"].get<bool>()) continue;
         std::string cause = text_of(t, "cause");
@@ -159,11 +165,12 @@ std::string liveness_rows(const json& tunnels) {
         if (!ineligible.empty() && ineligible != cause)
             cause.append("; not used: ").append(ineligible);
         out += fmt::format(
-            "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<24} {}\n", text_of(t, "line"),
-            text_of(t, "state"), duration(t["sinceMs"].get<double>()),
+            "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<18} {:<24} {}\n",
+            text_of(t, "line"), text_of(t, "state"), duration(t["sinceMs"].get<double>()),
             fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
             fmt::format("{:.1f} ms", t["jitterMs"].get<double>()), loss(t, "lossUplinkPermille"),
-            loss(t, "lossDownlinkPermille"), t["pathMtu"].get<unsigned>(), flags(t), cause);
+            loss(t, "lossDownlinkPermille"), t["pathMtu"].get<unsigned>(), mtu_found(t), flags(t),
+            cause);
     }
     return out;
 }
