@@ -127,10 +127,12 @@ def resources(sites):
     return objects
 
 
-def signalled_resources(sites, wait_to_restore=60, profile="FIXED", line_b_over_ipv6=False):
+def signalled_resources(sites, wait_to_restore=60, profile="FIXED", line_b_over_ipv6=False,
+                        every_kind=False):
     """Sites that attach by themselves: line a first, line b when a is down; GRE-in-UDP, over IPv4
-    unless told otherwise, the UR's ends learned."""
-    local = {"a": t.DR_IX4, "b": t.DR_IX6 if line_b_over_ipv6 else t.DR_IX4}
+    unless told otherwise, the UR's ends learned. `every_kind`: line b over IPv6, and native GRE on
+    line b of odd sites and on line a of even ones."""
+    local = {"a": t.DR_IX4, "b": t.DR_IX6 if line_b_over_ipv6 or every_kind else t.DR_IX4}
     tiers = [{"lines": [{"line": line, "weight": 1}]} for line in ("a", "b")]
     objects = [
         {"pool": {"name": "lab-v4", "prefix": t.POOL4, "announce": False}},
@@ -139,8 +141,9 @@ def signalled_resources(sites, wait_to_restore=60, profile="FIXED", line_b_over_
                     "classes": [{"name": "all", "tiers": tiers}]}},
     ]
     for site in sites:
-        tunnels = [{"line": line, "encapsulation": "GRE_UDP", "local": local[line]}
-                   for line in ("a", "b")]
+        native = {"ab"[site.number % 2]} if every_kind else set()
+        tunnels = [{"line": line, "encapsulation": "GRE" if line in native else "GRE_UDP",
+                    "local": local[line]} for line in ("a", "b")]
         objects.append({"subscriber": {"name": site.name, "prefixes": site.prefixes,
                                        "policy": "a-then-b", "profile": profile,
                                        "tunnels": tunnels}})
