@@ -9,7 +9,9 @@
 //   thread -> worker   Of each worker one ring, of whole outer IP packets to be sent as its own.
 //
 // What a worker hands over is the buffer itself: its data is the message (what follows the GRE
-// header), and right before the data, where outer headers were, lies a KeepaliveArrival.
+// header), and right before the data, where outer headers were, lies a KeepaliveArrival. Data of
+// kHintSize bytes is no message but a hint (TUNNEL.md §15): the largest inner packet, big-endian, that
+// the path takes according to an ICMP error about a packet of the tunnel; 0: it did not say.
 #pragma once
 
 #include <array>
@@ -34,6 +36,8 @@ struct KeepaliveArrival {
     std::uint32_t sequence;  // of the keys that its tag was verified with: KeepalivePeer::sequence
 };
 static_assert(sizeof(KeepaliveArrival) == 40);
+
+inline constexpr unsigned kHintSize = 2;
 
 struct KeepaliveRings {
     rte_ring* trusted{};

@@ -50,9 +50,9 @@ void PathMtu::confirm(Time now, std::uint64_t token, std::uint16_t overhead) {
 }
 
 void PathMtu::hint(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t size) {
-    if (size < kFloor || size >= size_) return;
+    if (size >= size_) return;
     confirm(now, token, overhead);
-    if (stage_ == Stage::First) hint_ = size;
+    if (stage_ == Stage::First && size >= kFloor) hint_ = size;
 }
 
 void PathMtu::begin(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t first) {

@@ -35,7 +35,7 @@ class PathMtu {
     // Whether the size in use still passes. At most once a second, and not beside a search.
     void confirm(Time now, std::uint64_t token, std::uint16_t overhead);
     // Somebody says that the path takes no more than this: confirms, with that size among those
-    // that are tried next.
+    // that are tried next if it is not smaller than kFloor.
     void hint(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t size);
     // Ends a search without a result. What is in use stays.
     void stop();

@@ -20,6 +20,8 @@
 
 namespace dr {
 
+struct KeepaliveArrival;
+
 inline constexpr unsigned kBurst = 64;
 // Packets that one burst may give birth to by fragmentation.
 inline constexpr unsigned kMaxExtra = 512;
@@ -128,6 +130,7 @@ struct Context {
     CheckLimiter checks;
     StartLimiter starts;
     LateLimiter late;
+    HintLimiter hints;
     Burst received;
     Burst replies;  // ICMP errors that this router sends because of `received`
     std::array<TxQueue, kMaxPorts> tx;
@@ -174,6 +177,12 @@ void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
 // Fetches from memory what take_keepalive() will read of a tunnel: a burst of keepalives is of as
 // many tunnels.
 void expect_keepalive(const Context& c, std::uint32_t slot);
+// An ICMP error of the path about a packet of a tunnel; `at`: offset of its ICMP header. It ends here.
+void take_tunnel_icmp(Context& c, Packet& p, unsigned at);
+// `bytes`, inside the buffer, become what a liveness thread finds in it, and what lies before them
+// the arrival.
+void leave_arrival(rte_mbuf* m, const std::uint8_t* bytes, unsigned size,
+                   const KeepaliveArrival& arrival);
 // The writer is to ask for the destination of a packet out of a tunnel: a few for each subscriber,
 // so that one who scans a connected network leaves the others their turn.
 void ask_for_neighbour(Context& c, const Packet& p);

@@ -101,22 +101,6 @@ Way way_of(Context& c, const Arrived& a, const wire::Endpoint& source, const Kee
     return taken ? Way::Other : Way::None;
 }
 
-// The message into its buffer's front; what is before it was outer headers.
-void leave_arrival(const Arrived& a, const wire::Endpoint& source, std::uint32_t sequence,
-                   rte_mbuf* m) {
-    const KeepaliveArrival arrival{a.now, source, a.key, sequence};
-    const auto offset =
-        static_cast<std::size_t>(a.bytes - static_cast<const std::uint8_t*>(m->buf_addr));
-    // Ethernet, the shortest IP header and GRE are longer than what takes their place.
-    static_assert(sizeof(KeepaliveArrival) <=
-                  sizeof(wire::Ethernet) + sizeof(wire::Ipv4) + sizeof(wire::GreKey));
-    std::memcpy(static_cast<std::uint8_t*>(m->buf_addr) + offset - sizeof arrival, &arrival,
-                sizeof arrival);
-    m->data_off = static_cast<std::uint16_t>(offset);
-    m->data_len = static_cast<std::uint16_t>(a.size);
-    m->pkt_len = a.size;
-}
-
 Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const KeepaliveHandover* const handover = c.shared->keepalive;
     if (handover == nullptr) return Exit::DropKeepalive;
@@ -137,7 +121,10 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const Way way = way_of(c, a, source, peer, salt, bound);
     if (way == Way::None) return Exit::DropKeepaliveRate;
     const KeepaliveRings& rings = handover->shards[p.from->subscriber % handover->shards.size()];
-    leave_arrival(a, source, sequence, p.mbuf);
+    // Ethernet, the shortest IP header and GRE are longer than what takes their place.
+    static_assert(sizeof(KeepaliveArrival) <=
+                  sizeof(wire::Ethernet) + sizeof(wire::Ipv4) + sizeof(wire::GreKey));
+    leave_arrival(p.mbuf, a.bytes, a.size, {a.now, source, a.key, sequence});
     rte_ring* const ring = way == Way::Trusted ? rings.trusted : rings.other;
     if (rte_ring_enqueue(ring, p.mbuf) != 0) return Exit::DropKeepalive;
     p.mbuf = nullptr;
@@ -151,6 +138,17 @@ void expect_keepalive(const Context& c, std::uint32_t slot) {
     if (handover == nullptr) return;
     __builtin_prefetch(&handover->peers[slot]);
     __builtin_prefetch(&handover->seen[c.config.number][slot], 1);
+}
+
+void leave_arrival(rte_mbuf* m, const std::uint8_t* bytes, unsigned size,
+                   const KeepaliveArrival& arrival) {
+    const auto offset =
+        static_cast<std::size_t>(bytes - static_cast<const std::uint8_t*>(m->buf_addr));
+    std::memcpy(static_cast<std::uint8_t*>(m->buf_addr) + offset - sizeof arrival, &arrival,
+                sizeof arrival);
+    m->data_off = static_cast<std::uint16_t>(offset);
+    m->data_len = static_cast<std::uint16_t>(size);
+    m->pkt_len = size;
 }
 
 void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {

@@ -86,7 +86,7 @@ void local_packet(Context& c, Burst& b, unsigned i) {
         b.decapsulate.add(i);
         return;
     }
-    if (about_a_tunnel(p, u)) return exit_with(c, p, Exit::DropTunnelIcmp);
+    if (about_a_tunnel(p, u)) return take_tunnel_icmp(c, p, u.offset);
     to_kernel(c, b, p);
 }
 

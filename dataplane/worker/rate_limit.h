@@ -82,4 +82,17 @@ using StartLimiter = RepeatedLimiter<50'000>;
 // By tunnel: messages that were overtaken, or replayed.
 using LateLimiter = RepeatedLimiter<20'000>;
 
+// What ICMP errors say of the path MTU. The liveness thread takes one a second of a tunnel.
+struct HintLimiter {
+    RateLimiter<2'000, 200> all;
+    LimiterArray<RateLimiter<1, 2>, 1'024> by_tunnel;
+
+    bool take(std::uint32_t slot, std::uint64_t secret, std::uint64_t now, std::uint64_t hz) {
+        auto& one = by_tunnel.of(slot, secret);
+        if (!one.has(now, hz) || !all.take(now, hz)) return false;
+        one.spend(now, hz);
+        return true;
+    }
+};
+
 }  // namespace dr

@@ -55,9 +55,17 @@ def look_again(lab, sites=(1,)):
         switching.wait_up(lab, site=site)
 
 
+def forget(lab, sites=(1,)):
+    """The hosts forget what ICMP errors have told them of path MTUs."""
+    for node in ("inet", *(f"lan{site}" for site in sites)):
+        for family in ("-4", "-6"):
+            lab.net[node].ip(family, "route", "flush", "cache")
+
+
 def become(lab, size, icmp, sites=(1,)):
-    """The lines have this size, and both ends know."""
+    """The lines have this size, both ends know, and the hosts know nothing."""
     narrow(lab, size, icmp, sites=sites)
+    forget(lab, sites)
     look_again(lab, sites)
     wait_mtu(lab, size, sites=sites)
 

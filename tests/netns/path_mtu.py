@@ -19,7 +19,7 @@ from lablib import path_mtu, switching, ur  # noqa: E402
 from lablib import topology as t  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import temporary_lab  # noqa: E402
-from lablib.path_mtu import WHOLE, Transfer, become, headers, narrow, wait_mtu  # noqa: E402
+from lablib.path_mtu import WHOLE, Transfer, become, forget, headers, narrow, wait_mtu  # noqa: E402
 from lablib.traffic import FileServer, download  # noqa: E402
 
 cases = Cases()
@@ -127,6 +127,7 @@ def _(lab):
     for size in (1492, 1454, 1400, 1280):
         for site in SITES:
             lab.net[f"ur{site}"].ip("link", "set", "wan-a", "mtu", str(size))
+        forget(lab, SITES)
         try:
             wait_mtu(lab, size, ("a",), SITES)
             downloads(lab)

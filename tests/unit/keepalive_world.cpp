@@ -277,6 +277,7 @@ void World::deliver(const Bytes& packet) {
             if (to.port == 0) at.port = 0;
             if (ur->ids[n] != id || ur->cut[n] || at != to) continue;
             if (to.port == 0 && ur->cut_native) continue;
+            if (packet.size() > ur->most) continue;
             if (!keepalive) ++ur->data[n].received;
             if (keepalive)
                 ur->engine->receive(now, ur->tunnels[n],

@@ -70,6 +70,7 @@ struct Ur final : liveness::Host {
     std::vector<Endpoint> from;  // by line: what its packets come from, as the DR sees it
     std::vector<bool> cut;       // by line, both directions
     bool cut_native = false;     // native GRE on all lines
+    std::size_t most = 65'535;   // longer packets from the DR are lost
     liveness::Choice last{};
     std::vector<liveness::DataCounters> data;  // by line; what arrives is counted
     std::vector<liveness::Event> events;
