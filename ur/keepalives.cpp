@@ -225,6 +225,16 @@ void Keepalives::bind(TunnelRef tunnel, const Endpoint& peer) {
     sink_.ends(session->tunnel.slot, session->ends);
 }
 
+void Keepalives::hint(Time now, unsigned slot, unsigned outer_mtu) {
+    const auto at = sessions_.find(slot);
+    if (at == sessions_.end()) return;
+    const TunnelEnds& ends = at->second.ends;
+    const unsigned headers =
+        outer_overhead(static_cast<std::uint8_t>(ends.peer.family), ends.peer.port != 0);
+    const unsigned inner = outer_mtu > headers ? outer_mtu - headers : 0;
+    engine_->mtu_hint(now, at->second.ref, static_cast<std::uint16_t>(inner));
+}
+
 void Keepalives::choice(liveness::GroupRef, const liveness::Choice& choice) {
     sink_.choice(choice);
 }

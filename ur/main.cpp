@@ -72,11 +72,13 @@ void wait(std::span<pollfd> fds, liveness::Time until) {
 void serve(int signals, StatusServer& status, Router& router, SiteSignalling* signalling) {
     for (;;) {
         const auto until = router.run();
-        std::array<pollfd, 5> fds{{{signals, POLLIN, 0},
+        std::array<pollfd, 7> fds{{{signals, POLLIN, 0},
                                    {router.message_fd(), POLLIN, 0},
                                    {router.change_fd(), POLLIN, 0},
                                    {status.fd(), POLLIN, 0},
-                                   {signalling == nullptr ? -1 : signalling->fd(), POLLIN, 0}}};
+                                   {signalling == nullptr ? -1 : signalling->fd(), POLLIN, 0},
+                                   {router.icmp_fd(4), POLLIN, 0},
+                                   {router.icmp_fd(6), POLLIN, 0}}};
         wait(fds, until);
         if (fds[0].revents != 0) return;
         if (fds[2].revents != 0) {
@@ -84,6 +86,7 @@ void serve(int signals, StatusServer& status, Router& router, SiteSignalling* si
             if (signalling != nullptr) signalling->tell_lines();
         }
         if (fds[1].revents != 0) router.take_messages();
+        if ((fds[5].revents | fds[6].revents) != 0) router.take_hints();
         if (fds[4].revents != 0) signalling->take();
         if (fds[3].revents != 0)
             status.answer(

@@ -297,6 +297,17 @@ void Router::take_messages() {
     }
 }
 
+// What a flood of them leaves over has its turn in the next round; of a tunnel one a second counts.
+void Router::take_hints() {
+    for (IcmpSocket& socket : icmp_) {
+        const auto hint = socket.receive(kTurn);
+        if (!hint) continue;
+        for (const auto& tunnel : config_.tunnels)
+            if (is_about(*hint, datapath_.tunnel(tunnel.slot)))
+                keepalives_.hint(now(), tunnel.slot, hint->mtu);
+    }
+}
+
 void Router::take_changes() {
     const Time wait = monitor_.drain() ? kPause : kGather;
     refresh_at_ = std::min(refresh_at_, std::max(now(), refreshed_ + wait));

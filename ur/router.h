@@ -2,6 +2,7 @@
 // force and replaced while packets go through. One thread; main.cpp polls its file descriptors.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "ur/datapath.h"
 #include "ur/error_source.h"
 #include "ur/forwarding.h"
+#include "ur/icmp_socket.h"
 #include "ur/keepalives.h"
 #include "ur/lines.h"
 #include "ur/message_socket.h"
@@ -62,7 +64,10 @@ class Router final : private KeepaliveSink {
     // Readable: take_messages(), take_changes().
     [[nodiscard]] int message_fd() const { return messages_.fd(); }
     [[nodiscard]] int change_fd() const { return monitor_.fd(); }
+    // Readable: take_hints().
+    [[nodiscard]] int icmp_fd(std::uint8_t family) const { return icmp_[family == 6 ? 1 : 0].fd(); }
     void take_messages();
+    void take_hints();
     void take_changes();
     // Does what is due; returns when to call again, by now(). Throws std::runtime_error when the
     // tunnel device is gone.
@@ -143,6 +148,7 @@ class Router final : private KeepaliveSink {
     Routing routing_;
     ErrorSource error_source_;
     MessageSocket messages_;
+    std::array<IcmpSocket, 2> icmp_{{IcmpSocket(4), IcmpSocket(6)}};
     Config config_;
     std::vector<IpPrefix> asked_;                 // the configuration's prefixes, all of them
     std::vector<std::string> left_out_;           // of these, and why

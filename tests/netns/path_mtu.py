@@ -20,6 +20,7 @@ from lablib import topology as t  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import temporary_lab  # noqa: E402
 from lablib.path_mtu import WHOLE, Transfer, become, forget, headers, narrow, wait_mtu  # noqa: E402
+from lablib.shell import wait_until  # noqa: E402
 from lablib.traffic import FileServer, download  # noqa: E402
 
 cases = Cases()
@@ -93,6 +94,64 @@ def _(lab):
             refused = lab.ping(node, address, "-M", "do", "-s", str(most + 1), check=False)
             expect(re.search(rf"mtu ?= ?{inner}\b", refused.stdout + refused.stderr),
                    f"{node} to {address}: {refused.stdout}{refused.stderr}")
+
+
+def too_big(lab, site, line, to_router, mtu):
+    """An ICMP error from the line's ISP about a packet of the tunnel, of 1500 bytes, that nobody sent."""
+    tunnel = ur.tunnel(lab, line, site)
+    ours, theirs = tunnel["remote"], lab.sites[site - 1].wan4(line)[1]
+    if ":" in ours:
+        theirs = lab.sites[site - 1].wan6()[1]
+    source, destination = (theirs, ours) if to_router else (ours, theirs)
+    lab.net[f"isp{line}"].run(["/usr/bin/python3", "-c", TOO_BIG, source, destination,
+                               str(tunnel["id"]), str(int(tunnel["encapsulation"] == "GRE_UDP")),
+                               str(mtu)])
+
+
+TOO_BIG = """
+import sys
+from scapy.all import GRE, ICMP, IP, UDP, IPv6, Raw, send
+from scapy.layers.inet6 import ICMPv6PacketTooBig
+source, destination, key, udp, mtu = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+v6 = ":" in source
+about = (IPv6(src=source, dst=destination) if v6
+         else IP(src=source, dst=destination, flags="DF", len=1500))
+if udp:
+    about /= UDP(sport=4754, dport=4754)
+about /= GRE(key_present=1, key=key, proto=0x0800) / Raw(bytes(200))
+about = bytes(about)
+if v6:
+    about = about[:4] + (1460).to_bytes(2, "big") + about[6:]
+send(IPv6(dst=source) / ICMPv6PacketTooBig(mtu=mtu) / Raw(about) if v6
+     else IP(dst=source) / ICMP(type=3, code=4, nexthopmtu=mtu) / Raw(about), verbose=False)
+"""
+
+
+@cases.case("an ICMP error alone has either end look at once, and a whole line stays whole")
+def _(lab):
+    become(lab, WHOLE, False, SITES)
+    for site in SITES:
+        for line in switching.LINES:
+            narrow(lab, 1400, False, (line,), (site,))
+            both = 1400 - headers(lab, line, site)
+            # Each end in turn finds it out; what one has found is the tunnel's MTU at both.
+            for to_router in (True, False):
+                too_big(lab, site, line, to_router, 1400)
+                wait_until(lambda r=to_router: own_mtu(lab, line, site, r) == both,
+                           f"MTU {both} in the direction of site {site}, line {line}", seconds=5)
+    become(lab, WHOLE, False, SITES)
+    too_big(lab, 1, "a", True, 1400)
+    too_big(lab, 1, "a", False, 1400)
+    # Answered: by then what the errors have caused has been decided.
+    time.sleep(2)
+    expect(path_mtu.found(lab, "a") == (1464, 1464), path_mtu.found(lab, "a"))
+
+
+def own_mtu(lab, line, site, router):
+    """What one end's own probes have found."""
+    if router:
+        return ur.tunnel(lab, line, site)["uplinkMtu"]
+    return lab.tunnels()[f"site-{site}", line]["liveness"].get("downlinkPathMtu")
 
 
 def shrinks(lab, site, source, destination, address, told):
