@@ -331,7 +331,8 @@ static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     if (ur_is_message(&o, ur_tunnel_of(slot))) return ur_keepalive_in(skb, l2, slot);
     segments = ur_segments(skb);
     count = bpf_map_lookup_elem(&tunnel_counters, &slot);
-    if (count) count->rx_arrived += segments;
+    /* What the path has fragmented it has lost: the DR has to send smaller packets. */
+    if (count && !o.fragment) count->rx_arrived += segments;
     bad = ur_check_outer(skb, &o);
     if (bad != UrCounters) return ur_drop(bad);
     at = o.gre + sizeof(struct ur_gre);
