@@ -144,7 +144,8 @@ Decision Direction::decide(const Packet& packet, Nanoseconds now) {
         decision.drop = lost(packet);
     }
     if (!decision.drop && impairments_.mtu && packet.ip_bytes > impairments_.mtu->bytes) {
-        if (impairments_.mtu->icmp && packet.may_fragment)
+        const Mtu& mtu = *impairments_.mtu;
+        if ((mtu.icmp && packet.may_fragment) || (mtu.ignore_df && packet.family == 4))
             decision.fragment = true;
         else
             decision.drop = Counter::drop_mtu;

@@ -57,6 +57,7 @@ struct Reorder {
 struct Mtu {
     std::uint32_t bytes = 0;  // of the IP packet
     bool icmp = true;  // a router: fragments or answers. Without: swallows all that is longer
+    bool ignore_df = false;  // fragments IPv4 that has DF, too
 };
 
 enum class Cut : std::uint8_t { None, Path, All };  // All: neighbour discovery too

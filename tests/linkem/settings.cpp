@@ -175,9 +175,10 @@ Reorder reorder_of(const json& object) {
 }
 
 Mtu mtu_of(const json& object) {
-    only_members(object, "mtu", {"bytes", "icmp"});
+    only_members(object, "mtu", {"bytes", "icmp", "ignore_df"});
     return {.bytes = static_cast<std::uint32_t>(number(object, "bytes", "mtu", 68, 65535)),
-            .icmp = boolean_or(object, "icmp", "mtu", true)};
+            .icmp = boolean_or(object, "icmp", "mtu", true),
+            .ignore_df = boolean_or(object, "ignore_df", "mtu", false)};
 }
 
 Cut cut_of(const json& value) {
@@ -281,7 +282,10 @@ json to_json(const Impairments& i) {
                                 {"loss_bad", i.gilbert_elliott->loss_bad}};
     if (i.rate)
         j["rate"] = {{"bit_s", i.rate->bits_per_second}, {"queue_bytes", i.rate->queue_bytes}};
-    if (i.mtu) j["mtu"] = {{"bytes", i.mtu->bytes}, {"icmp", i.mtu->icmp}};
+    if (i.mtu) {
+        j["mtu"] = {{"bytes", i.mtu->bytes}, {"icmp", i.mtu->icmp}};
+        if (i.mtu->ignore_df) j["mtu"]["ignore_df"] = true;
+    }
     if (i.cut == Cut::Path) j["cut"] = true;
     if (i.cut == Cut::All) j["cut"] = "all";
     if (i.black_hole == BlackHole::Keepalives) j["black_hole"] = "keepalives";

@@ -180,6 +180,26 @@ for told in (True, False):
         return ", ".join(f"{s:.1f} s" for s in took)
 
 
+@cases.case("a line whose ISP fragments what says not to is found as narrow as one that drops")
+def _(lab):
+    splits = {"bytes": 1400, "icmp": False, "ignore_df": True}
+    before = lab.counters()["drop.outer_fragment"]
+    for ends in (("lan1", "inet", t.INET4), ("inet", "lan1", lab.sites[0].lan4)):
+        become(lab, WHOLE, False, SITES)
+        with Transfer(lab, *ends) as transfer:
+            transfer.flows(time.monotonic_ns())
+            for site in SITES:
+                lab.line("a", site).set(mtu=splits)
+            wait_mtu(lab, 1400, ("a",), seconds=5)
+            transfer.flows(time.monotonic_ns(), seconds=10)
+    expect(lab.counters()["drop.outer_fragment"] > before, "no fragment came to the DR")
+    path_mtu.look_again(lab, SITES)
+    wait_mtu(lab, 1400, ("a",), SITES)
+    forget(lab, SITES)
+    downloads(lab)
+    narrow(lab, WHOLE, False, sites=SITES)
+
+
 @cases.case("the MTU of the router's own device counts, and its change too")
 def _(lab):
     become(lab, WHOLE, False, SITES)

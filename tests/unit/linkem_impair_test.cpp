@@ -274,4 +274,11 @@ TEST_CASE("what is longer than the MTU is dropped, or split where a router would
     i.mtu->icmp = false;
     direction.configure(i, 0);
     CHECK(direction.decide(splittable, 0).drop == Counter::drop_mtu);
+    i.mtu->ignore_df = true;
+    direction.configure(i, 0);
+    auto whole = packet(Packet::Kind::Other, 1401);
+    whole.family = 4;
+    CHECK(direction.decide(whole, 0).fragment);
+    whole.family = 6;
+    CHECK(direction.decide(whole, 0).drop == Counter::drop_mtu);
 }

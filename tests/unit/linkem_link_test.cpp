@@ -326,7 +326,7 @@ TEST_CASE("settings come back as they were set, and null sets one back") {
                    {"gilbert_elliott",
                     {{"enter", 0.1}, {"leave", 0.5}, {"loss_good", 0.0}, {"loss_bad", 0.9}}},
                    {"rate", {{"bit_s", 8000000}, {"queue_bytes", 64000}}},
-                   {"mtu", {{"bytes", 1400}, {"icmp", false}}},
+                   {"mtu", {{"bytes", 1400}, {"icmp", false}, {"ignore_df", true}}},
                    {"cut", true},
                    {"black_hole", "data"},
                    {"duplicate", 0.125}};
