@@ -216,5 +216,22 @@ def _(lab):
     wait_mtu(lab, WHOLE, ("a",), SITES)
 
 
+@cases.case("the MTU of the DR's own port counts, and its change in the middle of a download too")
+def _(lab):
+    become(lab, WHOLE, False, SITES)
+    dr, site = lab.net["dr"], lab.sites[0]
+    try:
+        with Transfer(lab, "inet", "lan1", site.lan4) as transfer:
+            transfer.flows(time.monotonic_ns())
+            dr.ip("link", "set", "ix0", "mtu", "1400")
+            wait_mtu(lab, 1400, ("a",), (1,), seconds=5)
+            transfer.flows(time.monotonic_ns(), seconds=10)
+        path_mtu.look_again(lab, SITES)
+        wait_mtu(lab, 1400, sites=SITES)
+        downloads(lab)
+    finally:
+        dr.ip("link", "set", "ix0", "mtu", str(WHOLE))
+
+
 if __name__ == "__main__":
     sys.exit(cases.run(attached_sites, lambda lab: lab.describe()))
