@@ -30,8 +30,9 @@ bool filter(int fd, std::uint8_t family) {
 
 IcmpSocket::IcmpSocket(std::uint8_t family)
     : family_(family),
-      fd_(::socket(family == 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                   family == 4 ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6))) {
+      fd_(::socket(
+          family == 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+          family == 4 ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6))) {
     if (fd_ >= 0 && filter(fd_, family)) return;
     const int error = errno;
     // A machine without IPv6 has no errors of it.

@@ -57,8 +57,8 @@ class Keepalives final : private liveness::Host {
     void line(Time now, unsigned slot, bool up, const IpAddress& local, unsigned device_mtu);
     void receive(Time now, unsigned slot, std::span<const std::uint8_t> message,
                  const liveness::Endpoint& source);
-    // A router on the way says that it carries outer packets of at most so many bytes; 0: it did not
-    // say how many.
+    // A router on the way says that it carries outer packets of at most so many bytes; 0: it did
+    // not say how many.
     void hint(Time now, unsigned slot, unsigned outer_mtu);
     // Does what is due; returns when to call again.
     Time run(Time now);

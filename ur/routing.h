@@ -31,8 +31,8 @@ class Routing final {
     Routing(const Routing&) = delete;
     Routing& operator=(const Routing&) = delete;
 
-    // The largest packet that the site may send into the tunnels; larger ones earn the kernel's ICMP
-    // errors. Throws std::system_error.
+    // The largest packet that the site may send into the tunnels; larger ones earn the kernel's
+    // ICMP errors. Throws std::system_error.
     void set_mtu(unsigned mtu);
     // Makes these the prefixes; those that stay are not touched. Throws std::system_error.
     void set(const std::vector<IpPrefix>& prefixes);

@@ -164,13 +164,13 @@ std::string liveness_rows(const json& tunnels) {
         const auto ineligible = text_of(t, "ineligible");
         if (!ineligible.empty() && ineligible != cause)
             cause.append("; not used: ").append(ineligible);
-        out += fmt::format(
-            "{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<18} {:<24} {}\n",
-            text_of(t, "line"), text_of(t, "state"), duration(t["sinceMs"].get<double>()),
-            fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
-            fmt::format("{:.1f} ms", t["jitterMs"].get<double>()), loss(t, "lossUplinkPermille"),
-            loss(t, "lossDownlinkPermille"), t["pathMtu"].get<unsigned>(), mtu_found(t), flags(t),
-            cause);
+        out += fmt::format("{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<18} {:<24} {}\n",
+                           text_of(t, "line"), text_of(t, "state"),
+                           duration(t["sinceMs"].get<double>()),
+                           fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
+                           fmt::format("{:.1f} ms", t["jitterMs"].get<double>()),
+                           loss(t, "lossUplinkPermille"), loss(t, "lossDownlinkPermille"),
+                           t["pathMtu"].get<unsigned>(), mtu_found(t), flags(t), cause);
     }
     return out;
 }

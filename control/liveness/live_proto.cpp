@@ -50,8 +50,7 @@ void fill_restore(const sb::LivenessState& from, v1::TunnelLiveness& out) {
         out.set_restore_left_ms(from.restore_ms_left);
 }
 
-void fill_path_mtu(const sb::LivenessState& from, const WallClock& clock,
-                   v1::TunnelLiveness& out) {
+void fill_path_mtu(const sb::LivenessState& from, const WallClock& clock, v1::TunnelLiveness& out) {
     out.set_peer_path_mtu(from.uplink_mtu);
     out.set_path_mtu(from.path_mtu);
     out.set_downlink_path_mtu(from.downlink_mtu);

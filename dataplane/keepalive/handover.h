@@ -10,8 +10,8 @@
 //
 // What a worker hands over is the buffer itself: its data is the message (what follows the GRE
 // header), and right before the data, where outer headers were, lies a KeepaliveArrival. Data of
-// kHintSize bytes is no message but a hint (TUNNEL.md §15): the largest inner packet, big-endian, that
-// the path takes according to an ICMP error about a packet of the tunnel; 0: it did not say.
+// kHintSize bytes is no message but a hint (TUNNEL.md §15): the largest inner packet, big-endian,
+// that the path takes according to an ICMP error about a packet of the tunnel; 0: it did not say.
 #pragma once
 
 #include <array>

@@ -100,7 +100,7 @@ class Shard final : public liveness::Host {
         wire::Endpoint local;
         wire::Endpoint bound;  // not known(): as configured
         EventRate events{};
-        std::uint16_t mtu{};   // largest inner packet that the path carries; 0: not known
+        std::uint16_t mtu{};  // largest inner packet that the path carries; 0: not known
     };
     // By GroupRef.
     struct Group {

@@ -157,10 +157,10 @@ void PathMtu::finish(Time now) {
         raise_at_ = kNever;
         raise_s_ = 0;
     } else if (raise_at_ == kNever || now >= raise_at_ || lowered_) {
-        raise_s_ = raise_s_ == 0 || lowered_ ? kFirstRaise
-                                            : std::min<std::uint16_t>(
-                                                  static_cast<std::uint16_t>(3 * raise_s_),
-                                                  kLastRaise);
+        raise_s_ =
+            raise_s_ == 0 || lowered_
+                ? kFirstRaise
+                : std::min<std::uint16_t>(static_cast<std::uint16_t>(3 * raise_s_), kLastRaise);
         raise_at_ = now + raise_s_ * kSecond;
     }
     next_ = raise_at_;

@@ -72,23 +72,23 @@ class PathMtu {
     std::uint64_t token_ = 0;
     Time next_ = kNever;
     Time since_ = 0;
-    Time raise_at_ = kNever;   // the next search for a larger size
-    Time confirmed_ = 0;       // when the last confirmation began
+    Time raise_at_ = kNever;  // the next search for a larger size
+    Time confirmed_ = 0;      // when the last confirmation began
     std::uint16_t ceiling_ = 0;
     std::uint16_t size_ = 0;
     std::uint16_t overhead_ = 0;
     std::uint16_t first_ = 0;
     std::uint16_t hint_ = 0;
-    std::uint16_t low_ = 0;   // the largest that passed in this search; 0: none
-    std::uint16_t high_ = 0;  // the smallest that did not
+    std::uint16_t low_ = 0;      // the largest that passed in this search; 0: none
+    std::uint16_t high_ = 0;     // the smallest that did not
     std::uint16_t set_low_ = 0;  // low_ when the stage began: its sizes lie between this and high_
     std::uint16_t raise_s_ = 0;  // seconds before the next search for a larger size
     Stage stage_ = Stage::Idle;
     std::uint8_t tries_ = 0;
     std::uint8_t count_ = 0;
     std::uint8_t control_ = 0;  // acknowledgements of kFloor in this stage
-    bool shrunk_ = false;   // not told yet
-    bool lowered_ = false;  // in this search
+    bool shrunk_ = false;       // not told yet
+    bool lowered_ = false;      // in this search
     std::array<std::uint16_t, kAtOnce> sizes_{};
 };
 static_assert(sizeof(PathMtu) == 88);

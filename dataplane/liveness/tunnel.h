@@ -89,7 +89,7 @@ struct TunnelWarm {
     std::uint32_t unanswered_told;  // seconds
     Time data_note_until;
     Time missing_note_until;
-    Time mtu_due;  // mtu.next(), where timers look
+    Time mtu_due;       // mtu.next(), where timers look
     Time active_since;  // of Tunnel::active
     Time unanswered_since;
     std::uint64_t probe_token;  // 0: no probe is under way

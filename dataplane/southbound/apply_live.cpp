@@ -206,8 +206,7 @@ void TableWriter::Core::serve_bind(const BindRequest& bind) {
     for (std::size_t i = 0; i < view.tunnels.size(); ++i) {
         const TunnelRecord record = view.tunnels[i];
         if (record.id != bind.tunnel.value) continue;
-        if (record.key_number == 0 ||
-            (bind.peer.known() && record.family != bind.peer.family))
+        if (record.key_number == 0 || (bind.peer.known() && record.family != bind.peer.family))
             return;
         learned[slot] = {bind, record.remote, record.remote_port, record.encapsulation};
         if (!rebind(index, record)) starved_binds.insert(record.id);

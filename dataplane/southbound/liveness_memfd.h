@@ -70,7 +70,7 @@ struct LivenessState {
     std::uint16_t flags;  // kSuspectRx...; bit 8 + c: the line does not keep the limits of class c
     std::uint16_t port;   // of `endpoint`; 0: native GRE
     std::uint16_t peer_policy_generation;
-    std::uint16_t path_mtu;  // largest inner packet, both directions; 0: not known
+    std::uint16_t path_mtu;                 // largest inner packet, both directions; 0: not known
     std::array<std::uint8_t, 16> endpoint;  // of the peer
     std::uint64_t since_ns;                 // when it entered `state`
     std::uint64_t last_received_ns;         // 0: never

@@ -177,7 +177,8 @@ void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound);
 // Fetches from memory what take_keepalive() will read of a tunnel: a burst of keepalives is of as
 // many tunnels.
 void expect_keepalive(const Context& c, std::uint32_t slot);
-// An ICMP error of the path about a packet of a tunnel; `at`: offset of its ICMP header. It ends here.
+// An ICMP error of the path about a packet of a tunnel; `at`: offset of its ICMP header. It ends
+// here.
 void take_tunnel_icmp(Context& c, Packet& p, unsigned at);
 // `bytes`, inside the buffer, become what a liveness thread finds in it, and what lies before them
 // the arrival.

@@ -1,7 +1,7 @@
-// ICMP errors of the path about packets that this router sent into a tunnel. One that says that such a
-// packet was too large goes on to the liveness thread of the tunnel's subscriber as a hint for path MTU
-// discovery (proto/TUNNEL.md §15). Anybody can send one, so it has to quote what this router sends, and
-// a hint only makes the thread look.
+// ICMP errors of the path about packets that this router sent into a tunnel. One that says that
+// such a packet was too large goes on to the liveness thread of the tunnel's subscriber as a hint
+// for path MTU discovery (proto/TUNNEL.md §15). Anybody can send one, so it has to quote what this
+// router sends, and a hint only makes the thread look.
 #include <rte_ring.h>
 
 #include "dataplane/keepalive/handover.h"
@@ -14,8 +14,8 @@ namespace dr {
 namespace {
 
 constexpr unsigned kIcmp = sizeof(wire::Icmp);
-// Where the MTU stands in the ICMP header, RFC 1191 §4 and RFC 4443 §3.2: of the 32 bits of the latter
-// the low half.
+// Where the MTU stands in the ICMP header, RFC 1191 §4 and RFC 4443 §3.2: of the 32 bits of the
+// latter the low half.
 constexpr unsigned kMtu = 6;
 // Ethernet and the shortest IP header are before that.
 static_assert(sizeof(KeepaliveArrival) <= sizeof(wire::Ethernet) + sizeof(wire::Ipv4) + kMtu);
@@ -51,7 +51,8 @@ const TunnelRow* quoted_tunnel(const Tables& t, const Packet& p, const std::uint
     const std::uint8_t* ours = row.header.data();
     constexpr unsigned kKind = TunnelRow::kUdp | TunnelRow::kIpv6 | TunnelRow::kDisabled;
     const unsigned kind = (udp ? TunnelRow::kUdp : 0U) | (p.family == 6 ? TunnelRow::kIpv6 : 0U);
-    if ((row.flags & kKind) != kind || std::memcmp(ours + source, quoted + source, addresses) != 0 ||
+    if ((row.flags & kKind) != kind ||
+        std::memcmp(ours + source, quoted + source, addresses) != 0 ||
         std::memcmp(ours + header - 4, quoted + header - 4, 4) != 0)
         return nullptr;
     if (!udp) return &row;
@@ -67,8 +68,7 @@ bool hand_over(Context& c, const Packet& p, unsigned at) {
     std::uint8_t* const icmp = p.ip + at;
     const std::uint8_t* const quoted = icmp + kIcmp;
     std::uint32_t key = 0;
-    const TunnelRow* const row =
-        quoted_tunnel(*c.tables, p, quoted, p.length - at - kIcmp, &key);
+    const TunnelRow* const row = quoted_tunnel(*c.tables, p, quoted, p.length - at - kIcmp, &key);
     const unsigned to = p.family == 4 ? 16 : 24;
     const unsigned from = p.family == 4 ? 12 : 8;
     if (row == nullptr || std::memcmp(p.ip + to, quoted + from, p.family == 4 ? 4 : 16) != 0)

@@ -56,7 +56,7 @@ struct Reorder {
 
 struct Mtu {
     std::uint32_t bytes = 0;  // of the IP packet
-    bool icmp = true;  // a router: fragments or answers. Without: swallows all that is longer
+    bool icmp = true;        // a router: fragments or answers. Without: swallows all that is longer
     bool ignore_df = false;  // fragments IPv4 that has DF, too
 };
 

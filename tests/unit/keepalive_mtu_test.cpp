@@ -28,8 +28,8 @@ Bytes too_big(const Bytes& quoted, std::uint16_t mtu) {
     icmp[0] = v6 ? 2 : 3;
     icmp[1] = v6 ? 0 : 4;
     put16(icmp, 6, mtu);
-    icmp.insert(icmp.end(), quoted.begin(), quoted.begin() + std::min<long>(
-                                                                 static_cast<long>(quoted.size()), 500));
+    icmp.insert(icmp.end(), quoted.begin(),
+                quoted.begin() + std::min<long>(static_cast<long>(quoted.size()), 500));
     const std::size_t size = v6 ? 16 : 4;
     const Bytes to(quoted.begin() + (v6 ? 8 : 12),
                    quoted.begin() + static_cast<long>((v6 ? 8 : 12) + size));
@@ -106,8 +106,8 @@ TEST_CASE("an ICMP error about a tunnel's packet has its path probed at once") {
             Bytes error = too_big(n.sent, kLine);
             sign(error);
             n.hint(error);
-            // Here a round trip takes no time, so none is known, and acknowledgements are waited for
-            // 200 ms each.
+            // Here a round trip takes no time, so none is known, and acknowledgements are waited
+            // for 200 ms each.
             const unsigned headers = (v6 ? 48 : 28) + (encapsulation == 2 ? 8 : 0);
             CHECK(n.w.run_until([&] { return n.mtu() == kLine - headers; }, 4 * kSecond));
         }
