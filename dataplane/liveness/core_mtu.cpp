@@ -13,6 +13,9 @@ namespace {
 constexpr Time kLeastGap = 60 * kMillisecond;
 constexpr Time kMostGap = kSecond;
 constexpr Time kUnknownGap = 200 * kMillisecond;  // while no round trip is known
+// A change of the peer's costs the host work. What it says in between is in its later keepalives
+// too.
+constexpr Time kPeerGap = 200 * kMillisecond;
 // A line that lost data so shortly before its MTU was found too large did so because of that.
 constexpr Time kExplains = 10 * kSecond;
 
@@ -79,7 +82,9 @@ void Core::mtu_acknowledged(Time now, std::uint32_t i, const Message& m) {
 
 void Core::take_peer_mtu(Time now, std::uint32_t i, std::uint16_t mtu) {
     TunnelExtra& x = extras_[i];
-    if (mtu == x.peer_path_mtu) return;
+    if (mtu != 0) mtu = std::max(mtu, PathMtu::kFloor);
+    if (mtu == x.peer_path_mtu || now < x.peer_mtu_at + kPeerGap) return;
+    x.peer_mtu_at = now;
     const bool smaller = mtu != 0 && mtu < x.peer_path_mtu;
     x.peer_path_mtu = mtu;
     if (smaller) explain_loss(now, i);

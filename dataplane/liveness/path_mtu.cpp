@@ -26,6 +26,7 @@ constexpr std::array<std::uint16_t, 9> kCommon{1500, 1492, 1480, 1454, 1440,
 }  // namespace
 
 bool PathMtu::limit(std::uint16_t ceiling) {
+    if (ceiling != 0) ceiling = std::max(ceiling, kFloor);
     if (ceiling == ceiling_) return false;
     ceiling_ = ceiling;
     if (ceiling == 0) {

@@ -24,11 +24,12 @@ namespace dr::liveness {
 class PathMtu {
   public:
     static constexpr std::uint16_t kStart = 1280;  // in use until a larger size has passed
-    static constexpr std::uint16_t kFloor = 1024;  // nothing smaller is tried
+    // Nothing smaller is tried, or taken from a peer: it would have this end cut packets to pieces.
+    static constexpr std::uint16_t kFloor = 1024;
     static constexpr unsigned kAtOnce = 12;
 
-    // The largest size that is allowed; 0: no discovery. A smaller one than that in use is taken at
-    // once. True: a search is due.
+    // The largest size that is allowed, at least kFloor; 0: no discovery. A smaller one than that
+    // in use is taken at once. True: a search is due.
     bool limit(std::uint16_t ceiling);
     // Searches from the largest size that is allowed. `overhead`: what the outer headers take.
     void search(Time now, std::uint64_t token, std::uint16_t overhead);

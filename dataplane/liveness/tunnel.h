@@ -160,6 +160,7 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     }
 
     PathMtu mtu;             // of what is sent
+    Time peer_mtu_at;        // when peer_path_mtu changed last
     std::uint16_t told_mtu;  // to the peer: mtu.size()
 
     struct Probing {

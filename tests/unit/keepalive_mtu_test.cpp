@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <functional>
 
+#include "dataplane/liveness/auth.h"
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/headers.h"
 #include "tests/unit/keepalive_world.h"
@@ -80,6 +81,25 @@ struct Narrowed {
         ur->most = kLine;
     }
     [[nodiscard]] std::uint16_t mtu() const { return w.row(kTunnel)->mtu; }
+    // A keepalive of the site's, with this path MTU.
+    void say(std::uint16_t path_mtu) {
+        const KeepalivePeer& peer = w.service->handover()->peers[kTunnel & 0xffffff];
+        Bytes bytes(88);
+        wire::Message m;
+        m.key_number = 1;
+        m.state = liveness::State::Up;
+        m.multiplier = 3;
+        m.salt = peer.salt.load();
+        m.counter = peer.counter.load() + 1;
+        m.desired_tx_us = m.required_rx_us = 100'000;
+        m.path_mtu = path_mtu;
+        REQUIRE(wire::encode(m, bytes) == bytes.size());
+        const liveness::TunnelKey key{1, key_of(site.lines[0])};
+        liveness::write_tag(liveness::derive_mac_key(key, liveness::Role::UserRouter, kTunnel),
+                            bytes);
+        w.put(World::outer(ur->from[0], endpoint("192.0.2.1", 4754), kTunnel, wire::kEtherKeepalive,
+                           bytes));
+    }
     void hint(const Bytes& packet) {
         const std::uint64_t before = w.exit(Exit::DropTunnelIcmp);
         w.put(packet);
@@ -161,6 +181,31 @@ TEST_CASE("an ICMP error that does not quote what was sent starts nothing") {
         CHECK(n.mtu() == kLimit);
         CHECK(n.w.exit(Exit::DropTunnelIcmp) <= before + 1);
     }
+}
+
+TEST_CASE(
+    "a site that says that it can send next to nothing has its packets cut no smaller than 1024") {
+    Narrowed n;
+    n.ur->most = 65'535;
+    n.say(40);
+    CHECK(n.w.run_until([&] { return n.mtu() != kLimit; }, kSecond));
+    CHECK(n.mtu() == 1024);
+}
+
+TEST_CASE("a site that tells another path MTU all the time changes its row five times a second") {
+    Narrowed n;
+    n.ur->most = 65'535;
+    n.ur->cut[0] = true;
+    unsigned changes = 0;
+    std::uint16_t before = n.mtu();
+    for (unsigned i = 0; i < 90; ++i) {
+        n.say(i % 2 == 0 ? 1'200 : 1'300);
+        n.w.run(10 * liveness::kMillisecond);
+        changes += n.mtu() != before ? 1 : 0;
+        before = n.mtu();
+    }
+    CHECK(changes <= 5);
+    CHECK(changes >= 2);
 }
 
 }  // namespace dr::keepalive::test

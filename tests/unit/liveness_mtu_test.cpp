@@ -229,6 +229,15 @@ TEST_CASE("a smaller limit of configuration or device holds at once, a larger on
     CHECK(until_both_use(w, kLimit, kSecond) >= 0);
 }
 
+TEST_CASE("a limit under 1024 counts as 1024") {
+    World w(one_line());
+    REQUIRE(until_both_use(w, kLimit, 2 * kSecond) >= 0);
+    TunnelConfig config = w.tunnel_config(w.dr, 0);
+    config.mtu = 40;
+    REQUIRE(w.dr.engine->update_tunnel(w.now, w.dr.tunnels[0], config));
+    CHECK(w.dr.mtu[0] == 1024);
+}
+
 TEST_CASE("without a limit there is no discovery, and nothing is said of a size") {
     Setup setup = one_line();
     setup.mtu = 0;

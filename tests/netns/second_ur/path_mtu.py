@@ -12,7 +12,7 @@ class PathMtu:
     """`limit`: the largest size allowed; `headers`: of the outer packet, bytes."""
 
     def __init__(self, limit, headers):
-        self.limit, self.headers = limit, headers
+        self.limit, self.headers = max(limit, CONTROL), headers
         self.size = min(START, limit)
         self.token = 0  # 0: no search is under way
         self.due = None  # the next try, or the next search

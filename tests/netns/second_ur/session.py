@@ -4,7 +4,7 @@ import random
 import time
 
 from . import messages as wire
-from .path_mtu import PathMtu
+from .path_mtu import CONTROL, PathMtu
 from .peer import Peer
 
 ADMIN_DOWN, DOWN, INIT, UP = range(4)
@@ -77,7 +77,7 @@ class Session:
     def carries(self):
         """The tunnel's MTU: the smaller of both directions."""
         theirs = self.remote["path_mtu"] if self.remote else 0
-        return min(self.mtu.size, theirs or self.mtu.size)
+        return min(self.mtu.size, max(theirs, CONTROL) if theirs else self.mtu.size)
 
     def detect(self, now):
         silence = now - self.heard
