@@ -10,50 +10,20 @@ constexpr std::uint64_t kAskAgainMs = 1'000;
 constexpr std::uint64_t kVerifyMs = 10'000;
 constexpr std::size_t kMaxWanted = 4'096;
 
-// A link-local address means nothing without its port, so the lookup table cannot have it.
-bool is_link_local(const IpAddress& a) {
-    return a.family == 6 && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
-}
-
-IpPrefix host_prefix(const IpAddress& address) {
-    return {address, static_cast<std::uint8_t>(address.family == 4 ? 32 : 128)};
-}
-
 }  // namespace
 
 void NeighbourTable::set(std::uint16_t port, const IpAddress& address, const wire::Mac& mac,
                          bool stale) {
-    const auto [at, is_new] = entries_.try_emplace({port, address});
-    Entry& entry = at->second;
+    Entry& entry = entries_[{port, address}];
     entry.generation = generation_;
     entry.stale = stale;
     for (Asking* asking : {&gateways_, &tunnel_ends_, &destinations_[0], &destinations_[1]})
         asking->last.erase({port, address});
-    if (is_new || entry.mac != mac) {
-        entry.mac = mac;
-        rib_.set_neighbour(port, address, mac);
-    }
-    if (entry.next_hop.value != 0 || is_link_local(address)) return;
-    // Gateways and tunnels' ends find room in the other half.
-    if (held_ >= rib_.next_hop_capacity() / 2) return;
-    entry.next_hop = rib_.acquire_next_hop(port, address);
-    if (entry.next_hop.value == 0) return;  // full: its traffic goes by way of Glean
-    if (rib_.insert(host_prefix(address), RouteSource::Neighbour,
-                    Target(TargetKind::NextHop, entry.next_hop.value))) {
-        ++held_;
-        return;
-    }
-    rib_.release_next_hop(entry.next_hop);
-    entry.next_hop = {};
+    rib_.learn_neighbour(port, address, mac);
 }
 
 void NeighbourTable::forget(std::map<Key, Entry>::iterator at) {
     const auto& [port, address] = at->first;
-    if (at->second.next_hop.value != 0) {
-        rib_.remove(host_prefix(address), RouteSource::Neighbour);
-        rib_.release_next_hop(at->second.next_hop);
-        --held_;
-    }
     rib_.clear_neighbour(port, address);
     entries_.erase(at);
 }
@@ -102,8 +72,7 @@ void NeighbourTable::refresh(std::uint64_t now_ms) {
         return entry.stale && now_ms - entry.asked_ms >= kVerifyMs;
     };
     for (auto& [key, entry] : entries_)
-        if (due(entry) && rib_.leads_on(key.first, key.second, entry.next_hop.value != 0 ? 1 : 0))
-            verify(key, entry, now_ms);
+        if (due(entry) && rib_.leads_on(key.first, key.second)) verify(key, entry, now_ms);
     // The others in turn: where the rate ends a round, the next one goes on.
     auto at = entries_.lower_bound(verify_next_);
     for (std::size_t n = entries_.size(); n > 0; --n) {

@@ -51,8 +51,6 @@ class NeighbourTable final {
 
   private:
     struct Entry {
-        wire::Mac mac{};
-        NextHopIndex next_hop{};  // held
         std::uint32_t generation{};
         bool stale{};
         std::uint64_t asked_ms{};
@@ -78,8 +76,7 @@ class NeighbourTable final {
     Asking tunnel_ends_{{5, 200}};
     std::array<Asking, 2> destinations_{Asking{{50, 64}}, Asking{{50, 64}}};  // IPv4, IPv6
     Rate verified_{5, 200};
-    Key verify_next_{};     // where the next round over the entries begins
-    std::size_t held_ = 0;  // next hops
+    Key verify_next_{};  // where the next round over the entries begins
     std::uint32_t generation_ = 0;
 };
 

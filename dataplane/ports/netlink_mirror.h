@@ -5,7 +5,8 @@
 //   address of any interface        -> Local (127/8, ::1, and other interfaces' fe80:: left out)
 //   route through a port            -> NextHop; without gateway -> Glean (connected)
 //   blackhole, unreachable, prohibit -> Blackhole
-//   neighbour on a port             -> NextHop
+//   neighbour on a port             -> NextHop, where nothing but a connected network of that port
+//                                      leads to its address (Rib::learn_neighbour)
 //
 // Routes through interfaces that are no ports are not there for the data plane: the next best route
 // through a port is taken instead. Of a multipath route the first next hop that is usable is taken.

@@ -37,10 +37,6 @@ IpAddress to_address(nl_addr* address) {
     return out;
 }
 
-bool is_link_local(const IpAddress& address) {
-    return address.family == 6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-}
-
 std::unique_ptr<NetlinkSocket> NetlinkSocket::create(Handlers handlers, std::string* error) {
     std::unique_ptr<NetlinkSocket> socket(new NetlinkSocket);
     socket->handlers_ = std::move(handlers);

@@ -64,7 +64,5 @@ class NetlinkSocket final {
 
 // nl_addr or its absence (a default route, no gateway) as our types.
 IpAddress to_address(nl_addr* address);
-// fe80::/10.
-bool is_link_local(const IpAddress& address);
 
 }  // namespace dr

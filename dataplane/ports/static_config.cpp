@@ -17,10 +17,6 @@ IpPrefix network_of(IpPrefix prefix) {
     return prefix;
 }
 
-bool is_link_local(const IpAddress& a) {
-    return a.family == 6 && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
-}
-
 }  // namespace
 
 bool install_static(Rib& rib, std::uint16_t number, const Port& port, const PortConfig& config,

@@ -55,6 +55,10 @@ bool covers(const IpPrefix& prefix, const IpAddress& address) {
     return bits == 0 || (differ & 0xffU & (0xff00U >> bits)) == 0;
 }
 
+bool is_link_local(const IpAddress& address) {
+    return address.family == 6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+
 std::string to_string(const IpAddress& address) {
     if (address.family == 0) return "none";
     std::array<char, INET6_ADDRSTRLEN> text{};

@@ -33,6 +33,7 @@ bool parse_prefix(const std::string& text, IpPrefix* out);
 bool parse_interface_address(const std::string& text, IpPrefix* out);
 // The address, and every longer prefix of it, lies inside the prefix.
 bool covers(const IpPrefix& prefix, const IpAddress& address);
+bool is_link_local(const IpAddress& address);  // IPv6's, fe80::/10
 std::string to_string(const IpAddress& address);
 std::string to_string(const IpPrefix& prefix);
 
@@ -55,6 +56,12 @@ class Rib final {
     [[nodiscard]] std::size_t next_hop_capacity() const;
     // What is known of a neighbour. Publishes a new row for each next hop that has it as gateway.
     void set_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac);
+    // The same for one that the kernel has learned, which anybody on the network can make it do for
+    // any address. It gets a host route too, as long as the table's longest other prefix that holds
+    // the address is a network connected through this very port: not of an address that a route, a
+    // subscriber, a pool or nothing else leads to. The host route comes and goes with these. Half
+    // of the next hops at most are such neighbours'.
+    void learn_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac);
     void clear_neighbour(std::uint16_t port, const IpAddress& address);
     // Own MAC and MTU of a port, used in all of its next hops.
     void set_port(std::uint16_t port, const wire::Mac& mac, std::uint16_t mtu);
@@ -68,8 +75,9 @@ class Rib final {
     NextHopIndex resolve(const IpAddress& address);
     // What of this router's own the prefix holds: "192.0.2.1, an address of this router",
     // "192.0.2.0/24, a network of this router", "192.0.2.2, a next hop"; empty: nothing. What lies
-    // inside a connected network and holds none of these is fine. Its work does not grow with the
-    // number of routes.
+    // inside a connected network and holds none of these is fine. Next hops are those of routes, of
+    // configuration and of tunnels that end on connected networks; not neighbours as such. Its work
+    // does not grow with the number of routes.
     [[nodiscard]] std::string own_inside(const IpPrefix& prefix) const;
     // Grows with each change that may alter a result of resolve().
     [[nodiscard]] std::uint64_t generation() const;
@@ -83,9 +91,8 @@ class Rib final {
                             bool gateway) { (*static_cast<F*>(f))(p, a, gateway); },
                          &callback);
     }
-    // Somebody besides `holders` refers to the next hop: a route goes that way, or a tunnel.
-    [[nodiscard]] bool leads_on(std::uint16_t port, const IpAddress& gateway,
-                                unsigned holders) const;
+    // A route goes that way, or a tunnel.
+    [[nodiscard]] bool leads_on(std::uint16_t port, const IpAddress& gateway) const;
     void reclaim();
 
   private:

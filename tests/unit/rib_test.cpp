@@ -257,6 +257,119 @@ TEST_CASE("a connected address without neighbour gets an unresolved next hop of 
     CHECK(f.tables->next_hops[hop.value].load() == 0);
 }
 
+// Anybody on a network can have the kernel learn any address there: by an ARP request or a
+// neighbour solicitation for an address of this router.
+TEST_CASE(
+    "a learned neighbour has a host route where a network of its own port leads to it alone") {
+    struct Case {
+        const char *network, *inside, *site, *elsewhere;
+        unsigned bits;
+    };
+    const auto c = GENERATE(
+        Case{"192.0.2.0/24", "192.0.2.9", "203.0.113.8", "9.9.9.9", 32},
+        Case{"2001:db8:ff::/64", "2001:db8:ff::9", "2001:db8:5000::1", "2001:db8:9::9", 128});
+    Fixture f;
+    const auto host = [&](const char* text) {
+        return prefix(std::string(text) + "/" + std::to_string(c.bits));
+    };
+    const NextHopIndex gateway = f.rib->acquire_next_hop(0, address(c.inside));
+    IpPrefix all{address(c.inside), 0};
+    all.address.bytes = {};
+    f.rib->insert(all, RouteSource::Route, via(gateway));
+    f.rib->insert(prefix(c.network), RouteSource::Connected, kConnected);
+    f.rib->insert(host(c.site), RouteSource::Subscriber, kSite);
+    for (const char* taken : {c.inside, c.site, c.elsewhere})
+        f.rib->learn_neighbour(0, address(taken), kMac1);
+    CHECK(f.at(c.inside) == via(gateway));
+    CHECK(f.row(gateway).destination == kMac1);
+    CHECK(f.at(c.site) == kSite);
+    CHECK(f.at(c.elsewhere) == via(gateway));
+    CHECK(f.rib->resolve(address(c.site)) == gateway);
+    CHECK(f.rib->resolve(address(c.elsewhere)) == gateway);
+    // The same address on another port, and one that is a site's, a pool's or the router's own.
+    f.rib->clear_neighbour(0, address(c.inside));
+    CHECK(f.at(c.inside) == kConnected);
+    f.rib->learn_neighbour(1, address(c.inside), kMac2);
+    CHECK(f.at(c.inside) == kConnected);
+    f.rib->learn_neighbour(0, address(c.inside), kMac1);
+    for (const auto& [source, target] :
+         {std::pair(RouteSource::Subscriber, kSite), std::pair(RouteSource::Pool, kPool),
+          std::pair(RouteSource::Local, kLocal), std::pair(RouteSource::Route, kBlackhole)}) {
+        for (const IpPrefix& longer :
+             {host(c.inside),
+              IpPrefix{prefix(c.network).address, static_cast<std::uint8_t>(c.bits - 4)}}) {
+            INFO(to_string(longer) << " of source " << static_cast<int>(source));
+            CHECK(f.at(c.inside) == via(gateway));
+            f.rib->insert(longer, source, target);
+            CHECK(f.at(c.inside) == target);
+            f.rib->remove(longer, source);
+            CHECK(f.at(c.inside) == via(gateway));
+        }
+    }
+}
+
+TEST_CASE("a learned neighbour's host route follows its connected network, from port to port") {
+    Fixture f;
+    const IpPrefix network = prefix("192.0.2.0/24");
+    const auto destination = [&] {
+        const Target target = f.at("192.0.2.9");
+        return target.kind() == TargetKind::NextHop ? f.row({target.index()}).destination
+                                                    : wire::Mac{};
+    };
+    f.rib->learn_neighbour(0, address("192.0.2.9"), kMac1);
+    f.rib->learn_neighbour(1, address("192.0.2.9"), kMac2);
+    CHECK(f.at("192.0.2.9").kind() == TargetKind::None);
+    for (const std::uint32_t port : {0U, 1U, 0U, 1U}) {
+        f.rib->insert(network, RouteSource::Connected, Target(TargetKind::Glean, port));
+        CHECK(destination() == (port == 0 ? kMac1 : kMac2));
+    }
+    f.rib->remove(network, RouteSource::Connected);
+    CHECK(f.at("192.0.2.9").kind() == TargetKind::None);
+    f.rib->insert(network, RouteSource::Connected, kConnected);
+    CHECK(destination() == kMac1);
+    f.rib->clear_neighbour(0, address("192.0.2.9"));
+    CHECK(f.at("192.0.2.9") == kConnected);
+    // All that they held is free again.
+    f.rib->remove(network, RouteSource::Connected);
+    f.rib->clear_neighbour(1, address("192.0.2.9"));
+    f.rib->confirm(f.rib->generation());
+    f.rib->reclaim();
+    f.rib->reclaim();
+    unsigned hops = 0;
+    for (unsigned n = 0; n < 64; ++n)
+        hops += f.rib->acquire_next_hop(2, address("192.0.3." + std::to_string(n))).value != 0;
+    CHECK(hops == 63);
+}
+
+TEST_CASE("a link-local neighbour is a gateway's next hop, and has no host route") {
+    Fixture f;
+    const NextHopIndex gateway = f.rib->acquire_next_hop(0, address("fe80::1"));
+    f.rib->insert(prefix("::/0"), RouteSource::Connected, kConnected);
+    f.rib->learn_neighbour(0, address("fe80::1"), kMac1);
+    CHECK(f.row(gateway).destination == kMac1);
+    CHECK(f.at("fe80::1") == kConnected);
+}
+
+TEST_CASE("of next hops, a prefix holds those of routes and of tunnels, not neighbours as such") {
+    Fixture f;
+    f.rib->insert(prefix("192.0.2.0/24"), RouteSource::Connected, kConnected);
+    for (const char* neighbour : {"192.0.2.9", "192.0.2.17", "203.0.113.9"})
+        f.rib->learn_neighbour(0, address(neighbour), kMac1);
+    CHECK(f.rib->own_inside(prefix("192.0.2.8/29")).empty());
+    CHECK(f.rib->own_inside(prefix("203.0.113.8/29")).empty());
+    // A tunnel ends there, whether its neighbour was learned before it or comes after it.
+    CHECK(f.rib->resolve(address("192.0.2.9")).value != 0);
+    CHECK(f.rib->own_inside(prefix("192.0.2.8/29")) == "192.0.2.9, a next hop");
+    const NextHopIndex gateway = f.rib->acquire_next_hop(0, address("192.0.2.17"));
+    CHECK(f.rib->own_inside(prefix("192.0.2.16/29")) == "192.0.2.17, a next hop");
+    CHECK(f.rib->leads_on(0, address("192.0.2.17")));
+    f.rib->release_next_hop(gateway);
+    CHECK(f.rib->own_inside(prefix("192.0.2.16/29")).empty());
+    CHECK_FALSE(f.rib->leads_on(0, address("192.0.2.17")));
+    f.rib->remove(prefix("192.0.2.0/24"), RouteSource::Connected);
+    CHECK(f.rib->own_inside(prefix("192.0.2.8/29")).empty());
+}
+
 TEST_CASE("the generation grows with what may alter a result of resolve(), and only then") {
     Fixture f;
     const NextHopIndex gateway = f.rib->acquire_next_hop(0, address("192.0.2.254"));
