@@ -24,12 +24,19 @@ constexpr std::uint64_t kPauseMs = 2'000;
 // kernel to let go of a closed socket's queue.
 constexpr std::uint64_t kSettleMs = 200, kReleaseMs = 100;
 constexpr std::uint64_t kWaitMs = 250, kForeignMs = 1'000;
+// What costs nothing to repair, or cannot be repaired by waiting, waits for this time at most.
+constexpr std::uint64_t kCheapMs = 1'000;
 // A stall within this time after a repair counts as the same one.
 constexpr std::uint64_t kSoonMs = 60'000;
 constexpr std::uint64_t kLongestMs = 600'000;
 
 std::uint64_t back_off(unsigned times) {
     return std::min(kLongestMs, std::uint64_t{1'000} << std::min(times, 20U));
+}
+
+bool is_cheap(Fault fault) {
+    return fault == Fault::ProgramDetached || fault == Fault::InterfaceGone ||
+           fault == Fault::InterfaceReplaced;
 }
 
 template <typename... Arguments>
@@ -181,12 +188,15 @@ void PortWatch::look_at_port(std::uint16_t number, Watched& w) {
     std::string why;
     if (around_.ports->steering().reattach(config.interface, &why))
         return recovered(number, w, "repaired: its steering program is attached again");
-    not_opened(number, w, why, back_off(w.failures));
+    not_opened(number, w, why, kCheapMs);
 }
 
 void PortWatch::stalled(std::uint16_t number, Watched& w, Fault fault) {
     const bool again = w.repaired_ms != 0 && now_ms_ - w.repaired_ms < kSoonMs;
-    if (w.fault == Fault::None) {
+    if (is_cheap(fault)) {
+        const std::uint64_t next = again ? std::max(now_ms_, w.repaired_ms + kCheapMs) : now_ms_;
+        w.next_ms = w.fault == Fault::None ? next : std::min(w.next_ms, next);
+    } else if (w.fault == Fault::None) {
         w.soon = again ? w.soon + 1 : 0;
         // The first repair is at once.
         w.next_ms = w.soon == 0 ? now_ms_ : w.repaired_ms + back_off(w.soon);

@@ -99,6 +99,18 @@ program_case("ix0")
 program_case("up0")
 
 
+@cases.case("a program that is detached again and again is attached again each time, without a wait "
+            "that grows")
+def _(lab):
+    dr = lab.net["dr"]
+    for time in range(6):
+        program = xdp_program(dr, "ix0")
+        dr.ip("link", "set", "dev", "ix0", "xdp", "off")
+        wait_until(lambda p=program: xdp_program(dr, "ix0") == p,
+                   f"the program attached again, the {time + 1}th time", seconds=5)
+    passes(lab)
+
+
 def new_ix0(lab):
     ix, dr = lab.net["ix"], lab.net["dr"]
     cable(ix, "dr", dr, "ix0")
