@@ -108,7 +108,14 @@ int run(const Options& options) {
     SignallingHub hub(catalog, credentials.drs(), credentials.others());
     Link link(catalog, options.dataplane);
     const auto event_log = open_events(options, privileges);
-    EventTail events([&] { return link.live(); }, catalog, *event_log);
+    EventTail events([&] { return link.live(); }, catalog, *event_log,
+                     [&] {
+                         const LinkStatus s = link.status(false);
+                         const bool known =
+                             s.state == LinkState::InSync || s.state == LinkState::Incomplete;
+                         return known ? std::optional(EventTail::Troubles{s.left_out, s.around_own})
+                                      : std::nullopt;
+                     });
     catalog.set_installer(link);
     catalog.set_reserved(credentials.reserved());
     LearnedEnds learned([&] { return link.live(); });

@@ -20,6 +20,8 @@ v1::SystemStatus::DataplaneState to_state(LinkState state) {
             return v1::SystemStatus::SYNCING;
         case LinkState::InSync:
             return v1::SystemStatus::IN_SYNC;
+        case LinkState::Incomplete:
+            return v1::SystemStatus::INCOMPLETE;
         case LinkState::Refused:
             return v1::SystemStatus::REFUSED;
     }

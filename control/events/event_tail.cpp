@@ -80,8 +80,8 @@ struct EventTail::Batch {
     bool more = false;
 };
 
-EventTail::EventTail(Source source, Catalog& catalog, EventLog& log)
-    : source_(std::move(source)), catalog_(catalog), log_(log) {}
+EventTail::EventTail(Source source, Catalog& catalog, EventLog& log, TroublesSource troubles)
+    : source_(std::move(source)), troubles_(std::move(troubles)), catalog_(catalog), log_(log) {}
 
 EventTail::~EventTail() {
     stop();
@@ -125,6 +125,7 @@ void EventTail::poll() {
             while (drain(false)) {
             }
         tell_suppressed();
+        tell_troubles();
     } catch (const StoreError& e) {
         failure = e.what();
     }
@@ -132,6 +133,25 @@ void EventTail::poll() {
     if (!failure.empty() && failure != status_.detail)
         std::fprintf(stderr, "drd: events cannot be logged: %s\n", printable(failure).c_str());
     status_.detail = failure;
+}
+
+void EventTail::tell_troubles() {
+    if (!troubles_) return;
+    const auto found = troubles_();
+    if (!found) return;
+    const Troubles& now = *found;
+    const WallClock clock;
+    std::vector<LoggedEvent> events;
+    const auto compare = [&](const std::string& before, const std::string& after, const char* kind,
+                             const char* cleared) {
+        if (before == after) return;
+        events.push_back(log_event(clock, after.empty() ? cleared : kind, 0));
+        events.back().cause = after.empty() ? before : after;
+    };
+    compare(told_.left_out, now.left_out, kLeftOut, kLeftOutCleared);
+    compare(told_.around_own, now.around_own, kOwnInPrefix, kOwnInPrefixCleared);
+    if (!events.empty()) log_.append(std::move(events), log_.position(), clock.now_us());
+    told_ = now;
 }
 
 // What the one before still holds comes first: the last words of a data plane that has ended.

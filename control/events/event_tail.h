@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,8 +29,15 @@ class EventTail {
   public:
     // Where the present table is; null: the data plane is away.
     using Source = std::function<std::shared_ptr<const LiveMap>()>;
+    // What is wrong with what is installed, in words; empty: nothing.
+    struct Troubles {
+        std::string left_out;    // objects that the data plane did not take
+        std::string around_own;  // a prefix around something of the DR's own
+    };
+    // Nothing: not known now.
+    using TroublesSource = std::function<std::optional<Troubles>()>;
     // All outlive the tail.
-    EventTail(Source source, Catalog& catalog, EventLog& log);
+    EventTail(Source source, Catalog& catalog, EventLog& log, TroublesSource troubles = {});
     EventTail(const EventTail&) = delete;
     EventTail& operator=(const EventTail&) = delete;
     ~EventTail();
@@ -54,8 +62,11 @@ class EventTail {
     Batch collect(std::uint64_t next, bool final) const;
     std::vector<LoggedEvent> name(const Batch& batch);
     void tell_suppressed();
+    void tell_troubles();
 
     Source source_;
+    TroublesSource troubles_;
+    Troubles told_;  // by the thread
     Catalog& catalog_;
     EventLog& log_;
     std::shared_ptr<const LiveMap> map_;  // by the thread

@@ -86,6 +86,8 @@ std::vector<std::string> event_kinds() {
     for (std::uint8_t k = 0; k <= kLastKind; ++k) out.push_back(event_kind_text(k));
     for (const char* kind : {kPortStalled, kPortRecovered, kWorkerStalled, kWorkerRecovered})
         out.emplace_back(kind);
+    for (const char* kind : {kLeftOut, kLeftOutCleared, kOwnInPrefix, kOwnInPrefixCleared})
+        out.emplace_back(kind);
     out.emplace_back(kDataPlaneStarted);
     out.emplace_back(kMissedEvents);
     out.emplace_back(kSuppressedEvents);

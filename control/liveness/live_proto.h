@@ -20,6 +20,10 @@ std::vector<std::string> event_kinds();
 inline constexpr const char* kMissedEvents = "missed";
 inline constexpr const char* kDataPlaneStarted = "data-plane";
 // Of the data plane's watchdog.
+inline constexpr const char* kLeftOut = "left-out";
+inline constexpr const char* kLeftOutCleared = "left-out-cleared";
+inline constexpr const char* kOwnInPrefix = "own-in-prefix";
+inline constexpr const char* kOwnInPrefixCleared = "own-in-prefix-cleared";
 inline constexpr const char* kPortStalled = "port-stalled";
 inline constexpr const char* kPortRecovered = "port-recovered";
 inline constexpr const char* kWorkerStalled = "worker-stalled";

@@ -23,6 +23,8 @@ constexpr auto kFirstBackOff = 25ms;
 constexpr auto kMaxBackOff = 200ms;
 constexpr auto kRefusedBackOff = 200ms;
 constexpr auto kRefusedPatience = 30s;
+constexpr auto kFirstRetry = 30s, kLastRetry = 600s, kRetryAfterChange = 5s;
+constexpr auto kLookEvery = 10s;
 // Changes that may wait for the end of a replay; beyond that it is cheaper to compare again.
 constexpr std::size_t kMaxPendingBytes = 64U << 20;
 
@@ -79,7 +81,7 @@ Installed Link::install(const Transaction& transaction) {
             pending_.push_back(transaction);
         return {};
     }
-    if (status_.state != LinkState::InSync || stop_) {
+    if (!serves() || stop_) {
         changed_ = true;
         wake();
         return {};
@@ -106,7 +108,7 @@ void Link::resync() {
 void Link::set_drain(bool drain) {
     std::unique_lock lock(mutex_);
     drain_ = drain;
-    if (status_.state != LinkState::InSync || stop_) return;
+    if (!serves() || stop_) return;
     const auto job = std::make_shared<Job>();
     job->kind = Job::Kind::Drain;
     job->drain = drain;
@@ -115,7 +117,7 @@ void Link::set_drain(bool drain) {
 
 LinkStatus Link::status(bool fresh) {
     std::unique_lock lock(mutex_);
-    if (fresh && status_.state == LinkState::InSync && !stop_) {
+    if (fresh && serves() && !stop_) {
         const auto job = std::make_shared<Job>();
         job->kind = Job::Kind::Refresh;
         enqueue_and_wait(job, kRefreshPatience, lock);
@@ -152,6 +154,8 @@ void Link::fail(LinkState state, const std::string& detail) {
     status_.state = state;
     status_.known = false;
     status_.detail = detail;
+    status_.left_out.clear();
+    status_.around_own.clear();
     for (const auto& job : jobs_) job->done = true;
     jobs_.clear();
     pending_.clear();
@@ -222,12 +226,12 @@ void Link::reconcile(Channel& channel) {
     const std::string uuid = uuid_text(state.uuid);
     catalog_.note_tunnel_capacity(
         static_cast<std::uint32_t>(state.capacity[static_cast<std::size_t>(sb::Table::Tunnels)]));
-    left_out_.clear();
-    if (!same) {
+    if (same) {
+        set_left_out({});
+    } else {
         Replay replay(channel, view, view.synced_uuid == uuid, next_transaction_);
         note_result(replay.run(), view.revision);
-        left_out_ = replay.left_out();
-        if (!left_out_.empty()) std::fprintf(stderr, "drd: %s\n", printable(left_out_).c_str());
+        set_left_out(replay.left_out());
     }
     view.snapshot.reset();
     {
@@ -235,7 +239,31 @@ void Link::reconcile(Channel& channel) {
         status_.installed_revision = view.revision;
     }
     catalog_.mark_synced(uuid);
+    look_at_ = {};
     drain_pending(channel);
+}
+
+void Link::set_left_out(std::string text) {
+    if (!text.empty() && text != left_out_)
+        std::fprintf(stderr, "drd: %s\n", printable(text).c_str());
+    tried_ = Clock::now();
+    retry_pause_ = left_out_.empty() || text.empty()
+                       ? std::chrono::seconds(kFirstRetry)
+                       : std::min<std::chrono::seconds>(retry_pause_ * 2, kLastRetry);
+    retry_at_ = tried_ + retry_pause_;
+    left_out_ = std::move(text);
+}
+
+bool Link::serves() const {
+    return status_.state == LinkState::InSync || status_.state == LinkState::Incomplete;
+}
+
+void Link::enter_service() {
+    status_.state = left_out_.empty() ? LinkState::InSync : LinkState::Incomplete;
+    status_.left_out = left_out_;
+    status_.detail = left_out_;
+    if (!status_.around_own.empty())
+        status_.detail += (left_out_.empty() ? "" : "; ") + status_.around_own;
 }
 
 // What was committed during the replay; then IN_SYNC, in one step with finding nothing left.
@@ -246,9 +274,7 @@ void Link::drain_pending(Channel& channel) {
         const bool drained = ((status_.dataplane.flags & sb::kStateDrain) != 0) == drain_;
         const bool drain = drain_;
         if (pending_.empty() && drained) {
-            status_.state = LinkState::InSync;
-            status_.detail = left_out_;
-            return;
+            return enter_service();
         }
         if (!drained) {
             lock.unlock();
@@ -259,6 +285,10 @@ void Link::drain_pending(Channel& channel) {
         pending_.pop_front();
         lock.unlock();
         const auto result = transact(channel, next);
+        // The store has it already, so it is replayed: the data plane then takes it, or it is named
+        // as left out.
+        if (result.status == static_cast<std::uint32_t>(sb::Status::BadReference))
+            throw ChannelError("comparing again, after a refused change: " + text_of(result));
         if (!ok(result)) throw RefusalError("the data plane refuses a change: " + text_of(result));
         note_result(result, next.revision);
     }
@@ -287,7 +317,20 @@ void Link::serve(Channel& channel) {
         if (stop_) throw ChannelError("drd is ending");
         if (resync_) throw ChannelError("comparing again");
         const auto job = jobs_.empty() ? nullptr : jobs_.front();
+        if (job == nullptr && !left_out_.empty() && Clock::now() >= retry_at_) {
+            // From here on changes wait for the end of the replay.
+            status_.state = LinkState::Syncing;
+            lock.unlock();
+            channel.send(sb::Type::GetState);
+            update_state(channel);
+            reconcile(channel);
+            continue;
+        }
         lock.unlock();
+        if (job == nullptr && Clock::now() >= look_at_) {
+            channel.send(sb::Type::GetState);
+            update_state(channel);
+        }
         if (job == nullptr) {
             std::uint64_t drained = 0;
             // Work that is queued from here on makes the descriptor readable again.
@@ -324,10 +367,11 @@ void Link::do_install(Channel& channel, Job& job) {
     if (ok(result) && !left_out_.empty()) {
         const auto desired = catalog_.rows();
         if (std::equal(desired.begin(), desired.begin() + kKinds, result.rows.begin()))
-            left_out_.clear();
+            set_left_out({});
+        retry_at_ = std::min(retry_at_, std::max(Clock::now(), tried_ + kRetryAfterChange));
     }
     const std::lock_guard lock(mutex_);
-    status_.detail = left_out_;
+    enter_service();
     if (!ok(result) && job.abandoned) resync_ = true;
     job.verdict.result = ok(result) ? Installed::Result::Accepted : Installed::Result::Refused;
     job.verdict.full = result.status == static_cast<std::uint32_t>(sb::Status::Full);
@@ -342,8 +386,20 @@ void Link::send_drain(Channel& channel, bool drain) {
 
 void Link::update_state(Channel& channel) {
     const sb::State state = receive_state(channel);
+    look_at_ = Clock::now() + kLookEvery;
+    std::string around;
+    if (state.around_own != 0) {
+        const auto subscriber = catalog_.subscriber_by_id(state.around_own);
+        around = fmt::format(
+            "subscriber/{} has a prefix around an address, a network or a next hop of this router",
+            subscriber ? subscriber->name() : std::to_string(state.around_own));
+    }
     const std::lock_guard lock(mutex_);
+    if (!around.empty() && around != status_.around_own)
+        std::fprintf(stderr, "drd: %s\n", printable(around).c_str());
     status_.dataplane = state;
+    status_.around_own = std::move(around);
+    if (serves()) enter_service();
 }
 
 // Keeps the connection, so that a restart of the data plane is seen at once.

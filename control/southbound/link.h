@@ -5,9 +5,11 @@
 //
 //   ABSENT   no data plane behind the socket. Changes are committed to the store alone.
 //   SYNCING  comparing or replaying. Changes are committed to the store and follow the replay.
-//   IN_SYNC  all of the store is in the tables, except for objects that the data plane cannot
-//            take, which `detail` names. A change waits for the data plane's verdict, for at
+//   IN_SYNC  all of the store is in the tables. A change waits for the data plane's verdict, for at
 //            most 2 s; an answer that comes later and is a refusal leads to a new comparison.
+//   INCOMPLETE  likewise, except for objects that the data plane did not take in the replay, which
+//            `detail` names. They are tried again 5 s after a change of the store, and else after
+//            30 s and then at growing intervals of at most 10 min.
 //   REFUSED  the data plane does not take what the store holds (another version, no room, a sweep
 //            that needs force); `detail` says why. Tried again when the store changes or the data
 //            plane restarts, and every 30 s.
@@ -35,12 +37,14 @@
 
 namespace dr::control {
 
-enum class LinkState { Absent, Syncing, InSync, Refused };
+enum class LinkState { Absent, Syncing, InSync, Incomplete, Refused };
 
 struct LinkStatus {
     LinkState state = LinkState::Absent;
-    std::string detail;             // why it is not InSync, or what is missing although it is
-    bool known = false;             // `dataplane` was received on this connection
+    std::string detail;      // why it is not InSync; and what `left_out`, `around_own` say
+    std::string left_out;    // what the last replay could not install
+    std::string around_own;  // which subscriber has a prefix around something of the DR's own
+    bool known = false;      // `dataplane` was received on this connection
     southbound::State dataplane{};  // as last reported
     std::int64_t installed_revision = 0;
 };
@@ -89,6 +93,9 @@ class Link final : public Installer {
     void fail(LinkState state, const std::string& detail);
     void back_off(std::chrono::milliseconds time);
     void note_result(const southbound::Result& result, std::int64_t revision);
+    void set_left_out(std::string text);
+    [[nodiscard]] bool serves() const;  // with mutex_
+    void enter_service();               // likewise
     void enqueue_and_wait(const std::shared_ptr<Job>& job, std::chrono::milliseconds patience,
                           std::unique_lock<std::mutex>& lock);
     void wake();
@@ -111,8 +118,12 @@ class Link final : public Installer {
     bool drain_ = false;
     std::shared_ptr<const CountersMap> counters_;
     std::shared_ptr<const LiveMap> live_;
-    std::uint64_t next_transaction_ = 1;  // link thread only
-    std::string left_out_;                // likewise: what the last replay could not install
+    using Clock = std::chrono::steady_clock;
+    std::uint64_t next_transaction_ = 1;  // link thread only, as all below
+    std::string left_out_;                // what the last replay could not install
+    std::chrono::seconds retry_pause_{};
+    Clock::time_point tried_, retry_at_;  // of what is left out
+    Clock::time_point look_at_;           // when to ask the data plane for its state
 };
 
 }  // namespace dr::control

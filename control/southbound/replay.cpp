@@ -15,8 +15,10 @@ namespace sb = southbound;
 // Records in one transaction of a replay: enough to hide the round trip, few enough that the
 // writer of the data plane is not held up for long.
 constexpr std::uint32_t kChunk = 4096;
-// Records that may be left out; with more, the data plane and the store do not fit each other.
-constexpr std::size_t kMaxLeftOut = 64;
+// Records that may be left out: each costs another transaction. With more, the data plane and the
+// store do not fit each other.
+constexpr std::size_t kMaxLeftOut = 4096;
+constexpr std::size_t kMaxNamed = 8;
 
 Kind kind_of_type(sb::Type type) {
     if (type == sb::Type::UpsertPool) return Kind::Pool;
@@ -137,7 +139,9 @@ void Replay::leave_out(Sent& sent, const sb::Result& result) {
 
 std::string Replay::left_out() {
     std::string text;
-    for (const auto& item : left_out_)
+    const std::size_t named = std::min(left_out_.size(), kMaxNamed);
+    for (std::size_t i = 0; i < named; ++i) {
+        const LeftOut& item = left_out_[i];
         view_.snapshot->for_each(item.kind, [&](std::uint32_t id, std::string_view bytes) {
             if (id != item.id) return true;
             const Object object = parse_object(item.kind, bytes);
@@ -145,6 +149,9 @@ std::string Replay::left_out() {
                                 kind_name(item.kind), name_of_object(object), item.why);
             return false;
         });
+    }
+    if (left_out_.size() > named)
+        text += fmt::format("; and {} more are not installed", left_out_.size() - named);
     return text;
 }
 

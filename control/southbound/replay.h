@@ -29,8 +29,8 @@ class Replay {
 
     // The data plane's SyncResult. Throws ChannelError, RefusalError, StoreError.
     southbound::Result run();
-    // What the data plane refused and the replay left out, by name and with its words; empty: all
-    // of the view is installed.
+    // What the data plane refused and the replay left out, the first of it by name and with the
+    // data plane's words; empty: all of the view is installed.
     [[nodiscard]] std::string left_out();
 
   private:

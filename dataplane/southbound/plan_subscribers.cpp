@@ -145,9 +145,11 @@ Outcome TableWriter::Core::plan_ownership(Plan* plan) {
             if (owner != 0 && owner != change.index && subscribers[owner].touched != plan_number)
                 return refuse(Status::Conflict, change.record,
                               who + to_string(prefix) + " belongs to subscriber " + id_of(owner));
-            // One that is installed stays: a network of the router's own that came later does not
-            // cut a site off.
-            if (owner != change.index || change.index == 0)
+            // One that is installed stays, and so does one that drd accepted before a sync: what
+            // became the router's own later does not cut a site off. It takes nothing from the
+            // router: own addresses win, networks and routes by the longest prefix, and next hops
+            // are found without the lookup table. TableWriter::fill() names the subscriber.
+            if (!syncing && (owner != change.index || change.index == 0))
                 if (const std::string own = rib.own_inside(prefix); !own.empty())
                     return refuse(Status::BadReference, change.record,
                                   "prefixes[" + number(i) + "]: " + to_string(prefix) + " holds " +

@@ -124,7 +124,9 @@ struct State {
     // policies, 2 subscribers.
     std::array<std::uint64_t, 3> digest;
     std::uint32_t memories;  // how many of `memory` count
-    std::uint32_t reserved;
+    // The id of a subscriber one of whose prefixes holds something of the router's own, as
+    // BadReference means it; 0: none.
+    std::uint32_t around_own;
     std::array<Memory, kMaxMemories> memory;
 };
 inline constexpr std::uint32_t kStateDrain = 1;
@@ -145,8 +147,8 @@ inline constexpr std::uint32_t kForce = 1;
 enum class Status : std::uint32_t {
     Ok = 0,
     Malformed = 1,     // a length or a field is out of bounds
-    BadReference = 2,  // unknown policy or pool; a prefix that holds something of the router's own:
-                       // `text` then begins with the field, "prefixes[2]: "
+    BadReference = 2,  // unknown policy or pool; outside a sync, a prefix that holds something of
+                       // the router's own: `text` then begins with the field, "prefixes[2]: "
     Conflict = 3,      // prefix or tunnel id belongs to another subscriber
     Full = 4,          // a table's capacity; `text` names it
     NeedsForce = 5,    // would drop most rows (kForce): more than half of 10 or more, or all

@@ -141,6 +141,8 @@ void TableWriter::fill(State* state) const {
                        t.capacity.tunnels, t.capacity.prefixes4, t.capacity.prefixes6,
                        t.capacity.maps,    t.capacity.groups4,   t.capacity.groups6};
     core_->report_memory(state);
+    const SubscriberIndex around = core_->rib.around_own();
+    if (around.value != 0) state->around_own = core_->subscribers[around.value].view().record.id;
 }
 
 std::vector<Pool> TableWriter::pools() const {

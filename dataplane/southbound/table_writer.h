@@ -99,8 +99,8 @@ class TableWriter final {
 
     // Grows by one with each successful commit and sync_end.
     [[nodiscard]] std::uint64_t epoch() const;
-    // Fills epoch, rows, capacity, digest and memory (without the counters'). Prefix rows count the
-    // whole lookup table (routes, neighbours, pools).
+    // Fills epoch, rows, capacity, digest, around_own and memory (without the counters'). Prefix
+    // rows count the whole lookup table (routes, neighbours, pools).
     void fill(State* state) const;
     [[nodiscard]] std::array<std::uint32_t, kTables> rows() const;
 

@@ -186,6 +186,35 @@ std::string Rib::own_inside(const IpPrefix& prefix) const {
     return {};
 }
 
+SubscriberIndex Rib::State::subscriber_around(const IpPrefix& own) const {
+    for (unsigned length = own.length + 1U; length-- > 0;) {
+        const IpPrefix prefix{masked(own.address, length), static_cast<std::uint8_t>(length)};
+        if (installed_of_length[place_of(prefix)] == 0) continue;
+        Target target;
+        const auto it = claims.find(prefix);
+        if (it == claims.end()) {
+            if (!find(prefix, &target)) continue;
+        } else {
+            target =
+                it->second.by_source[static_cast<std::size_t>(RouteSource::Subscriber)].value_or(
+                    Target());
+        }
+        if (target.kind() == TargetKind::Subscriber) return {target.index()};
+    }
+    return {0};
+}
+
+SubscriberIndex Rib::around_own() const {
+    const State& s = *state_;
+    for (const auto* own : {&s.locals, &s.networks})
+        for (const IpPrefix& prefix : *own)
+            if (const auto found = s.subscriber_around(prefix); found.value != 0) return found;
+    for (const auto& [gateway, ports] : s.gateways)
+        if (const auto found = s.subscriber_around(host_prefix(gateway)); found.value != 0)
+            return found;
+    return {0};
+}
+
 void Rib::confirm(std::uint64_t generation) {
     state_->confirmed = generation;
 }

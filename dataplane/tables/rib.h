@@ -79,6 +79,8 @@ class Rib final {
     // configuration and of tunnels that end on connected networks; not neighbours as such. Its work
     // does not grow with the number of routes.
     [[nodiscard]] std::string own_inside(const IpPrefix& prefix) const;
+    // A subscriber one of whose prefixes own_inside() has an answer for; {0}: none has.
+    [[nodiscard]] SubscriberIndex around_own() const;
     // Grows with each change that may alter a result of resolve().
     [[nodiscard]] std::uint64_t generation() const;
     // Whoever keeps results of resolve() holds none from before this generation any more.

@@ -209,6 +209,7 @@ struct Rib::State {
     void forget_neighbour(const Gateway& gateway);
     void settle_neighbours(const IpPrefix& prefix);
     void settle_neighbour(const NeighbourKey& key, Neighbour& neighbour);
+    [[nodiscard]] SubscriberIndex subscriber_around(const IpPrefix& own) const;
     [[nodiscard]] Target below_host_route(const IpAddress& address, bool routed) const;
     void publish(std::uint32_t index);
     void publish_outdated();

@@ -137,7 +137,7 @@ def _(lab):
         status = lab.router.drcli_json("system", "status")
         expect(not status.get("detail"), status.get("detail"))
         rows = next(r for r in status["rows"] if r["table"] == "subscribers")
-        expect(rows["installed"] == rows["desired"] == str(MANY + 1), rows)
+        expect(rows["installed"] == rows["desired"] == MANY + 1, rows)
         wait_until(lambda: lab.ping("inet", SITE.lan4, check=False).returncode == 0, "the site",
                    seconds=10)
         reached(lab, "after the restart")
@@ -147,6 +147,29 @@ def _(lab):
             lab.router.drcli("subscriber", "delete", site["subscriber"]["name"])
         lab.router.drcli("apply", "-f", "-", stdin=json.dumps(sites[0]))
         lab.router.drcli("subscriber", "delete", "x-0")
+
+
+@cases.case("an address of the DR inside a site's prefix is told, and a restart of dr-dataplane leaves "
+            "the site in service")
+def _(lab):
+    own = SITE.lan4.rsplit(".", 1)[0] + f".{8 * SITE.number + 6}"
+
+    def told(kind):
+        return [e["cause"] for e in lab.router.drcli_json("event", "list", "--kind", kind)]
+
+    lab.net["dr"].ip("address", "add", f"{own}/32", "dev", "up0")
+    restart_dataplane(lab)
+    wait_until(lambda: lab.ping("inet", SITE.lan4, check=False).returncode == 0, "the site",
+               seconds=10)
+    reached(lab, "after the restart")
+    wait_until(lambda: f"subscriber/{SITE.name} has a prefix around an address"
+               in lab.router.drcli_json("system", "status").get("detail", ""), "a warning", seconds=5)
+    lab.ping("inet", own)
+    wait_until(lambda: told("own-in-prefix"), "an event", seconds=5)
+    lab.net["dr"].ip("address", "del", f"{own}/32", "dev", "up0")
+    wait_until(lambda: not lab.router.drcli_json("system", "status").get("detail"),
+               "no warning any more", seconds=5)
+    wait_until(lambda: told("own-in-prefix-cleared"), "an event", seconds=5)
 
 
 if __name__ == "__main__":
