@@ -74,4 +74,37 @@ TEST_CASE(
     CHECK(f.lookup("10.0.2.9").kind() == TargetKind::Subscriber);
 }
 
+TEST_CASE("what was accepted once is installed by a sync, whatever is the router's own by now") {
+    OwnFixture f;
+    SubscriberSpec spec = site(9);
+    spec.prefixes[1] = "192.0.2.0/29";
+    const auto around = [&] {
+        State state{};
+        f.writer->fill(&state);
+        return state.around_own;
+    };
+    CHECK(f.commit(Txn().put(spec)).status == Status::BadReference);
+    CHECK(around() == 0);
+    f.writer->sync_begin();
+    CHECK(f.commit(sites(1, 2).put(spec)).ok());
+    CHECK(f.writer->sync_end(true).ok());
+    CHECK(around() == 9);
+    // The router's own address wins, and so does what has a longer prefix.
+    CHECK(f.lookup("192.0.2.1").kind() == TargetKind::Local);
+    CHECK(f.lookup("192.0.2.3").kind() == TargetKind::Subscriber);
+    CHECK(f.lookup("192.0.2.9").kind() == TargetKind::Glean);
+    f.rib->remove(prefix("192.0.2.1/32"), RouteSource::Local);
+    CHECK(around() == 0);
+    f.rib->insert(prefix("192.0.2.0/30"), RouteSource::Connected, Target(TargetKind::Glean, 0));
+    CHECK(around() == 9);
+    f.rib->remove(prefix("192.0.2.0/30"), RouteSource::Connected);
+    CHECK(around() == 0);
+    const NextHopIndex hop = f.rib->acquire_next_hop(0, address("192.0.2.5"));
+    CHECK(around() == 9);
+    f.rib->release_next_hop(hop);
+    CHECK(around() == 0);
+    f.rib->insert(prefix("192.0.2.0/29"), RouteSource::Connected, Target(TargetKind::Glean, 0));
+    CHECK(around() == 9);
+}
+
 }  // namespace dr::southbound::test
