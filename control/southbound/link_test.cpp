@@ -54,6 +54,7 @@ class FakeDataplane {
 
     int syncs() const { return syncs_; }
     int connections() const { return connections_; }
+    std::atomic<std::uint32_t> around_own{0};  // as State has it
     std::uint32_t last_sync_flags() const { return last_sync_flags_; }
     std::uint32_t last_commit_flags() const { return last_commit_flags_; }
 
@@ -145,6 +146,7 @@ class FakeDataplane {
         sb::State state{};
         state.version = version_;
         state.uuid[0] = 1;
+        state.around_own = around_own;
         switch (type) {
             case sb::Type::Hello:
                 reply(fd, sb::Type::HelloReply, state);
@@ -300,9 +302,64 @@ TEST_CASE("one object that the data plane cannot take is named and keeps no othe
         return commit == 0 ? sb::Status::Malformed : sb::Status::Ok;
     });
     f.link.start();
-    REQUIRE(f.comes_to(LinkState::InSync));
+    REQUIRE(f.comes_to(LinkState::Incomplete));
     CHECK_THAT(f.link.status(false).detail, Catch::Contains("pool/v4 is not installed"));
+    CHECK_THAT(f.link.status(false).left_out, Catch::Contains("pool/v4 is not installed"));
     CHECK(dataplane.syncs() == 1);
+    // A change may have taken the cause away.
+    CHECK(f.apply(kSite, Request::Mode::Delete).outcome == Result::Outcome::Deleted);
+    REQUIRE(f.comes_to(LinkState::InSync));
+    CHECK(dataplane.syncs() == 2);
+    CHECK(dataplane.connections() == 0);
+    CHECK(f.link.status(false).detail.empty());
+    CHECK(f.link.status(false).left_out.empty());
+    f.link.stop();
+}
+
+TEST_CASE("a hundred objects that the data plane cannot take keep no other from it") {
+    Fixture f;
+    for (int n = 0; n < 120; ++n) {
+        const std::string json = R"({"pool":{"name":"more-)" + std::to_string(n) +
+                                 R"(","prefix":"10.)" + std::to_string(n) + R"(.0.0/16"}})";
+        REQUIRE(f.apply(json.c_str()).failure.ok());
+    }
+    const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, [](int, int commit) {
+        return commit < 100 ? sb::Status::Malformed : sb::Status::Ok;
+    });
+    f.link.start();
+    REQUIRE(f.comes_to(LinkState::Incomplete));
+    CHECK_THAT(f.link.status(false).detail, Catch::EndsWith("and 92 more are not installed"));
+    f.link.stop();
+}
+
+TEST_CASE("a subscriber around something of the router's own is named while it is so") {
+    Fixture f;
+    REQUIRE(f.apply(kSite).failure.ok());
+    FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, accept_all);
+    dataplane.around_own =
+        std::get<v1::Subscriber>(*f.catalog.get(Kind::Subscriber, "site-1")).id();
+    f.link.start();
+    REQUIRE(f.comes_to(LinkState::InSync));
+    REQUIRE(eventually([&] { return !f.link.status(true).around_own.empty(); }));
+    CHECK_THAT(f.link.status(false).detail,
+               Catch::StartsWith("subscriber/site-1 has a prefix around an address"));
+    dataplane.around_own = 0;
+    REQUIRE(eventually([&] { return f.link.status(true).detail.empty(); }));
+    f.link.stop();
+}
+
+TEST_CASE(
+    "a change that the store took during the replay, and the data plane refuses, is replayed") {
+    Fixture f;
+    const FakeDataplane dataplane(
+        f.folder.file("dp.sock"), sb::kVersion, [&f](int connection, int commit) {
+            if (connection == 0 && commit == 0) (void)f.apply(kSite);
+            return connection == 0 && commit == 1 ? sb::Status::BadReference : sb::Status::Ok;
+        });
+    f.link.start();
+    REQUIRE(eventually([&] { return dataplane.connections() == 1; }));
+    REQUIRE(f.comes_to(LinkState::InSync));
+    CHECK(f.link.status(false).installed_revision == f.catalog.revision());
     f.link.stop();
 }
 
