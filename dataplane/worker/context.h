@@ -128,6 +128,7 @@ struct Context {
     std::uint64_t secret{};  // of the places in limiters' arrays
     IcmpLimiter icmp;
     CheckLimiter checks;
+    StrayLimiter strays;
     StartLimiter starts;
     LateLimiter late;
     HintLimiter hints;

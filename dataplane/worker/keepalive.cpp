@@ -62,6 +62,20 @@ bool looks_next(const Arrived& a, const KeepalivePeer& peer, std::uint64_t salt)
     return salt == a.salt && a.counter > peer.counter.load(std::memory_order_relaxed);
 }
 
+// The tag of the bound peer's next message is always verified; of others within limits. What a
+// tunnel's strays take too much of counts as anybody's.
+bool may_verify(Context& c, const Packet& p, const Arrived& a, const KeepalivePeer& peer,
+                std::uint64_t salt, bool bound) {
+    const bool is_long = a.size > wire::kMaxKeepaliveSize;
+    if (!is_long && looks_next(a, peer, salt)) {
+        const KeepaliveHandover& handover = *c.shared->keepalive;
+        if (bound && handover.seen[c.config.number][a.slot()].is_news(a.salt, a.counter))
+            return true;
+        if (c.strays.of(a.slot(), c.secret).take(a.now, c.tsc_hz)) return true;
+    }
+    return c.checks.take(network_of(p), is_long, c.secret, a.now, c.tsc_hz);
+}
+
 [[gnu::noinline]] void count_refusal(const Arrived& a, const KeepalivePeer& peer,
                                      KeepaliveRefusals& refusals) {
     wire::Message m;
@@ -108,10 +122,7 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     const KeepalivePeer& peer = handover->peers[a.slot()];
     const std::uint64_t salt = peer.salt.load(std::memory_order_relaxed);
     if (salt == 0) return Exit::DropKeepalive;
-    const bool is_long = a.size > wire::kMaxKeepaliveSize;
-    if ((is_long || !looks_next(a, peer, salt)) &&
-        !c.checks.take(network_of(p), is_long, c.secret, a.now, c.tsc_hz))
-        return Exit::DropKeepaliveRate;
+    if (!may_verify(c, p, a, peer, salt, bound)) return Exit::DropKeepaliveRate;
     std::uint32_t sequence = 0;
     if (!has_right_tag(a, peer, &sequence)) {
         count_refusal(a, peer, handover->refusals[c.config.number]);

@@ -76,6 +76,10 @@ struct RepeatedLimiter {
         return true;
     }
 };
+// By tunnel: messages that look like its next one, but not from where it is bound to, or not for
+// the first time. A roaming UR's first one is among them; somebody who has seen a message makes
+// more.
+using StrayLimiter = LimiterArray<RateLimiter<50, 16>>;
 // By tunnel, salt and source: the first messages of a start, or from a new address, are of a place
 // that no message sent before is of.
 using StartLimiter = RepeatedLimiter<50'000>;

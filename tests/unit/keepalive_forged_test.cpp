@@ -196,6 +196,24 @@ TEST_CASE("somebody who has seen a tunnel's salt and counters takes none of its 
     CHECK(a.w.exit(Exit::DropKeepaliveRate) == limited);
 }
 
+TEST_CASE("somebody elsewhere who has seen a tunnel's salt has few of his messages verified") {
+    Attacked a(0);
+    const Bytes forged = a.forged(~0ULL);
+    const std::uint64_t before = a.w.exit(Exit::DropKeepaliveTag);
+    const std::uint64_t begin = rte_rdtsc();
+    for (unsigned i = 0; i < 100'000; ++i) {
+        a.put(forged, spoofed(7));
+        if (i % 100 == 99) a.w.step();
+    }
+    const std::uint64_t us = (rte_rdtsc() - begin) * 1'000'000 / rte_get_tsc_hz();
+    // What a tunnel's strays, a network and the rest have at once, and in the time that it took.
+    CHECK(a.w.exit(Exit::DropKeepaliveTag) - before <=
+          16 + 32 + 4'000 + us * 200'150 / 1'000'000 + 3);
+    // The UR moves meanwhile, and is followed by its first message.
+    a.ur->from[0].port = 40'000;
+    CHECK(a.w.run_until([&] { return a.w.live(kTunnel).port == 40'000; }, 300 * kMillisecond));
+}
+
 TEST_CASE("a site that sends without end, with its own key, is held to a pace") {
     // By the machine's clock: what comes up takes less than what is allowed at once.
     Attacked a(0);
