@@ -38,6 +38,8 @@ const char* value_name(EventKind kind) {
             return "native";
         case EventKind::PathMtu:
             return "mtu";
+        case EventKind::FlowPorts:
+            return "flow_ports";
         case EventKind::StateChanged:
         case EventKind::EndpointAdopted:
         case EventKind::PeerRestarted:

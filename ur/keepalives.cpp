@@ -142,6 +142,7 @@ liveness::TunnelConfig Keepalives::make_config(const Session& session) const {
     config.profile = tunnel.profile;
     config.roaming = false;
     config.automatic = tunnel.automatic;
+    config.flow_ports = tunnel.udp && tunnel.local_port == 0;
     config.peer = configured_peer(tunnel);
     config.local = local_end(session);
     config.key_count = static_cast<std::uint8_t>(std::min<std::size_t>(tunnel.keys.size(), 2));
@@ -211,11 +212,17 @@ Keepalives::Session* Keepalives::find(TunnelRef tunnel) {
 }
 
 void Keepalives::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) {
+    if (const Session* session = find(tunnel); session != nullptr)
+        send_from(tunnel, session->ends.local_port, to, message);
+}
+
+void Keepalives::send_from(TunnelRef tunnel, std::uint16_t port, const Endpoint& to,
+                           std::span<const std::uint8_t> message) {
     const Session* session = find(tunnel);
     if (session == nullptr || !session->up.value_or(false) || session->local.family != to.family)
         return;
-    sink_.send(session->tunnel.slot, to_endpoint(session->local, session->ends.local_port), to,
-               session->tunnel.id, message);
+    sink_.send(session->tunnel.slot, to_endpoint(session->local, port), to, session->tunnel.id,
+               message);
 }
 
 void Keepalives::bind(TunnelRef tunnel, const Endpoint& peer) {
@@ -251,7 +258,7 @@ void Keepalives::event(const liveness::Event& event) {
         if (event.from == liveness::State::Up) session->not_up_since = event.at;
     }
     sink_.event(event, session == nullptr ? std::string() : session->tunnel.line);
-    if (event.kind == EventKind::NatChanged) to_settle_.push_back(event);
+    if (event.kind == EventKind::FlowPorts) to_settle_.push_back(event);
 }
 
 liveness::DataCounters Keepalives::data_counters(TunnelRef tunnel) {
@@ -269,7 +276,7 @@ void Keepalives::settle() {
     for (; !to_settle_.empty(); to_settle_.pop_front()) {
         Session* session = find(to_settle_.front().tunnel);
         if (session == nullptr || session->tunnel.local_port != 0 || !session->tunnel.udp) continue;
-        session->ends.entropy = to_settle_.front().value == 0;
+        session->ends.entropy = to_settle_.front().value != 0;
         sink_.ends(session->tunnel.slot, session->ends);
     }
 }

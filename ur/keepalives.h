@@ -20,7 +20,7 @@ namespace dr::ur {
 struct TunnelEnds {
     liveness::Endpoint peer;   // port 0: native GRE
     std::uint16_t local_port;  // GRE-in-UDP
-    bool entropy;  // GRE-in-UDP: no NAT is on the way, and both ends know (TUNNEL.md §12)
+    bool entropy;  // GRE-in-UDP: data from the flows' source ports passes (TUNNEL.md §12)
 };
 
 // Called from inside functions of Keepalives; must not call back. Slots are those of the data path.
@@ -83,6 +83,8 @@ class Keepalives final : private liveness::Host {
 
     void send(liveness::TunnelRef tunnel, const liveness::Endpoint& to,
               std::span<const std::uint8_t> message) override;
+    void send_from(liveness::TunnelRef tunnel, std::uint16_t port, const liveness::Endpoint& to,
+                   std::span<const std::uint8_t> message) override;
     void bind(liveness::TunnelRef tunnel, const liveness::Endpoint& peer) override;
     void choice(liveness::GroupRef group, const liveness::Choice& choice) override;
     void path_mtu(liveness::TunnelRef tunnel, std::uint16_t mtu) override;

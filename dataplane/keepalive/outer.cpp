@@ -59,7 +59,7 @@ void write_outer(std::uint8_t* at, const wire::Endpoint& from, const wire::Endpo
     at = to.family == 4 ? put_ipv4(at, from, to, protocol, payload)
                         : put_ipv6(at, from, to, protocol, payload);
     if (udp) {
-        at = put(at, wire::Udp{Be16::from(wire::kGreUdpPort),
+        at = put(at, wire::Udp{Be16::from(from.port),
                                Be16::from(to.port),
                                Be16::from(static_cast<std::uint16_t>(payload)),
                                {}});

@@ -187,6 +187,11 @@ void Shard::publish_peer(TunnelRef tunnel) {
 
 void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
                  std::span<const std::uint8_t> message) {
+    send_from(tunnel, wire::kGreUdpPort, to, message);
+}
+
+void Shard::send_from(TunnelRef tunnel, std::uint16_t port, const wire::Endpoint& to,
+                      std::span<const std::uint8_t> message) {
     const Session& session = sessions_[tunnel.value];
     if (session.local.family != to.family) return;
     const unsigned outer = outer_size(to);
@@ -196,7 +201,9 @@ void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
     char* at = rte_pktmbuf_append(m, static_cast<std::uint16_t>(outer + message.size()));
     if (at == nullptr) return rte_pktmbuf_free(m);
     auto* bytes = reinterpret_cast<std::uint8_t*>(at);
-    write_outer(bytes, session.local, to, session.id, static_cast<unsigned>(message.size()));
+    wire::Endpoint from = session.local;
+    from.port = port;
+    write_outer(bytes, from, to, session.id, static_cast<unsigned>(message.size()));
     std::memcpy(bytes + outer, message.data(), message.size());
     if (rte_ring_enqueue(config_.inject, m) != 0) rte_pktmbuf_free(m);
 }
@@ -224,13 +231,12 @@ void Shard::request_bind(TunnelRef tunnel) {
     const Session& session = sessions_[tunnel.value];
     const wire::Endpoint& peer = session.bound;
     const TunnelId id{session.id};
-    const bool entropy = session.entropy;
     const auto same = [&](const southbound::BindRequest& bind) { return bind.tunnel == id; };
     const auto found = std::find_if(binds_.begin(), binds_.end(), same);
     if (found != binds_.end())
-        *found = {id, peer, entropy, session.mtu};
+        *found = {id, peer, session.any_port, session.entropy, session.mtu};
     else
-        binds_.push_back({id, peer, entropy, session.mtu});
+        binds_.push_back({id, peer, session.any_port, session.entropy, session.mtu});
 }
 
 // Only the last one of a round counts.

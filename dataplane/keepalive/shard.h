@@ -96,7 +96,8 @@ class Shard final : public liveness::Host {
         std::uint32_t group{};
         std::uint8_t line{};
         bool dirty{};
-        bool entropy{};  // there is no NAT: source ports may carry entropy
+        bool any_port{};  // there is no NAT: the peer's data may come from any port
+        bool entropy{};   // ... and ours may, too: packets from such ports arrive
         wire::Endpoint local;
         wire::Endpoint bound;  // not known(): as configured
         EventRate events{};
@@ -135,7 +136,7 @@ class Shard final : public liveness::Host {
     void complain(const char* what);
 
     // shard_report.cpp: what it says to the memfd.
-    void take_nat(TunnelRef tunnel, bool none);
+    void take_ports(const liveness::Event& event);
     void report(TunnelRef tunnel);
     void report_dirty();
     void sweep();
@@ -146,6 +147,8 @@ class Shard final : public liveness::Host {
     // liveness::Host
     void send(TunnelRef tunnel, const wire::Endpoint& to,
               std::span<const std::uint8_t> message) override;
+    void send_from(TunnelRef tunnel, std::uint16_t port, const wire::Endpoint& to,
+                   std::span<const std::uint8_t> message) override;
     void bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
     bool may_bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
     void path_mtu(TunnelRef tunnel, std::uint16_t mtu) override;

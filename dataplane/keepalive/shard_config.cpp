@@ -86,6 +86,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     config.id = tunnel.id;
     config.profile = tunnel.profile;
     config.automatic = tunnel.encapsulation == 3;
+    config.flow_ports = tunnel.encapsulation != 1 && tunnel.free_ports;
     config.peer = tunnel.peer;
     config.local = tunnel.local;
     config.keys[0] = {keys.number, keys.key};
@@ -103,7 +104,8 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     ref = engine_->add_tunnel(now_, config);
     if (!ref.valid()) return complain("tunnel");
     groups_[group].line[tunnel.line] = ref;
-    sessions_[ref.value] = {tunnel.id, group, tunnel.line, false, false, tunnel.local, {}, {}, 0};
+    sessions_[ref.value] = {tunnel.id, group,        tunnel.line, false, false,
+                            false,     tunnel.local, {},          {},    0};
     session_of_slot_[slot] = ref.value + 1;
     highest_session_ = std::max(highest_session_, ref.value + 1);
     ++session_count_;

@@ -121,15 +121,19 @@ void Shard::event(const liveness::Event& event) {
         ++rate.suppressed;
         if (event.tunnel.valid()) suppressed_[event.tunnel.value] = fields;
     }
-    if (event.kind == liveness::EventKind::NatChanged) take_nat(event.tunnel, event.value == 0);
+    take_ports(event);
 }
 
-// A tunnel whose endpoint is configured has its ports configured, too.
-void Shard::take_nat(TunnelRef tunnel, bool none) {
-    Session& session = sessions_[tunnel.value];
-    if (std::exchange(session.entropy, none) != none && session.bound.known() &&
-        session.bound.port != 0)
-        request_bind(tunnel);
+void Shard::take_ports(const liveness::Event& event) {
+    bool changed = false;
+    if (event.kind == liveness::EventKind::NatChanged) {
+        const bool none = event.value == 0;
+        changed = std::exchange(sessions_[event.tunnel.value].any_port, none) != none;
+    } else if (event.kind == liveness::EventKind::FlowPorts) {
+        const bool free = event.value != 0;
+        changed = std::exchange(sessions_[event.tunnel.value].entropy, free) != free;
+    }
+    if (changed) request_bind(event.tunnel);
 }
 
 void Shard::report(TunnelRef tunnel) {

@@ -1,7 +1,8 @@
 // The engine behind engine.h. Internal. Its parts: core.cpp (rows and setters), core_receive.cpp,
 // core_adopt.cpp (salts, endpoints, challenges), core_session.cpp (states, timers),
 // core_transmit.cpp, core_data.cpp (data that is lost, quality), core_group.cpp (choice),
-// core_native.cpp (automatic tunnels), core_mtu.cpp (path MTU), core_status.cpp.
+// core_native.cpp (automatic tunnels), core_ports.cpp (source ports), core_mtu.cpp (path MTU),
+// core_status.cpp.
 #pragma once
 
 #include <memory>
@@ -107,6 +108,16 @@ class Core {
     void use_native(Time now, std::uint32_t i, bool native);
     void leave_native(Time now, std::uint32_t i, Leaving why);
 
+    // core_ports.cpp
+    [[nodiscard]] static bool other_port(const Tunnel& t, const Endpoint& source);
+    [[nodiscard]] static bool tries_ports(const Tunnel& t);
+    void check_ports(Time now, std::uint32_t i);
+    void ports_answered(Time now, std::uint32_t i, const Message& m);
+    void doubt_ports(Time now, std::uint32_t i, const Message& m);
+    void hold_ports(Time now, std::uint32_t i, Time first);
+    void use_ports(Time now, std::uint32_t i, bool free);
+    [[nodiscard]] static Time answer_gap(const TunnelExtra& x);
+
     // core_mtu.cpp
     void search_mtu(Time now, std::uint32_t i);
     void doubt_mtu(Time now, std::uint32_t i);
@@ -137,7 +148,7 @@ class Core {
 
     // core_transmit.cpp
     void send_keepalive(Time now, std::uint32_t i);
-    void send(std::uint32_t i, Message& m, const Endpoint& to);
+    void send(std::uint32_t i, Message& m, const Endpoint& to, std::uint16_t port = 0);
     void fill_group(const Group& g, Message& m) const;
     void fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const;
     void send_probe(Time now, std::uint32_t i);

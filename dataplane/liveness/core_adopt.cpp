@@ -54,13 +54,15 @@ void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpo
     }
     if (m.type == MessageType::Probe) {
         // Another encapsulation on trial: the answer goes back the way it came, and binds nothing.
+        // Another source port on trial: what comes from there passes; the answer goes the way that
+        // is known to.
         each_second(now, i);
         count_received(tunnels_[i], extras_[i], m.counter);
         Message ack;
         ack.type = MessageType::ProbeAck;
         ack.token = m.token;
         ack.probe_size = m.probe_size;
-        send(i, ack, source);
+        send(i, ack, other_port(tunnels_[i], source) ? tunnels_[i].peer : source);
         return;
     }
     challenge(now, i, m, source, Gate::Endpoint);

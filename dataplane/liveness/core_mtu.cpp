@@ -9,10 +9,6 @@ namespace dr::liveness {
 
 namespace {
 
-// How long an acknowledgement may take.
-constexpr Time kLeastGap = 60 * kMillisecond;
-constexpr Time kMostGap = kSecond;
-constexpr Time kUnknownGap = 200 * kMillisecond;  // while no round trip is known
 // A change of the peer's costs the host work. What it says in between is in its later keepalives
 // too.
 constexpr Time kPeerGap = 200 * kMillisecond;
@@ -23,12 +19,6 @@ std::uint16_t overhead_of(const Endpoint& to) {
     const unsigned ip = to.family == 6 ? sizeof(wire::Ipv6) : sizeof(wire::Ipv4);
     const unsigned udp = to.port != 0 ? sizeof(wire::Udp) : 0;
     return static_cast<std::uint16_t>(ip + udp + sizeof(wire::GreKey));
-}
-
-Time gap_of(const Smoothed& smoothed) {
-    if (smoothed.srtt == 0) return kUnknownGap;
-    const Time gap = (2 * Time{smoothed.srtt} + 4 * Time{smoothed.jitter}) * kMicrosecond;
-    return std::clamp(gap, kLeastGap, kMostGap);
 }
 
 }  // namespace
@@ -63,7 +53,7 @@ void Core::check_mtu(Time now, std::uint32_t i) {
     TunnelExtra& x = extras_[i];
     if (tunnels_[i].state != State::Up || now < x.mtu_due) return;
     if (x.mtu.wants_search(now)) search_mtu(now, i);
-    for (const std::uint16_t size : x.mtu.due(now, gap_of(x.smoothed))) {
+    for (const std::uint16_t size : x.mtu.due(now, answer_gap(x))) {
         Message m;
         m.type = wire::MessageType::Probe;
         m.token = x.mtu.token();

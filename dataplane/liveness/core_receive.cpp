@@ -36,8 +36,10 @@ void Core::receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> byt
     const bool elsewhere = !is_peer(t, source);
     const bool trial =
         (m.type == MessageType::Probe || m.type == MessageType::ProbeAck) && source != way(t);
-    // The acknowledgement of a probe comes from where the probe was sent to.
-    const bool binding = m.type != MessageType::ProbeAck;
+    // The acknowledgement of a probe comes from where the probe was sent to, and a probe may try
+    // other ports.
+    const bool binding =
+        m.type != MessageType::ProbeAck && (m.type != MessageType::Probe || !other_port(t, source));
     if (elsewhere && t.peer.known() && !t.roaming && binding) {
         ++statistics_.other_source;
     } else if (m.salt != t.rx_salt) {
@@ -104,6 +106,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
         }
         case MessageType::ProbeAck:
             probe_answered(now, i, m);
+            ports_answered(now, i, m);
             mtu_acknowledged(now, i, m);
             break;
     }
@@ -194,6 +197,7 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     take_choice(now, i, m);
     take_notes(now, i, m);
     take_peer_mtu(now, i, m.path_mtu);
+    doubt_ports(now, i, m);
     check_data(now, i, m);
 }
 
@@ -225,6 +229,7 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
     t.nat_known = known;
     t.nat = nat;
     t.no_nat = none;
+    if (!none) use_ports(now, i, false);
     if (config_.role == Role::DistributionRouter) {
         const bool native = (m.notes & wire::kNoteNative) != 0;
         use_native(now, i, native && t.automatic && none && t.state == State::Up);

@@ -45,11 +45,11 @@ const char* text(Cause cause) {
 }
 
 const char* text(EventKind kind) {
-    constexpr std::array<const char*, 16> kNames{
-        "state",      "suspect", "suspect-cleared", "degraded",      "eligible",
-        "endpoint",   "nat",     "peer-restarted",  "key",           "detection-time",
-        "unanswered", "probe",   "move-started",    "move-finished", "encapsulation",
-        "path-mtu"};
+    constexpr std::array<const char*, 17> kNames{
+        "state",      "suspect",   "suspect-cleared", "degraded",      "eligible",
+        "endpoint",   "nat",       "peer-restarted",  "key",           "detection-time",
+        "unanswered", "probe",     "move-started",    "move-finished", "encapsulation",
+        "path-mtu",   "flow-ports"};
     return kNames[static_cast<unsigned>(kind)];
 }
 
@@ -86,6 +86,7 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.active = t.active;
     s.nat_known = t.nat_known;
     s.nat = t.nat;
+    s.flow_ports = t.flow_ports;
     s.flaps = x.restore.flaps;
     s.penalty = static_cast<std::uint32_t>(x.restore.penalty_now(config_.tuning, now));
     s.tx_interval_us = x.intervals.tx();

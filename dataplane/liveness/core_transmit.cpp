@@ -15,7 +15,8 @@ void Core::send_soon(Time now, std::uint32_t i) {
     schedule(now, i);
 }
 
-void Core::send(std::uint32_t i, Message& m, const Endpoint& to) {
+// `port`: of this end, where it is not that of keepalives.
+void Core::send(std::uint32_t i, Message& m, const Endpoint& to, std::uint16_t port) {
     Tunnel& t = tunnels_[i];
     std::array<std::uint8_t, wire::kMaxProbeSize> buffer;
     m.key_number = t.key_number[t.tx_key_index];
@@ -28,7 +29,10 @@ void Core::send(std::uint32_t i, Message& m, const Endpoint& to) {
     const std::span<std::uint8_t> message(buffer.data(), size);
     write_tag(t.tx_key, message);
     ++statistics_.sent;
-    host_.send({i}, to, message);
+    if (port == 0)
+        host_.send({i}, to, message);
+    else
+        host_.send_from({i}, port, to, message);
 }
 
 void Core::fill_group(const Group& g, Message& m) const {

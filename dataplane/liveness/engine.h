@@ -96,6 +96,9 @@ struct TunnelConfig {
     // GRE-in-UDP that becomes native GRE while that passes (TUNNEL.md §12): messages are believed
     // from the peer's address in both encapsulations. `peer` has a port.
     bool automatic = false;
+    // GRE-in-UDP: the source ports of data may be the flows' own once those are seen to pass
+    // (TUNNEL.md §12).
+    bool flow_ports = false;
     Endpoint peer;   // where to send to; not known() at a DR: learned
     Endpoint local;  // what the packets are sent from, to find a NAT; not known(): don't
     std::array<TunnelKey, 2> keys;
@@ -168,6 +171,7 @@ enum class EventKind : std::uint8_t {
     MoveFinished,      // of a group; value: buckets that had to be forced
     Encapsulation,     // of an automatic tunnel; value: 1 native GRE, 0 GRE-in-UDP; endpoint
     PathMtu,           // value: the largest inner packet from now on
+    FlowPorts,         // value: 1 other source ports pass towards the peer, 0 they may not
 };
 const char* text(EventKind kind);
 
@@ -192,6 +196,9 @@ class Host {
     // it. `to.port` 0: native GRE; else GRE-in-UDP to that port, from the tunnel's keepalive port.
     virtual void send(TunnelRef tunnel, const Endpoint& to,
                       std::span<const std::uint8_t> message) = 0;
+    // The same in GRE-in-UDP from another source port of this end, as data of flows has them.
+    virtual void send_from(TunnelRef, std::uint16_t /*port*/, const Endpoint& /*to*/,
+                           std::span<const std::uint8_t> /*message*/) {}
     // Data and keepalives go to this endpoint from now on. Of an automatic tunnel that goes over to
     // native GRE it is the peer's address with port 0; what comes in the other encapsulation is
     // still the peer's.
@@ -255,6 +262,7 @@ struct TunnelStatus {
     Endpoint peer;  // where to send to; port 0: native GRE
     bool suspect_rx, suspect_tx, degraded, damped, active;
     bool nat_known, nat;
+    bool flow_ports;  // source ports of data may be the flows' own
     std::uint32_t flaps;
     std::uint32_t penalty;
     std::uint32_t tx_interval_us, rx_interval_us, detection_us;

@@ -54,11 +54,13 @@ struct alignas(64) Tunnel {
     bool final_owed : 1;
     bool nat_known : 1;
     bool nat : 1;
-    bool no_nat : 1;     // both ends say that there is none
-    bool restarted : 1;  // the peer has a new salt, and has not been Up since
-    bool baseline : 1;   // peer_received and data counts are set
-    bool automatic : 1;  // `peer` in GRE-in-UDP, or in native GRE while that passes
-    bool native : 1;     // the latter is in use
+    bool no_nat : 1;      // both ends say that there is none
+    bool restarted : 1;   // the peer has a new salt, and has not been Up since
+    bool baseline : 1;    // peer_received and data counts are set
+    bool automatic : 1;   // `peer` in GRE-in-UDP, or in native GRE while that passes
+    bool native : 1;      // the latter is in use
+    bool free_ports : 1;  // source ports of data may be the flows' own where those pass
+    bool flow_ports : 1;  // ... and they are
 
     MacKey tx_key;
     std::uint64_t tx_salt;
@@ -178,6 +180,18 @@ struct alignas(64) TunnelExtra : TunnelWarm {
         std::uint64_t token;  // of the probe under way; 0: none
         std::uint8_t passed;  // in a row
     } trial;
+
+    // Of the flows' source ports, towards the peer.
+    struct Ports {
+        Time next;               // probe, or the start of a trial
+        Time hold;               // as of Trial
+        std::uint64_t token;     // of the probe under way; 0: none
+        Time asked_at;           // see Core::doubt_ports(); 0: all that was sent has arrived
+        std::uint32_t asked;     // data packets sent by then
+        std::uint32_t silent;    // data packets sent when `received` last grew
+        std::uint32_t received;  // data packets, as the peer counts them
+        std::uint8_t passed, lost;
+    } ports;
 
     // So many bytes from the start are what most messages touch.
     static constexpr std::size_t kWarm = sizeof(TunnelWarm) + History::kCurrent;

@@ -54,6 +54,11 @@ bool same_ports(std::uint8_t a, std::uint8_t b) {
     return (a == 1) == (b == 1);
 }
 
+// The source ports of data need not be those of keepalives.
+bool has_free_port(const TunnelRecord& record) {
+    return is_learned(record) || record.remote_port == 0;
+}
+
 // What the path carries, and never more than what is configured.
 void limit_mtu(const BindRequest& bind, TunnelRecord* record) {
     if (bind.mtu != 0) record->mtu = std::min(record->mtu, bind.mtu);
@@ -117,7 +122,8 @@ void TableWriter::Core::tell_subscriber(std::uint32_t index, const SubscriberVie
             out.tunnels.push_back({tunnel.id, policy.shape.wire[static_cast<unsigned>(line)],
                                    static_cast<liveness::ProfileId>((tunnel.profile - 1) & 3),
                                    tunnel.encapsulation, tunnel.mtu, peer_of(tunnel),
-                                   endpoint_of(tunnel.family, tunnel.local, port)});
+                                   endpoint_of(tunnel.family, tunnel.local, port),
+                                   has_free_port(tunnel)});
         }
         hooks.keyed_subscriber_changed(std::move(out));
     }
@@ -137,7 +143,10 @@ void TableWriter::Core::tell_gone(std::uint32_t index, std::uint32_t id) {
 
 BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     const bool either = record.encapsulation == 3 && record.key_number != 0;
-    const BoundTunnel configured{record, record.remote_port == 0, either};
+    // Without keepalives nothing can tell whether entropy passes.
+    const bool free_port = has_free_port(record);
+    BoundTunnel configured{record, record.remote_port == 0, record.remote_port == 0, either};
+    if (record.key_number != 0) configured.entropy = false;
     if (record.key_number == 0 || learned.empty()) return configured;
     const auto found = learned.find(TunnelId{record.id}.slot());
     if (found == learned.end()) return configured;
@@ -148,13 +157,15 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
         return configured;
     if (!known.bind.peer.known()) {
         BoundTunnel out = configured;
+        out.entropy = known.bind.entropy && free_port;
         limit_mtu(known.bind, &out.record);
         return out;
     }
-    const bool free_port = is_learned(record) || record.remote_port == 0;
     // Behind a NAT the address alone is that of others, too.
-    const bool own_address = !is_learned(record) || known.bind.entropy || known.bind.peer.port == 0;
-    BoundTunnel out{record, known.bind.entropy && free_port, either && own_address};
+    const bool own_address =
+        !is_learned(record) || known.bind.any_port || known.bind.peer.port == 0;
+    BoundTunnel out{record, known.bind.any_port && free_port, known.bind.entropy && free_port,
+                    either && own_address};
     out.record.remote = known.bind.peer.address;
     out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
     out.record.remote_port = known.bind.peer.port;

@@ -33,6 +33,7 @@ struct LiveTunnel {
     std::uint16_t mtu{};
     wire::Endpoint peer;  // as configured; not known(): learned
     wire::Endpoint local;
+    bool free_ports{};  // GRE-in-UDP: source ports may carry entropy where that passes
 };
 
 // All of a subscriber that liveness needs; sent whenever any of it has changed.
@@ -48,8 +49,8 @@ struct LiveSubscriber {
 struct BindRequest {
     TunnelId tunnel;
     wire::Endpoint peer;  // not known(): as configured
-    // The outer source port may carry entropy, and the peer's be any.
-    bool entropy{};
+    bool any_port{};      // the peer's data may come from any port
+    bool entropy{};       // ours may
     std::uint16_t mtu{};  // largest inner packet that the path carries; 0: not known
 };
 

@@ -67,7 +67,8 @@ IpAddress address_at(const TunnelRow& row, std::size_t ipv4_offset, std::size_t 
 }  // namespace
 
 void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, TunnelRow* row) {
-    build_tunnel_row(BoundTunnel{record, record.remote_port == 0}, subscriber, row);
+    build_tunnel_row(BoundTunnel{record, record.remote_port == 0, record.remote_port == 0},
+                     subscriber, row);
 }
 
 void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, TunnelRow* row) {
@@ -86,6 +87,7 @@ void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, Tun
     row->subscriber = subscriber.value & 0xffffffU;
     row->flags = static_cast<std::uint8_t>(
         (udp ? TunnelRow::kUdp : 0) | (ipv6 ? TunnelRow::kIpv6 : 0) |
+        (udp && tunnel.any_port ? TunnelRow::kAnyPort : 0) |
         (udp && tunnel.entropy ? TunnelRow::kEntropy : 0) |
         (tunnel.either ? TunnelRow::kEither : 0) | (is_learned(record) ? TunnelRow::kDisabled : 0));
     row->mtu = record.mtu;

@@ -10,8 +10,9 @@ namespace dr::southbound {
 // A tunnel with its endpoint as it is known now.
 struct BoundTunnel {
     TunnelRecord record;
-    // GRE-in-UDP: the source port carries entropy, and the peer's may be any.
-    bool entropy;
+    // GRE-in-UDP.
+    bool any_port;  // the peer's source port may be any
+    bool entropy;   // ours carries the flow's
     // Automatic: the peer may send in the other encapsulation too.
     bool either = false;
 };

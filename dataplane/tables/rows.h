@@ -55,13 +55,13 @@ struct alignas(kCacheLine) TunnelRow {
     std::uint16_t mtu;                    // largest inner packet, bytes
     std::atomic<std::uint16_t> next_hop;  // of the outer destination; 0: unresolved; writer
 
-    static constexpr std::uint8_t kUdp = 1;   // GRE-in-UDP
-    static constexpr std::uint8_t kIpv6 = 2;  // outer IPv6
-    static constexpr std::uint8_t kEntropy =
-        4;  // UDP source port carries entropy, peer's port is free
+    static constexpr std::uint8_t kUdp = 1;       // GRE-in-UDP
+    static constexpr std::uint8_t kIpv6 = 2;      // outer IPv6
+    static constexpr std::uint8_t kEntropy = 4;   // UDP source port carries entropy
     static constexpr std::uint8_t kDisabled = 8;  // neither encapsulate nor decapsulate
     static constexpr std::uint8_t kEither =
         16;  // the peer may send in the other encapsulation; then its port is free
+    static constexpr std::uint8_t kAnyPort = 32;  // the peer's UDP source port is free
     // Bytes of outer header by the low two flag bits.
     static constexpr std::array<std::uint8_t, 4> kHeaderLength{28, 36, 48, 56};
     [[nodiscard]] unsigned header_length() const {

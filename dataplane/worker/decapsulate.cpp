@@ -65,7 +65,7 @@ const std::uint8_t* plain_gre(const Packet& p) {
 
 // GRE-in-UDP with a bound port: the peer's is part of its endpoint.
 bool bound_port(const TunnelRow& row, const Packet& p) {
-    return (row.flags & (TunnelRow::kUdp | TunnelRow::kEntropy)) != TunnelRow::kUdp ||
+    return (row.flags & (TunnelRow::kUdp | TunnelRow::kAnyPort)) != TunnelRow::kUdp ||
            std::memcmp(row.header.data() + row.header_length() - 14, p.ip + p.upper, 2) == 0;
 }
 

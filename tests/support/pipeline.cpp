@@ -243,7 +243,7 @@ void Pipeline::add_tunnel(unsigned subscriber, unsigned kind) {
     TunnelRow& row = tables_->tunnels[slot];
     std::memcpy(row.header.data(), header.data(), header.size());
     row.subscriber = subscriber & 0xffffffU;
-    row.flags = (kind | (udp ? TunnelRow::kEntropy : 0U)) & 0xffU;
+    row.flags = (kind | (udp ? TunnelRow::kEntropy | TunnelRow::kAnyPort : 0U)) & 0xffU;
     row.mtu = static_cast<std::uint16_t>(1500 - header.size());
     row.next_hop = 2;
     tables_->tunnel_of_slot[slot] = slot;

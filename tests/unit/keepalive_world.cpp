@@ -305,7 +305,6 @@ Bytes World::outer(const Endpoint& from, const Endpoint& to, std::uint32_t key, 
         packet[at] = static_cast<std::uint8_t>(value >> 8);
         packet[at + 1] = static_cast<std::uint8_t>(value);
     };
-    if (target.port != 0) put16(size - 16, from.port);
     put16(size - 6, type);
     if (!payload.empty()) std::memcpy(packet.data() + size, payload.data(), payload.size());
     return packet;

@@ -25,6 +25,7 @@ struct Path {
     bool cut = false;
     bool cut_data = false;
     bool cut_native = false;
+    bool one_port = false;                    // nothing passes but from the port of keepalives
     std::function<bool(const Packet&)> drop;  // true: lost
 };
 
@@ -34,6 +35,8 @@ struct World;
 struct End final : Host {
     End(World& w, bool dr_side) : world(w), is_dr(dr_side) {}
     void send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) override;
+    void send_from(TunnelRef tunnel, std::uint16_t port, const Endpoint& to,
+                   std::span<const std::uint8_t> message) override;
     void bind(TunnelRef tunnel, const Endpoint& peer) override { bound[tunnel.value] = peer; }
     void path_mtu(TunnelRef tunnel, std::uint16_t size) override { mtu[tunnel.value] = size; }
     void choice(GroupRef, const Choice& c) override { choices.push_back(c); }
@@ -73,6 +76,7 @@ struct Setup {
     std::uint64_t seed = 1;
     bool strict = false;
     bool automatic = false;
+    bool flow_ports = false;
     std::uint16_t mtu = 0;  // largest inner packet allowed; 0: no discovery
 };
 

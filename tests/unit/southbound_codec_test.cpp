@@ -186,7 +186,7 @@ TEST_CASE("a tunnel row carries the ready-made outer header of each encapsulatio
             0x20,           0,    0,    0,    1, 0,   0,    0x29};
         CHECK(row.header == expected);
         CHECK(ones_sum(row.header.data(), 20) == 0xffff);
-        CHECK(row.flags == (TunnelRow::kUdp | TunnelRow::kEntropy));
+        CHECK(row.flags == (TunnelRow::kUdp | TunnelRow::kEntropy | TunnelRow::kAnyPort));
         CHECK(row.header_length() == 36);
     }
     SECTION("GRE-in-UDP over IPv4 to a fixed port") {
