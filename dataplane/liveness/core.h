@@ -168,6 +168,7 @@ class Core {
                       const std::array<std::uint16_t, kClasses>& wanted, const Lines& lines);
     [[nodiscard]] std::array<std::uint16_t, kClasses> wanted_here(const Group& g,
                                                                   const Lines& lines) const;
+    [[nodiscard]] std::uint16_t last_resort(const Group& g, unsigned number) const;
     [[nodiscard]] bool may_be_planned(Time now, const Group& g,
                                       const std::array<std::uint16_t, kClasses>& wanted,
                                       const Lines& lines) const;

@@ -55,6 +55,31 @@ Lines Core::lines_of(Time now, const Group& g) const {
     return lines;
 }
 
+// No line of the class is Up. A peer that was heard before may have stopped only its keepalives, as
+// a router that is being upgraded does, and nothing is worse than to drop: of the lines whose peer
+// has not said goodbye those that carried the class last, else the one heard last. 0: none.
+std::uint16_t Core::last_resort(const Group& g, unsigned number) const {
+    const ClassPolicy& policy = policies_[g.policy].klass[number];
+    if (policy.strict) return 0;
+    unsigned usable = 0;
+    Time heard = 0;
+    unsigned latest = 0;
+    for (unsigned line = 0; line < kLines; ++line) {
+        if (g.tunnel[line] == kNone || policy.tier[line] == kNoTier) continue;
+        const Tunnel& t = tunnels_[g.tunnel[line]];
+        const bool silent = t.cause == Cause::DetectionExpired ||
+                            t.cause == Cause::PeerSignalledDown ||
+                            t.cause == Cause::ReportedElsewhere;
+        if (!silent || !t.link_up || t.admin != Admin::Up || !t.peer.known()) continue;
+        usable |= 1U << line;
+        if (t.last_rx < heard) continue;
+        heard = t.last_rx;
+        latest = 1U << line;
+    }
+    const unsigned last = usable & in_use(policy, g.eligible[number]);
+    return static_cast<std::uint16_t>(last != 0 ? last : latest);
+}
+
 // The DR decides. A UR follows, but leaves a line that it knows to be down; and decides for itself
 // while it has heard no DR, or when nothing is left of what the DR said.
 Masks Core::wanted_here(const Group& g, const Lines& lines) const {
@@ -63,13 +88,10 @@ Masks Core::wanted_here(const Group& g, const Lines& lines) const {
     Masks wanted{};
     for (unsigned c = 0; c < policy.classes; ++c) {
         const ClassPolicy& p = policy.klass[c];
-        if (!follow) {
-            wanted[c] = eligible_lines(p, c, lines);
-            continue;
-        }
-        wanted[c] = g.peer_eligible[c] & lines.up;
+        if (follow) wanted[c] = g.peer_eligible[c] & lines.up;
         const bool lost = wanted[c] == 0 && g.peer_eligible[c] != 0 && !p.strict;
-        if (lost) wanted[c] = eligible_lines(p, c, lines);
+        if (!follow || lost) wanted[c] = eligible_lines(p, c, lines);
+        if (wanted[c] == 0 && (members(p) & lines.up) == 0) wanted[c] = last_resort(g, c);
     }
     for (unsigned c = policy.classes; c < kClasses; ++c) wanted[c] = wanted[0];
     return wanted;

@@ -9,6 +9,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import json  # noqa: E402
+import signal  # noqa: E402
 import time  # noqa: E402
 
 from lablib import topology as t  # noqa: E402
@@ -352,6 +353,23 @@ def _(lab):
     note = lost_nothing(four_probes(lab, seconds=1))
     lab.line("a").clear()
     ur.wait_up(lab, "a")
+    return note
+
+
+@cases.case("urd that stands still for 15 s loses nothing: its data path is whole, and the DR goes on "
+            "sending over the last line")
+def _(lab):
+    ur.wait_carries(lab, "a", seconds=30)
+    urd = lab.urds["site-1"]
+    urd.send(signal.SIGSTOP)
+    try:
+        probes = four_probes(lab, seconds=15)
+        wait_until(lambda: {x["state"] for x in lab.tunnels().values()} == {"DOWN"},
+                   "both tunnels down at the DR")
+        note = lost_nothing(probes)
+    finally:
+        urd.send(signal.SIGCONT)
+    ur.wait_up(lab)
     return note
 
 

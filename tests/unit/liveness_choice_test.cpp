@@ -124,6 +124,56 @@ TEST_CASE("the last usable line stays in use whatever happens to it") {
     }
 }
 
+TEST_CASE("a class whose lines all fall silent keeps its last line, and a strict one has none") {
+    Setup s = quick();
+    s.strict = GENERATE(false, true);
+    CAPTURE(s.strict);
+    World w(s);
+    w.run(5 * kSecond);
+    w.cut(0);
+    REQUIRE(w.run_until([&] { return w.dr.eligible() == 2; }, 2 * kSecond));
+    w.cut(1);
+    w.run(30 * kSecond);
+    CHECK(w.state(w.dr, 1) == State::Down);
+    CHECK(w.dr.eligible() == (s.strict ? 0 : 2));
+    CHECK(w.ur.eligible() == (s.strict ? 0 : 2));
+    // The other one comes back first.
+    w.cut(0, false);
+    CHECK(w.run_until([&] { return w.dr.eligible() == 1 && w.ur.eligible() == 1; }, 5 * kSecond));
+}
+
+TEST_CASE("data of a UR that stops only its keepalives goes on, in both directions") {
+    World w(quick());
+    w.run(5 * kSecond);
+    // Its program has stopped: it neither sends nor takes messages, and data passes.
+    w.up[0].drop = w.up[1].drop = w.down[0].drop =
+        w.down[1].drop = [](const Packet&) { return true; };
+    for (int i = 0; i < 30; ++i) {
+        w.run(kSecond);
+        CHECK(w.dr.eligible() != 0);
+    }
+    w.up[0].drop = w.up[1].drop = w.down[0].drop = w.down[1].drop = nullptr;
+    CHECK(w.run_until([&] { return w.dr.eligible() == 3; }, 60 * kSecond));
+}
+
+TEST_CASE("a peer that says goodbye, and a link that is down, are no last resort") {
+    World w(quick());
+    w.run(5 * kSecond);
+    SECTION("goodbye") {
+        for (unsigned line = 0; line < 2; ++line)
+            w.ur.engine->set_admin(w.now, w.ur.tunnels[line], Admin::Down);
+        w.run(kSecond);
+        CHECK(w.dr.eligible() == 0);
+        CHECK(w.ur.eligible() == 0);
+    }
+    SECTION("links") {
+        for (unsigned line = 0; line < 2; ++line)
+            w.ur.engine->line_state(w.now, w.ur.tunnels[line], false);
+        w.run(kSecond);
+        CHECK(w.ur.eligible() == 0);
+    }
+}
+
 TEST_CASE("a strict class rather has no line than one that is not eligible") {
     Setup s = quick();
     s.strict = true;
