@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 namespace dr::cli {
 
@@ -12,6 +13,8 @@ class LiveView {
     explicit LiveView(std::FILE* out);
     // Whole lines. On a terminal what does not fit is cut, at the right and at the bottom.
     void show(const std::string& text);
+    // Of the terminal; SIZE_MAX: it is none, and nothing is cut.
+    [[nodiscard]] std::size_t columns() const;
 
   private:
     std::FILE* out_;
@@ -23,5 +26,11 @@ class LiveView {
 // The part of `text` that fits on a screen; a last line says how many lines were left out.
 [[nodiscard]] std::string fit_to_screen(const std::string& text, std::size_t rows,
                                         std::size_t columns);
+
+// A table of a heading and one line a row, with remarks: each in a last column of its own while the
+// lines then fit into `columns`, otherwise whole and indented below its row, which may be cut.
+[[nodiscard]] std::string with_remarks(const std::string& table, const std::string& title,
+                                       const std::vector<std::string>& remarks,
+                                       std::size_t columns);
 
 }  // namespace dr::cli

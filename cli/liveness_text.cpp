@@ -73,6 +73,28 @@ std::string broken_classes(const TunnelLiveness& liveness) {
     return names;
 }
 
+// Of a tunnel that is up: whether it carries traffic, or why it may not, then what is wrong with
+// it, then when that ends. A reason that names a flag is not followed by the flag.
+std::string in_use_text(const TunnelLiveness& liveness) {
+    const std::string& reason = liveness.ineligible();
+    const std::string limits = broken_classes(liveness);
+    const std::string restore = restore_text(liveness);
+    const auto says = [&](const char* word) { return reason.find(word) != std::string::npos; };
+    std::string text = liveness.active() ? "carries traffic" : "";
+    const bool told = !reason.empty() && (limits.empty() || !says("quality outside"));
+    if (told) {
+        add_part(text, restore.empty() ? reason : fmt::format("{} ({})", reason, restore));
+    }
+    add_part(text, suspect_text(liveness));
+    add_part(text, liveness.degraded() && !says("data is lost") ? "degraded" : "");
+    add_part(text, liveness.damped() && !says("damped") ? "damped" : "");
+    add_part(text, limits);
+    if (text.empty()) {
+        text = "standby";
+    }
+    return told || restore.empty() ? text : text + "; preferred again " + restore;
+}
+
 std::string window_text(const LivenessWindow& w) {
     const std::string rtt = w.rtt_max_us() == 0
                                 ? "-"
@@ -162,19 +184,10 @@ std::string why_text(const TunnelStatus& status) {
         return status.state() == TunnelStatus::STATIC ? "no keepalives" : "not installed yet";
     }
     const auto& liveness = status.liveness();
-    std::string text;
     if (status.state() != TunnelStatus::UP) {
-        add_part(text, liveness.cause());
-    } else {
-        add_part(text, liveness.ineligible());
-        const std::string restore = restore_text(liveness);
-        text += restore.empty() ? "" : " (" + restore + ")";
-        add_part(text, suspect_text(liveness));
-        add_part(text, liveness.degraded() ? "degraded" : "");
-        add_part(text, liveness.damped() ? "damped" : "");
-        add_part(text, broken_classes(liveness));
+        return liveness.cause().empty() ? "not up" : liveness.cause();
     }
-    return !text.empty() ? text : liveness.active() ? "carries traffic" : "standby";
+    return in_use_text(liveness);
 }
 
 std::vector<std::pair<std::string, std::string>> liveness_entries(const TunnelLiveness& l) {

@@ -22,8 +22,8 @@ namespace dr::cli {
 // Of the last 10 s; an empty one when there is none.
 [[nodiscard]] const dr::v1::LivenessWindow& recent(const dr::v1::TunnelLiveness& liveness);
 
-// In a few words: why it is not up or may carry no traffic, what is wrong with it; else whether it
-// carries traffic.
+// In a few words, never empty: why it is not up; or whether it carries traffic, or why it may not,
+// what is wrong with it, and when it is used again.
 [[nodiscard]] std::string why_text(const dr::v1::TunnelStatus& status);
 
 // Everything, for key_values().

@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/live_view.h"
@@ -158,8 +159,8 @@ class RateTable {
                      {"DOWN PKT/S", Align::Right},
                      {"DOWN BIT/S", Align::Right},
                      {"UP PKT/S", Align::Right},
-                     {"UP BIT/S", Align::Right},
-                     {"WHY"}});
+                     {"UP BIT/S", Align::Right}});
+        std::vector<std::string> reasons;
         const bool shown = !first_;
         first_ = false;
         for (const auto& status : response.tunnels()) {
@@ -171,11 +172,12 @@ class RateTable {
                 write_line(context_.out, rates_json(status, rates));
             } else if (shown) {
                 table.add(cells(status, rates));
+                reasons.push_back(printable(why_text(status)));
             }
         }
         meter_.end_snapshot();
         if (shown && !context_.json()) {
-            view_.show(table.flush());
+            view_.show(with_remarks(table.flush(), "WHY", reasons, view_.columns()));
         }
         std::fflush(context_.out);
         return shown;
@@ -198,8 +200,7 @@ class RateTable {
                 rate(&TunnelRates::downlink_packets_per_s),
                 rate(&TunnelRates::downlink_bits_per_s),
                 rate(&TunnelRates::uplink_packets_per_s),
-                rate(&TunnelRates::uplink_bits_per_s),
-                why_text(status)};
+                rate(&TunnelRates::uplink_bits_per_s)};
     }
 
     Context& context_;

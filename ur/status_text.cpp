@@ -70,6 +70,19 @@ void add_keepalives(json& out, const Router& router, const Tunnel& tunnel) {
     out["lossUplinkPermille"] = permille(s.minute.loss_tx_permille);
 }
 
+// Whether traffic could go over it now.
+bool usable(const Router& router, const Tunnel& tunnel) {
+    const auto& keepalives = router.keepalives();
+    return router.path(tunnel).usable &&
+           (!keepalives.has(tunnel.slot) ||
+            keepalives.status(Router::now(), tunnel.slot).state == liveness::State::Up);
+}
+
+std::string rtt(const json& tunnel, const char* name) {
+    const double ms = tunnel[name].get<double>();
+    return ms == 0 ? "-" : fmt::format("{:.1f} ms", ms);
+}
+
 json tunnel_json(const Router& router, const Tunnel& tunnel) {
     const ur_tunnel_counters c = router.counters(tunnel);
     const LinePath& path = router.path(tunnel);
@@ -81,7 +94,7 @@ json tunnel_json(const Router& router, const Tunnel& tunnel) {
                                              : "GRE"},
              {"remote", dr::to_string(tunnel.remote)},
              {"id", tunnel.id},
-             {"usable", path.usable},
+             {"usable", usable(router, tunnel)},
              {"carries", router.carries(tunnel)},
              {"keepalive", router.keepalives().has(tunnel.slot)},
              {"uplinkPackets", c.tx_packets},
@@ -164,13 +177,12 @@ std::string liveness_rows(const json& tunnels) {
         const auto ineligible = text_of(t, "ineligible");
         if (!ineligible.empty() && ineligible != cause)
             cause.append("; not used: ").append(ineligible);
-        out += fmt::format("{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<18} {:<24} {}\n",
-                           text_of(t, "line"), text_of(t, "state"),
-                           duration(t["sinceMs"].get<double>()),
-                           fmt::format("{:.1f} ms", t["rttMs"].get<double>()),
-                           fmt::format("{:.1f} ms", t["jitterMs"].get<double>()),
-                           loss(t, "lossUplinkPermille"), loss(t, "lossDownlinkPermille"),
-                           t["pathMtu"].get<unsigned>(), mtu_found(t), flags(t), cause);
+        out +=
+            fmt::format("{:<12} {:<10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<18} {:<24} {}\n",
+                        text_of(t, "line"), text_of(t, "state"),
+                        duration(t["sinceMs"].get<double>()), rtt(t, "rttMs"), rtt(t, "jitterMs"),
+                        loss(t, "lossUplinkPermille"), loss(t, "lossDownlinkPermille"),
+                        t["pathMtu"].get<unsigned>(), mtu_found(t), flags(t), cause);
     }
     return out;
 }

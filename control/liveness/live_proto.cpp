@@ -66,7 +66,7 @@ v1::TunnelStatus::State to_state(std::uint8_t state) {
 }
 
 std::string cause_text(std::uint8_t cause) {
-    if (cause > static_cast<std::uint8_t>(Cause::QualityViolated))
+    if (cause > static_cast<std::uint8_t>(liveness::kLastCause))
         return fmt::format("cause {}", cause);
     return liveness::text(static_cast<Cause>(cause));
 }

@@ -184,7 +184,7 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     }
     const State next = next_state(t.state, m.state);
     if (next != t.state) {
-        Cause cause = Cause::HandshakeComplete;
+        Cause cause = next == State::Init ? Cause::PeerNotUpYet : Cause::HandshakeComplete;
         if (next == State::Down) {
             const bool lost = t.restarted || m.diagnostic == Diagnostic::PeerRestarted;
             cause = m.state == State::AdminDown ? Cause::PeerAdminDown

@@ -1,5 +1,6 @@
 // States, detection, return, and when the next message is due.
 #include <algorithm>
+#include <array>
 
 #include "dataplane/liveness/core.h"
 
@@ -172,11 +173,14 @@ void Core::check_unanswered(Time now, std::uint32_t i) {
         return;
     }
     const std::uint32_t told = x.unanswered_told;
-    const std::uint32_t next = told == 0 ? 3 : told == 3 ? 10 : told == 10 ? 30 : told + 60;
-    if (now < x.unanswered_since + next * kSecond) return;
-    x.unanswered_told = next;
+    // Four times, then no more: that the line is down is its state, and no news.
+    constexpr std::array<std::uint32_t, 4> kTold{3, 10, 30, 300};
+    const auto* const next = std::find_if(kTold.begin(), kTold.end(),
+                                          [&](std::uint32_t seconds) { return seconds > told; });
+    if (next == kTold.end() || now < x.unanswered_since + *next * kSecond) return;
+    x.unanswered_told = *next;
     Event event = event_of(EventKind::Unanswered, now, i);
-    event.value = next;
+    event.value = *next;
     emit(event);
 }
 

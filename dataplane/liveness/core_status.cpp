@@ -40,6 +40,8 @@ const char* text(Cause cause) {
             return "waits to be restored";
         case Cause::QualityViolated:
             return "quality outside the policy's limits";
+        case Cause::PeerNotUpYet:
+            return "hears the peer, which does not answer yet";
     }
     return "";
 }
@@ -98,9 +100,12 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
                             : due > now   ? static_cast<std::uint32_t>((due - now) / kMillisecond)
                                           : 0;
     }
-    s.srtt_us = x.smoothed.srtt;
-    s.rtt_p95_us = x.smoothed.p95;
-    s.jitter_us = x.smoothed.jitter;
+    // What was measured before a line went down says nothing of it now.
+    if (t.state == State::Up) {
+        s.srtt_us = x.smoothed.srtt;
+        s.rtt_p95_us = x.smoothed.p95;
+        s.jitter_us = x.smoothed.jitter;
+    }
     s.peer_policy_generation = x.peer_policy_generation;
     s.path_mtu = x.path_mtu;
     s.own_path_mtu = x.mtu.size();

@@ -132,7 +132,9 @@ enum class Cause : std::uint8_t {
     Damped,
     WaitToRestore,
     QualityViolated,  // in some class
+    PeerNotUpYet,     // Init: this end hears the peer, which has not said that it hears this end
 };
+inline constexpr Cause kLastCause = Cause::PeerNotUpYet;
 const char* text(Cause cause);
 const char* text(State state);
 

@@ -206,3 +206,11 @@ TEST_CASE("a live table is cut to the screen and says how much is missing") {
     CHECK(fit_to_screen("h\n1\n2\n3\n", 5, 80) == "h\n1\n2\n3\n");
     CHECK(fit_to_screen("h\n1\n2\n3\n4\n", 5, 80) == "h\n1\n2\n... 2 more\n");
 }
+
+TEST_CASE("a remark that does not fit beside its row stands whole below it") {
+    const std::string table = "ID  RTT\n 1  2ms\n";
+    CHECK(with_remarks(table, "WHY", {"standby"}, 16) == "ID  RTT  WHY\n 1  2ms  standby\n");
+    CHECK(with_remarks(table, "WHY", {"standby"}, 15) == "ID  RTT\n 1  2ms\n    standby\n");
+    CHECK(with_remarks(table, "WHY", {"standby"}, 3) == "ID  RTT\n 1  2ms\n    standby\n");
+    CHECK(with_remarks("ID\n", "WHY", {}, SIZE_MAX) == "ID  WHY\n");
+}

@@ -98,7 +98,7 @@ TEST_CASE("a line outside a class's limits is shown with each limit and what is 
     broken.set_max_loss_permille(20);
     broken.set_rtt_us(182'000);
     broken.set_loss_permille(3);
-    CHECK(why_text(status) == "outside the limits of class voice");
+    CHECK(why_text(status) == "carries traffic, outside the limits of class voice");
     const auto entry = [&] {
         for (const auto& [name, value] : liveness_entries(status.liveness()))
             if (name == "Outside limits") return value;
@@ -133,4 +133,31 @@ TEST_CASE("the reason is that of the state, of being out of use, or of both kind
     CHECK(why_text(status) == "no keepalives");
     status.set_state(TunnelStatus::PENDING);
     CHECK(why_text(status) == "not installed yet");
+}
+
+TEST_CASE("why is never empty, never says a word twice, and names what comes back and when") {
+    TunnelStatus status = up();
+    auto& l = *status.mutable_liveness();
+    l.set_restore_left_ms(44'000);
+    CHECK(why_text(status) == "carries traffic; preferred again in 44s");
+    l.set_active(false);
+    CHECK(why_text(status) == "standby; preferred again in 44s");
+    l.set_ineligible("damped: went down too often");
+    l.set_damped(true);
+    CHECK(why_text(status) == "damped: went down too often (in 44s)");
+    l.set_ineligible("keepalives pass, data is lost");
+    l.set_damped(false);
+    l.set_degraded(true);
+    l.clear_restore_left_ms();
+    CHECK(why_text(status) == "keepalives pass, data is lost");
+    l.set_degraded(false);
+    l.set_ineligible("quality outside the policy's limits");
+    l.set_restore_left_ms(44'000);
+    l.add_broken_limits()->set_class_name("voice");
+    CHECK(why_text(status) == "outside the limits of class voice; preferred again in 44s");
+    for (const auto state : {TunnelStatus::DOWN, TunnelStatus::INIT, TunnelStatus::ADMIN_DOWN}) {
+        status.set_state(state);
+        l.set_cause("");
+        CHECK(why_text(status) == "not up");
+    }
 }

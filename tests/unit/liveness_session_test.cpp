@@ -300,3 +300,37 @@ TEST_CASE("rows are taken and given back, and limits hold") {
     CHECK(Engine::create({}, {0, 1, 1, 1}, w.dr, &error) == nullptr);
     CHECK(error.find("limits.tunnels") != std::string::npos);
 }
+
+TEST_CASE("a tunnel that is not up shows no round trip, and why it is half up") {
+    World w;
+    w.run(20 * kSecond);
+    CHECK(w.status(w.dr, 0).srtt_us != 0);
+    CHECK(w.status(w.dr, 0).cause == Cause::HandshakeComplete);
+    // What the DR sends is lost: the router goes down, and is heard.
+    w.down[0].cut = true;
+    w.run(20 * kSecond);
+    CHECK(w.state(w.dr, 0) != State::Up);
+    CHECK(w.status(w.dr, 0).srtt_us == 0);
+    CHECK(w.status(w.dr, 0).rtt_p95_us == 0);
+    CHECK(w.status(w.dr, 0).jitter_us == 0);
+    CHECK(w.state(w.dr, 0) == State::Init);
+    CHECK(w.status(w.dr, 0).cause == Cause::PeerNotUpYet);
+    w.down[0].cut = false;
+    CHECK(w.run_until([&] { return w.state(w.dr, 0) == State::Up; }, 10 * kSecond));
+    CHECK(w.status(w.dr, 0).cause == Cause::HandshakeComplete);
+}
+
+TEST_CASE("a peer that never answers is told of four times, however long it is silent") {
+    World w;
+    w.run(20 * kSecond);
+    w.cut(0);
+    w.run(3600 * kSecond);
+    CHECK(w.ur.count(EventKind::Unanswered) == 4);
+    CHECK(w.dr.count(EventKind::Unanswered) == 4);
+    // After it has been up again it counts from the beginning.
+    w.cut(0, false);
+    CHECK(w.run_until([&] { return w.state(w.dr, 0) == State::Up; }, 60 * kSecond));
+    w.cut(0);
+    w.run(20 * kSecond);
+    CHECK(w.ur.count(EventKind::Unanswered) == 6);
+}
