@@ -15,10 +15,13 @@
 #include "control/ca/peer_verifier.h"
 #include "control/events/event_tail.h"
 #include "control/events/open_log.h"
+#include "control/events/told_changes.h"
 #include "control/listener.h"
 #include "control/liveness/learned_ends.h"
+#include "control/liveness/live_proto.h"
 #include "control/model/catalog.h"
 #include "control/options.h"
+#include "control/own_addresses.h"
 #include "control/privileges.h"
 #include "control/server_limits.h"
 #include "control/signalling/server.h"
@@ -37,9 +40,20 @@ sigset_t block_signals() {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
     return set;
+}
+
+// A terminal that closes, or a reload, ends nobody: there is no file to read again.
+void wait_for_end(const sigset_t& signals) {
+    for (int signal = SIGHUP; signal == SIGHUP;) {
+        ::sigwait(&signals, &signal);
+        if (signal == SIGHUP)
+            std::fputs("drd: info: SIGHUP: goes on; a changed flag or file needs a restart\n",
+                       stderr);
+    }
 }
 
 // A database and what SQLite puts beside it, which an earlier drd may have left wider. Files that
@@ -93,6 +107,12 @@ std::unique_ptr<SignallingServer> open_signalling(const Options& options,
     return std::make_unique<SignallingServer>(options, credentials, hub);
 }
 
+bool is_up(Link& link, std::uint32_t tunnel) {
+    const auto live = link.live();
+    const auto state = live ? live->tunnel(tunnel) : std::nullopt;
+    return state && to_state(state->state) == v1::TunnelStatus::UP;
+}
+
 int run(const Options& options) {
     limit_rights(options);
     pki::require_tls13();
@@ -105,10 +125,12 @@ int run(const Options& options) {
     Catalog catalog(*store);
     ChangeFeed feed;
     Credentials credentials(options);
+    Journal journal;
     SignallingHub hub(catalog, credentials.drs(), credentials.others());
+    hub.set_journal(journal);
     Link link(catalog, options.dataplane);
     const auto event_log = open_events(options, privileges);
-    EventTail events([&] { return link.live(); }, catalog, *event_log,
+    EventTail events([&] { return link.live(); }, catalog, *event_log, journal,
                      [&] {
                          const LinkStatus s = link.status(false);
                          const bool known =
@@ -120,20 +142,25 @@ int run(const Options& options) {
     catalog.set_reserved(credentials.reserved());
     LearnedEnds learned([&] { return link.live(); });
     catalog.set_learned([&](const Prefix& prefix) { return learned.inside(prefix); });
+    OwnAddresses own;
+    catalog.set_surroundings(
+        {[&](const Address& address) { return link.live() == nullptr || own.has(address); },
+         [&](std::uint32_t tunnel) { return is_up(link, tunnel); }});
     catalog.set_listener([&](const auto& changes) {
+        tell_changes(journal, changes);
         feed.publish(changes);
         hub.publish(changes);
     });
     const auto signalling = open_signalling(options, privileges, credentials, hub);
-    Server server(options, privileges, {catalog, link, feed, credentials, hub, *event_log, events});
+    Server server(options, privileges,
+                  {catalog, link, feed, credentials, hub, *event_log, events, journal});
     privileges.drop();
     const HeapTrimmer trimmer;
     link.start();
     events.start();
     std::puts("drd: ready");
     std::fflush(stdout);
-    int signal = 0;
-    ::sigwait(&signals, &signal);
+    wait_for_end(signals);
     hub.stop();
     if (signalling) signalling->stop();
     server.stop();

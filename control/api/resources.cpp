@@ -206,6 +206,11 @@ class Session {
         s.result.set_outcome(to_outcome(result.outcome));
         s.result.set_revision(
             std::visit([](const auto& object) { return object.revision(); }, *result.object));
+        for (const auto& warning : result.warnings) {
+            auto& told = *s.result.add_warnings();
+            told.set_field(warning.field);
+            told.set_description(warning.description);
+        }
         if (kind_of(*result.object) != Kind::Subscriber) return;
         for (const auto& tunnel : subscriber_in(*result.object).tunnels()) {
             auto& applied = *s.result.add_tunnels();

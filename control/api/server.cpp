@@ -158,10 +158,11 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
       applies_("streams of Apply", kMaxApplies, kMaxAppliesOfClient),
       services_(new Services{
           PoolsService(p.catalog), PoliciesService(p.catalog),
-          SubscribersService(p.catalog, p.feed, stopping_, p.credentials, p.hub, watches_),
+          SubscribersService(p.catalog, p.feed, stopping_, p.credentials, p.hub, watches_,
+                             p.journal),
           ResourcesService(p.catalog, applies_),
           TunnelsService(p.catalog, p.link, stopping_, watches_),
-          SystemService(p.catalog, p.link, p.log, p.events, stopping_, watches_),
+          SystemService(p.catalog, p.link, p.log, p.events, stopping_, watches_, p.journal),
           EventsService(p.log, stopping_, watches_)}) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();

@@ -27,6 +27,7 @@ class Server {
         SignallingHub& hub;
         EventLog& log;
         EventTail& events;
+        Journal& journal;
     };
     // Listens when it returns. The socket's directory is made, a socket that nobody listens on is
     // replaced. Throws StartError.

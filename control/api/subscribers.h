@@ -15,13 +15,15 @@ v1::UserRouterConfig user_router_config(const v1::Subscriber& subscriber, const 
 class SubscribersService final : public v1::Subscribers::Service {
   public:
     SubscribersService(Catalog& catalog, ChangeFeed& feed, Stopping& stopping,
-                       Credentials& credentials, SignallingHub& hub, StreamLimit& watches)
+                       Credentials& credentials, SignallingHub& hub, StreamLimit& watches,
+                       Journal& journal)
         : catalog_(catalog),
           feed_(feed),
           stopping_(stopping),
           credentials_(credentials),
           hub_(hub),
-          watches_(watches) {}
+          watches_(watches),
+          journal_(journal) {}
 
     grpc::Status Create(grpc::ServerContext*, const v1::Subscriber*, v1::Subscriber*) override;
     grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;
@@ -37,11 +39,16 @@ class SubscribersService final : public v1::Subscribers::Service {
 
     grpc::Status Enroll(grpc::ServerContext*, const v1::EnrollRequest*, v1::Credentials*) override;
     grpc::Status Revoke(grpc::ServerContext*, const v1::GetRequest*, v1::RevokeResponse*) override;
+    grpc::Status RevokeOlder(grpc::ServerContext*, const v1::GetRequest*,
+                             v1::RevokeResponse*) override;
+    grpc::Status ListCredentials(grpc::ServerContext*, const v1::ListCredentialsRequest*,
+                                 v1::ListCredentialsResponse*) override;
     grpc::Status RotateKeys(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;
     grpc::Status ListAttachments(grpc::ServerContext*, const v1::ListAttachmentsRequest*,
                                  v1::ListAttachmentsResponse*) override;
 
   private:
+    void tell_revoked(const std::string& name, std::uint32_t certificates);
     class Watching;
 
     Catalog& catalog_;
@@ -50,6 +57,7 @@ class SubscribersService final : public v1::Subscribers::Service {
     Credentials& credentials_;
     SignallingHub& hub_;
     StreamLimit& watches_;
+    Journal& journal_;
 };
 
 }  // namespace dr::control

@@ -152,6 +152,9 @@ grpc::Status SystemService::SetDrain(grpc::ServerContext*, const v1::SetDrainReq
     return guarded([&] {
         if (const Failure failure = catalog_.set_drain(request->drain()); !failure.ok())
             return to_status(failure);
+        journal_.tell(
+            Journal::Level::Info,
+            {kDrain, {}, {}, {}, request->drain() ? 1U : 0U, request->drain() ? "on" : "off"});
         fill(*response);
         return grpc::Status::OK;
     });

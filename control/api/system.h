@@ -14,13 +14,14 @@ namespace dr::control {
 class SystemService final : public v1::System::Service {
   public:
     SystemService(Catalog& catalog, Link& link, EventLog& log, EventTail& events,
-                  Stopping& stopping, StreamLimit& watches)
+                  Stopping& stopping, StreamLimit& watches, Journal& journal)
         : catalog_(catalog),
           link_(link),
           log_(log),
           events_(events),
           stopping_(stopping),
-          watches_(watches) {}
+          watches_(watches),
+          journal_(journal) {}
 
     grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
                            v1::SystemStatus*) override;
@@ -46,6 +47,7 @@ class SystemService final : public v1::System::Service {
     EventTail& events_;
     Stopping& stopping_;
     StreamLimit& watches_;
+    Journal& journal_;
     std::mutex counts_mutex_;  // below
     LiveCounts counts_;
     std::chrono::steady_clock::time_point counted_at_;

@@ -17,15 +17,19 @@ std::string_view view(const grpc::string_ref& text) {
 class PeerVerifier final : public ExternalCertificateVerifier {
   public:
     PeerVerifier(std::vector<Certificate> anchors, Purpose purpose, std::vector<std::string> names,
-                 LeafCheck also)
+                 LeafCheck also, Refused refused)
         : anchors_(std::move(anchors)),
           purpose_(purpose),
           names_(std::move(names)),
-          also_(std::move(also)) {}
+          also_(std::move(also)),
+          refused_(std::move(refused)) {}
 
     bool Verify(TlsCustomVerificationCheckRequest* request, std::function<void(grpc::Status)>,
                 grpc::Status* status) override {
-        const std::string why = fault(*request);
+        const auto leaf = parse_certificates(view(request->peer_cert()));
+        const std::string why = fault(*request, leaf);
+        if (!why.empty() && refused_)
+            refused_(leaf.empty() ? std::string() : leaf.front().common_name(), why);
         *status =
             why.empty() ? grpc::Status::OK : grpc::Status(grpc::StatusCode::UNAUTHENTICATED, why);
         return true;
@@ -33,8 +37,8 @@ class PeerVerifier final : public ExternalCertificateVerifier {
     void Cancel(TlsCustomVerificationCheckRequest*) override {}
 
   private:
-    [[nodiscard]] std::string fault(const TlsCustomVerificationCheckRequest& request) const {
-        const auto leaf = parse_certificates(view(request.peer_cert()));
+    [[nodiscard]] std::string fault(const TlsCustomVerificationCheckRequest& request,
+                                    const std::vector<Certificate>& leaf) const {
         if (leaf.empty()) return "the peer has shown no certificate";
         // A client's view of the chain begins with the leaf, a server's does not; both will do.
         std::vector<Certificate> others;
@@ -53,19 +57,21 @@ class PeerVerifier final : public ExternalCertificateVerifier {
     Purpose purpose_;
     std::vector<std::string> names_;
     LeafCheck also_;
+    Refused refused_;
 };
 
 }  // namespace
 
 std::shared_ptr<grpc::experimental::CertificateVerifier> peer_verifier(
-    const std::string& anchors, Purpose purpose, std::vector<std::string> names, LeafCheck also) {
+    const std::string& anchors, Purpose purpose, std::vector<std::string> names, LeafCheck also,
+    Refused refused) {
     auto certificates = parse_certificates(anchors);
     if (certificates.empty()) throw PkiError("no CA certificate in PEM to trust");
 #ifdef __clang_analyzer__
     return nullptr;  // it takes gRPC's handing over of the verifier to its C core for a leak
 #endif
-    return ExternalCertificateVerifier::Create<PeerVerifier>(std::move(certificates), purpose,
-                                                             std::move(names), std::move(also));
+    return ExternalCertificateVerifier::Create<PeerVerifier>(
+        std::move(certificates), purpose, std::move(names), std::move(also), std::move(refused));
 }
 
 void require_tls13() {

@@ -19,11 +19,13 @@ namespace dr::pki {
 // off (set_verify_server_certs(false), set_check_call_host(false);
 // GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_BUT_DONT_VERIFY). Throws PkiError when there are
 // no certificates in `anchors`. `also`: asked about the leaf (PEM) of a peer that is good
-// otherwise; why it is refused all the same, or empty. Any thread.
+// otherwise; why it is refused all the same, or empty. `refused` hears of each peer that is: the
+// name that its certificate claims, and why. Any thread.
+using Refused = std::function<void(const std::string& name, const std::string& why)>;
 using LeafCheck = std::function<std::string(std::string_view leaf)>;
 std::shared_ptr<grpc::experimental::CertificateVerifier> peer_verifier(
     const std::string& anchors, Purpose purpose, std::vector<std::string> names = {},
-    LeafCheck also = {});
+    LeafCheck also = {}, Refused refused = {});
 
 // Leaves TLS 1.3 alone among the protocol versions that this process speaks through gRPC: gRPC has
 // no option for that, so TLS 1.2 is left without a cipher suite that a certificate could be used

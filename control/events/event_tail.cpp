@@ -80,8 +80,13 @@ struct EventTail::Batch {
     bool more = false;
 };
 
-EventTail::EventTail(Source source, Catalog& catalog, EventLog& log, TroublesSource troubles)
-    : source_(std::move(source)), troubles_(std::move(troubles)), catalog_(catalog), log_(log) {}
+EventTail::EventTail(Source source, Catalog& catalog, EventLog& log, Journal& journal,
+                     TroublesSource troubles)
+    : source_(std::move(source)),
+      troubles_(std::move(troubles)),
+      catalog_(catalog),
+      log_(log),
+      journal_(journal) {}
 
 EventTail::~EventTail() {
     stop();
@@ -120,12 +125,14 @@ void EventTail::poll() {
     std::string failure;
     try {
         auto now = source_();
+        watch_data_plane(now != nullptr);
         if (now != nullptr && now != map_) adopt(std::move(now));
         if (map_ != nullptr)
             while (drain(false)) {
             }
         tell_suppressed();
         tell_troubles();
+        tell_journal();
     } catch (const StoreError& e) {
         failure = e.what();
     }
@@ -228,6 +235,30 @@ void EventTail::tell_suppressed() {
         names.put(s.subscriber, s.tunnel, event);
     }
     log_.append(std::move(out), log_.position(), clock.now_us());
+}
+
+void EventTail::watch_data_plane(bool there) {
+    if (map_ == nullptr || there != lost_) return;
+    lost_ = !there;
+    if (lost_)
+        journal_.tell(Journal::Level::Warning, {kDataPlaneLost,
+                                                {},
+                                                "it does not answer",
+                                                {},
+                                                0,
+                                                "changes are stored, and installed later"});
+    else
+        journal_.tell(Journal::Level::Info, {kDataPlaneBack, {}, {}, {}, 0, "it answers again"});
+}
+
+// What could not be written is tried again, and is bounded as the journal is.
+void EventTail::tell_journal() {
+    auto fresh = journal_.take();
+    for (auto& event : fresh)
+        if (unlogged_.size() < Journal::kMostWaiting) unlogged_.push_back(std::move(event));
+    if (unlogged_.empty()) return;
+    log_.append(unlogged_, log_.position(), WallClock().now_us());
+    unlogged_.clear();
 }
 
 // True: there may be more.

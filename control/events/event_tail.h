@@ -20,6 +20,7 @@
 
 #include "control/events/event_limiter.h"
 #include "control/events/event_log.h"
+#include "control/events/journal.h"
 #include "control/liveness/live_map.h"
 #include "control/model/catalog.h"
 
@@ -37,7 +38,8 @@ class EventTail {
     // Nothing: not known now.
     using TroublesSource = std::function<std::optional<Troubles>()>;
     // All outlive the tail.
-    EventTail(Source source, Catalog& catalog, EventLog& log, TroublesSource troubles = {});
+    EventTail(Source source, Catalog& catalog, EventLog& log, Journal& journal,
+              TroublesSource troubles = {});
     EventTail(const EventTail&) = delete;
     EventTail& operator=(const EventTail&) = delete;
     ~EventTail();
@@ -63,14 +65,19 @@ class EventTail {
     std::vector<LoggedEvent> name(const Batch& batch);
     void tell_suppressed();
     void tell_troubles();
+    void tell_journal();
+    void watch_data_plane(bool there);
 
     Source source_;
     TroublesSource troubles_;
     Troubles told_;  // by the thread
     Catalog& catalog_;
     EventLog& log_;
+    Journal& journal_;
     std::shared_ptr<const LiveMap> map_;  // by the thread
     EventLimiter limiter_;                // likewise
+    bool lost_ = false;                   // likewise: it was there and is away
+    std::vector<LoggedEvent> unlogged_;   // likewise: taken from the journal
     std::thread thread_;
     mutable std::mutex mutex_;  // below
     std::condition_variable stopping_;

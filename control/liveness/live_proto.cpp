@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/events/journal.h"
 #include "control/model/address.h"
 #include "dataplane/liveness/engine.h"
 #include "dataplane/southbound/counters.h"
@@ -89,6 +90,9 @@ std::vector<std::string> event_kinds() {
     for (const char* kind : {kLeftOut, kLeftOutCleared, kOwnInPrefix, kOwnInPrefixCleared})
         out.emplace_back(kind);
     out.emplace_back(kDataPlaneStarted);
+    for (const char* kind : {kAttached, kDetached, kRefusedCredentials, kEnrolled, kRevoked,
+                             kProvisioned, kDrain, kDataPlaneLost, kDataPlaneBack})
+        out.emplace_back(kind);
     out.emplace_back(kMissedEvents);
     out.emplace_back(kSuppressedEvents);
     return out;
@@ -207,6 +211,12 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (kind == kMissedEvents) return fmt::format("{} events were overwritten unread", value);
     if (kind == kSuppressedEvents)
         return fmt::format("{} events of this tunnel were too many to be logged", value);
+    if (kind == kRevoked) return fmt::format("{} credentials are refused from now on", value);
+    if (kind == kEnrolled)
+        return value == 0 ? std::string("the first credentials")
+                          : fmt::format("{} older credentials are still accepted", value);
+    if (kind == kDrain) return value != 0 ? "drain is on" : "drain is off";
+    if (kind == kProvisioned && value != 0) return fmt::format("{} subscribers", value);
     if (kind == kDataPlaneStarted) return "the data plane has started";
     return {};
 }

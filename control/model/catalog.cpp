@@ -168,7 +168,8 @@ Failure Catalog::commit(Plan& plan) {
         std::vector<CommittedChange> committed;
         committed.reserve(plan.changes.size());
         for (auto& change : plan.changes)
-            committed.push_back({!change.after, change.after ? change.after : change.before});
+            committed.push_back(
+                {!change.after, change.after ? change.after : change.before, change.before});
         listener_(committed);
     }
     plan.changes.clear();

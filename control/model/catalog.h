@@ -51,11 +51,13 @@ struct Result {
     Outcome outcome = Outcome::Refused;
     Failure failure;                       // Refused
     std::shared_ptr<const Object> object;  // as stored (Deleted: as it was); null when Refused
+    std::vector<Violation> warnings = {};  // accepted, and probably not meant
 };
 
 struct CommittedChange {
     bool deleted = false;
     std::shared_ptr<const Object> object;
+    std::shared_ptr<const Object> before = nullptr;  // null: it is new
 };
 
 class Catalog {
@@ -74,6 +76,13 @@ class Catalog {
     using Learned =
         std::function<std::optional<std::pair<Address, std::uint32_t>>(const Prefix& prefix)>;
     void set_learned(Learned learned) { learned_ = std::move(learned); }
+    // What warnings are made of; before the first change. Called with the catalog's locks held. One
+    // that is not there gives none.
+    struct Surroundings {
+        std::function<bool(const Address& address)> has_address;  // this machine, whose DR it is
+        std::function<bool(std::uint32_t tunnel_id)> is_up;       // by keepalives
+    };
+    void set_surroundings(Surroundings surroundings) { surroundings_ = std::move(surroundings); }
     // Called after each commit, in its order, with the writer lock held: it must not call back.
     using Listener = std::function<void(const std::vector<CommittedChange>&)>;
     void set_listener(Listener listener) { listener_ = std::move(listener); }
@@ -109,6 +118,9 @@ class Catalog {
     // are. NotFound, Unavailable.
     Failure change_credentials(const std::string& subscriber,
                                const std::function<void(store::Secrets&)>& change);
+
+    // Empty where there is nothing.
+    store::Secrets secrets_of(std::uint32_t subscriber_id);
 
     struct Query {
         // Page::next or Page::at of an earlier page of the same query; empty: from the beginning.
@@ -173,6 +185,9 @@ class Catalog {
     Failure plan_delete(const Object& object, Plan& plan, Result& result);
     void judge_references(const v1::Subscriber& s, const CheckedSubscriber& checked,
                           std::uint32_t id, Findings& findings);
+    [[nodiscard]] std::vector<Violation> warnings_of(const v1::Subscriber& s,
+                                                     const CheckedSubscriber& checked,
+                                                     const v1::Subscriber* before) const;
     Result change_keys(const std::string& subscriber, Request::Keys keys);
     static void renew_ids(v1::Subscriber& s);
     void keep_numbers(v1::Subscriber& s, const v1::Subscriber& before);
@@ -182,7 +197,6 @@ class Catalog {
                     const v1::Subscriber* before, Findings& findings);
     void judge_ids(const v1::Subscriber& s, std::uint32_t id, Findings& findings);
     store::Secrets secrets_before(const Change& change, const Plan& plan);
-    store::Secrets secrets_of(std::uint32_t subscriber_id);
     bool assign_ids(v1::Subscriber& after, Change& change);
     void release_ids(const Change& change);
     Failure find_subscriber(const std::string& name, const Plan& plan,
@@ -214,6 +228,7 @@ class Catalog {
     Listener listener_;
     Reserved reserved_;
     Learned learned_;
+    Surroundings surroundings_;
 
     std::mutex writer_;              // changes, in order; taken before index_mutex_
     std::shared_mutex index_mutex_;  // index_, ids_; held briefly

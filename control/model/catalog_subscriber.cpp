@@ -158,6 +158,7 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
     judge_ends(checked, id, before, findings);
     judge_ids(s, id, findings);
     if (!findings.empty()) return findings.failure();
+    result.warnings = warnings_of(s, checked, before);
 
     s.set_revision(stored);
     s.set_id(id);
@@ -189,6 +190,7 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
         if (revoke) {
             change.secrets->clear_certificates();
             change.secrets->set_enrolled_only(true);
+            change.secrets->set_revoked_us(wall_clock_us());
         }
     }
     s.set_revision(++meta_.revision);

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 
 namespace dr::control {
@@ -35,6 +36,11 @@ v1::Profile effective_profile(const v1::Subscriber& subscriber, const v1::Tunnel
     if (tunnel.profile() != v1::PROFILE_UNSPECIFIED) return tunnel.profile();
     if (subscriber.profile() != v1::PROFILE_UNSPECIFIED) return subscriber.profile();
     return v1::FIXED;
+}
+
+std::int64_t wall_clock_us() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
 }
 
 std::string random_bytes(std::size_t bytes) {

@@ -20,6 +20,9 @@ bool has_keepalives(const v1::Tunnel& tunnel);
 // FIXED, MOBILE, SATELLITE or METERED: the tunnel's own profile, or the subscriber's.
 v1::Profile effective_profile(const v1::Subscriber& subscriber, const v1::Tunnel& tunnel);
 
+// Microseconds since 1970, of this machine's clock: for people, nothing is decided by it.
+std::int64_t wall_clock_us();
+
 // `bytes` of the kernel's randomness. Throws std::system_error.
 std::string random_bytes(std::size_t bytes);
 

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/printable.h"
 #include "control/model/check.h"
+#include "control/model/secrets.h"
 
 namespace dr::control {
 namespace {
@@ -24,6 +26,21 @@ bool wildcard(const std::string& host) {
 
 std::string bytes_of(const pki::Fingerprint& fingerprint) {
     return {reinterpret_cast<const char*>(fingerprint.data()), fingerprint.size()};
+}
+
+// Who enrolls again and again, and attaches with nothing of it, keeps the latest of these alone.
+void drop_unused(store::Secrets& secrets) {
+    constexpr int kMostUnused = 8;
+    auto& certificates = *secrets.mutable_certificates();
+    const auto unused = [](const auto& c) { return c.replaces_older(); };
+    while (std::count_if(certificates.begin(), certificates.end(), unused) >= kMostUnused)
+        certificates.erase(std::find_if(certificates.begin(), certificates.end(), unused));
+}
+
+// Takes away the first `count`.
+void drop_first(store::Secrets& secrets, int count) {
+    secrets.mutable_certificates()->DeleteSubrange(0, count);
+    secrets.set_enrolled_only(true);
 }
 
 }  // namespace
@@ -122,7 +139,7 @@ std::string Credentials::anchors() {
 }
 
 Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
-                            v1::Credentials& out) {
+                            v1::Credentials& out, std::uint32_t& older) {
     if (drs_.empty())
         return {Code::FailedPrecondition,
                 "this drd has no signalling for URs to attach to; start it with --signalling "
@@ -138,9 +155,12 @@ Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, boo
     try {
         const pki::Issued issued = authority().issue_client(subscriber);
         Failure why = catalog.change_credentials(subscriber, [&](store::Secrets& secrets) {
-            if (!keep_older) secrets.clear_certificates();
-            if (!keep_older) secrets.set_enrolled_only(true);
-            secrets.add_certificates()->set_fingerprint(bytes_of(issued.fingerprint));
+            drop_unused(secrets);
+            older = static_cast<std::uint32_t>(secrets.certificates_size());
+            auto& fresh = *secrets.add_certificates();
+            fresh.set_fingerprint(bytes_of(issued.fingerprint));
+            fresh.set_issued_us(wall_clock_us());
+            fresh.set_replaces_older(!keep_older);
         });
         if (!why.ok()) return why;
         out.set_subscriber(subscriber);
@@ -152,6 +172,29 @@ Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, boo
         return {Code::Unavailable, e.what(), {}, false};
     }
     return {};
+}
+
+Failure Credentials::used(Catalog& catalog, const std::string& subscriber,
+                          const std::string& fingerprint) {
+    return catalog.change_credentials(subscriber, [&](store::Secrets& secrets) {
+        for (int i = 0; i < secrets.certificates_size(); ++i) {
+            auto& certificate = *secrets.mutable_certificates(i);
+            if (certificate.fingerprint() != fingerprint || !certificate.replaces_older()) continue;
+            certificate.set_replaces_older(false);
+            return drop_first(secrets, i);
+        }
+    });
+}
+
+Failure Credentials::revoke_older(Catalog& catalog, const std::string& subscriber,
+                                  std::uint32_t& count) {
+    return catalog.change_credentials(subscriber, [&](store::Secrets& secrets) {
+        const int last = secrets.certificates_size() - 1;
+        if (last < 0) return;
+        count = static_cast<std::uint32_t>(last);
+        secrets.mutable_certificates(last)->set_replaces_older(false);
+        drop_first(secrets, last);
+    });
 }
 
 Failure Credentials::revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count) {

@@ -35,10 +35,17 @@ class Credentials {
     // not as names: no site's prefix may hold one.
     [[nodiscard]] const Catalog::Reserved& reserved() const { return reserved_; }
 
-    // Issues a certificate and notes it in the subscriber's secrets, which it is the only one in
-    // then, unless `keep_older`.
+    // Issues a certificate and notes it in the subscriber's secrets. Unless `keep_older`, those
+    // before it go when somebody has attached with it (used()). `older`: how many they are.
     Failure enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
-                   v1::Credentials& out);
+                   v1::Credentials& out, std::uint32_t& older);
+    // Somebody has attached with the certificate of this fingerprint, which replaces those before
+    // it: they go.
+    static Failure used(Catalog& catalog, const std::string& subscriber,
+                        const std::string& fingerprint);
+    // Refuses all but the one issued last. `count`: how many.
+    static Failure revoke_older(Catalog& catalog, const std::string& subscriber,
+                                std::uint32_t& count);
     // Refuses all certificates that there are, and takes the tunnels' ids and keys out of use.
     // `count`: how many were enrolled.
     static Failure revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count);

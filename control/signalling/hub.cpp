@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "control/signalling/attachment.h"
+#include "control/signalling/credentials.h"
 
 namespace dr::control {
 namespace {
@@ -19,6 +21,11 @@ v1::Refused refused(v1::Refused::Reason reason, const std::string& text) {
 v1::Refused not_here(const std::string& subscriber) {
     return refused(v1::Refused::UNKNOWN_SUBSCRIBER,
                    fmt::format("subscriber \"{}\" is not provisioned here", subscriber));
+}
+
+std::string fingerprint_of(const PeerIdentity& peer) {
+    const pki::Fingerprint fingerprint = peer.certificate->fingerprint();
+    return {reinterpret_cast<const char*>(fingerprint.data()), fingerprint.size()};
 }
 
 }  // namespace
@@ -84,7 +91,9 @@ void SignallingHub::put(const std::shared_ptr<SignallingSession>& session) {
 void SignallingHub::leave(const SignallingSession& session) {
     const std::lock_guard lock(mutex_);
     const auto at = attached_.find(session.peer().subscriber);
-    if (at != attached_.end() && at->second.session.get() == &session) attached_.erase(at);
+    if (at == attached_.end() || at->second.session.get() != &session) return;
+    attached_.erase(at);
+    if (!stopping_) tell(Journal::Level::Info, kDetached, session.peer(), session.why_over());
 }
 
 void SignallingHub::stop() {
@@ -121,7 +130,8 @@ void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
         const auto site = catalog_.site(name);
         const auto why =
             site ? refusal(session->peer(), site->secrets) : std::optional(not_here(name));
-        if (why) return session->end(why->reason(), why->text());
+        if (why) return refuse(*session, *why);
+        retire_older(session->peer(), site->secrets);
         admit(session, site->policy.name());
         session->send(make_attachment(*site, session->lines(), drs_));
     } catch (const StoreError& e) {
@@ -129,16 +139,63 @@ void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
     }
 }
 
+void SignallingHub::tell(Journal::Level level, const char* kind, const PeerIdentity& peer,
+                         const std::string& cause) {
+    if (journal_ == nullptr) return;
+    journal_->tell(level, {kind, peer.subscriber, cause, peer_text(peer.address), 0, {}});
+}
+
+void SignallingHub::tell_refused(const PeerIdentity& peer, const v1::Refused& why) {
+    const bool unknown = why.reason() == v1::Refused::UNKNOWN_SUBSCRIBER;
+    tell(Journal::Level::Warning, kRefusedCredentials, peer,
+         unknown ? "the subscriber is not provisioned here" : why.text());
+}
+
+void SignallingHub::refuse(SignallingSession& session, const v1::Refused& why) {
+    {
+        // Of one that is attached its end is told.
+        const std::lock_guard lock(mutex_);
+        const auto at = attached_.find(session.peer().subscriber);
+        if (at == attached_.end() || at->second.session.get() != &session)
+            tell_refused(session.peer(), why);
+    }
+    session.end(why.reason(), why.text());
+}
+
+void SignallingHub::stranger(const std::string& claimed, const std::string& why) {
+    if (journal_ == nullptr) return;
+    const std::string said =
+        claimed.empty() ? std::string() : fmt::format("by the name of \"{}\"", shown(claimed));
+    journal_->tell(Journal::Level::Warning, {kRefusedCredentials, {}, why, {}, 0, said});
+}
+
+// The first who attaches with a certificate that replaces others ends these. A store that cannot
+// be written leaves them until the next time.
+void SignallingHub::retire_older(const PeerIdentity& peer, const store::Secrets& secrets) {
+    const std::string bytes = fingerprint_of(peer);
+    for (const auto& certificate : secrets.certificates()) {
+        if (certificate.fingerprint() != bytes || !certificate.replaces_older()) continue;
+        (void)Credentials::used(catalog_, peer.subscriber, bytes);
+        return;
+    }
+}
+
+std::string SignallingHub::fingerprint_in_use(const std::string& subscriber) {
+    const std::lock_guard lock(mutex_);
+    const auto at = attached_.find(subscriber);
+    return at == attached_.end() ? std::string() : fingerprint_of(at->second.session->peer());
+}
+
 std::optional<v1::Refused> SignallingHub::refusal(const PeerIdentity& peer) {
     const auto secrets = catalog_.secrets(peer.subscriber);
-    return secrets ? refusal(peer, *secrets) : not_here(peer.subscriber);
+    auto why = secrets ? refusal(peer, *secrets) : not_here(peer.subscriber);
+    if (why) tell_refused(peer, *why);
+    return why;
 }
 
 std::optional<v1::Refused> SignallingHub::refusal(const PeerIdentity& peer,
                                                   const store::Secrets& secrets) const {
-    const pki::Fingerprint fingerprint = peer.certificate->fingerprint();
-    const std::string_view bytes(reinterpret_cast<const char*>(fingerprint.data()),
-                                 fingerprint.size());
+    const std::string bytes = fingerprint_of(peer);
     for (const auto& certificate : secrets.certificates())
         if (certificate.fingerprint() == bytes) return std::nullopt;
     const bool foreign =
@@ -157,6 +214,8 @@ void SignallingHub::admit(const std::shared_ptr<SignallingSession>& session,
     if (attached.session && attached.session != session)
         attached.session->end(v1::Refused::SUPERSEDED,
                               "the subscriber has attached again, from " + session->peer().address);
+    if (attached.session != session)
+        tell(Journal::Level::Info, kAttached, session->peer(), attached.session ? "again" : "");
     // A change that was committed after the site was read and before this found nobody to tell:
     // one more look does.
     if (attached.session != session || attached.policy != policy) put(session);

@@ -9,7 +9,8 @@
 // whichever came first.
 //
 // A certificate is good when drd has enrolled it and not revoked it. One by another CA (operator's
-// PKI, --signalling-ca) is good by its name until the subscriber is first enrolled or revoked here.
+// PKI, --signalling-ca) is good by its name until the subscriber is revoked here, or has attached
+// with a certificate that drd has enrolled in place of those before.
 #pragma once
 
 #include <condition_variable>
@@ -23,6 +24,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "control/events/journal.h"
 #include "control/model/catalog.h"
 #include "control/signalling/session.h"
 
@@ -37,6 +39,13 @@ class SignallingHub {
     SignallingHub& operator=(const SignallingHub&) = delete;
     ~SignallingHub();
 
+    // Before the first session; it outlives the hub.
+    void set_journal(Journal& journal) { journal_ = &journal; }
+    // Somebody was refused in the handshake; what the certificate says of its name proves nothing.
+    void stranger(const std::string& claimed, const std::string& why);
+    // The certificate with which the subscriber's UR is attached, bytes; empty: none is.
+    std::string fingerprint_in_use(const std::string& subscriber);
+
     // The catalog's listener: only notes what is to be done.
     void publish(const std::vector<CommittedChange>& changes);
     // The subscriber's certificates have changed. How many streams it has now.
@@ -45,7 +54,8 @@ class SignallingHub {
     std::vector<v1::AttachmentStatus> list(const std::string& after, const std::string& name_prefix,
                                            std::size_t limit);
 
-    // Why the peer may not attach, by what the store says now; nullopt: it may. Throws StoreError.
+    // Why the peer may not attach, by what the store says now, which is told of; nullopt: it
+    // may. Throws StoreError.
     std::optional<v1::Refused> refusal(const PeerIdentity& peer);
 
     // Of sessions: it said hello, or its lines changed; it is over.
@@ -66,8 +76,14 @@ class SignallingHub {
     [[nodiscard]] std::optional<v1::Refused> refusal(const PeerIdentity& peer,
                                                      const store::Secrets& secrets) const;
     void admit(const std::shared_ptr<SignallingSession>& session, const std::string& policy);
+    void retire_older(const PeerIdentity& peer, const store::Secrets& secrets);
+    void refuse(SignallingSession& session, const v1::Refused& why);
+    void tell_refused(const PeerIdentity& peer, const v1::Refused& why);
+    void tell(Journal::Level level, const char* kind, const PeerIdentity& peer,
+              const std::string& cause);
 
     Catalog& catalog_;
+    Journal* journal_ = nullptr;
     const std::vector<v1::SignallingAddress> drs_;
     const std::vector<pki::Certificate> others_;
 

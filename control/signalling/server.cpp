@@ -86,9 +86,10 @@ class Refusal final : public grpc::ServerBidiReactor<v1::UrMessage, v1::DrMessag
     v1::DrMessage message_;
 };
 
-// `gate` and `connections` outlive the server.
+// All outlive the server.
 std::shared_ptr<grpc::ServerCredentials> credentials_of(Credentials& credentials, Gate& gate,
-                                                        Connections& connections) {
+                                                        Connections& connections,
+                                                        SignallingHub& hub) {
     const pki::Issued own = credentials.server();
     TlsServerCredentialsOptions tls(std::make_shared<StaticDataCertificateProvider>(
         credentials.anchors(),
@@ -97,9 +98,11 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(Credentials& credentials
     tls.watch_root_certs();
     tls.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
     tls.set_certificate_verifier(pki::peer_verifier(
-        credentials.anchors(), pki::Purpose::Client, {}, [&gate](std::string_view leaf) {
+        credentials.anchors(), pki::Purpose::Client, {},
+        [&gate](std::string_view leaf) {
             return gate.handshake(leaf) ? std::string() : "its owner connects too often";
-        }));
+        },
+        [&hub](const std::string& name, const std::string& why) { hub.stranger(name, why); }));
     auto server = grpc::experimental::TlsServerCredentials(tls);
     server->SetAuthMetadataProcessor(std::make_shared<StreamGate>(gate, connections));
     return server;
@@ -157,7 +160,7 @@ SignallingServer::SignallingServer(const Options& options, Credentials& credenti
       connections_(listener_.watch_connections()),
       service_(std::make_unique<Service>(hub, gate_, connections_)) {
     grpc::ServerBuilder builder;
-    listener_.add_to(builder, credentials_of(credentials, gate_, connections_));
+    listener_.add_to(builder, credentials_of(credentials, gate_, connections_, hub));
     without_plugins(builder);
     limit_memory(builder, "signalling");
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);

@@ -63,6 +63,23 @@ bool SignallingSession::ended() {
     return refused_.has_value();
 }
 
+std::string SignallingSession::why_over() const {
+    const std::lock_guard lock(mutex_);
+    if (!refused_) return "the stream ended";
+    switch (refused_->reason()) {
+        case v1::Refused::REVOKED:
+            return "revoked";
+        case v1::Refused::UNKNOWN_SUBSCRIBER:
+            return "the subscriber was deleted";
+        case v1::Refused::SUPERSEDED:
+            return "superseded";
+        case v1::Refused::PROTOCOL:
+            return "it broke the protocol";
+        default:
+            return "ended by this DR";
+    }
+}
+
 std::vector<v1::Line> SignallingSession::lines() {
     const std::lock_guard lock(mutex_);
     return lines_;

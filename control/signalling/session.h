@@ -60,6 +60,8 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     [[nodiscard]] v1::AttachmentStatus status();
     // OnDone() has been.
     [[nodiscard]] bool over() const { return over_.load(); }
+    // Why drd has ended it: "revoked", "superseded"; else that the stream is over.
+    [[nodiscard]] std::string why_over() const;
     // end() has been: what it says from now on counts for nothing.
     [[nodiscard]] bool ended();
 
@@ -99,7 +101,7 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     grpc::Alarm hello_alarm_;
     grpc::Alarm end_alarm_;
 
-    std::mutex mutex_;  // all below
+    mutable std::mutex mutex_;  // all below
     std::optional<v1::Hello> hello_;
     std::vector<v1::Line> lines_;
     std::optional<v1::Attachment> waiting_;

@@ -153,19 +153,6 @@ TEST_CASE("a revocation ends the stream, and the UR is refused from then on") {
     CHECK(fresh.attachment().subscriber() == "site-1");
 }
 
-TEST_CASE("enrolling again refuses the older credentials, unless they are to be kept") {
-    Fixture f;
-    const auto first = f.enroll();
-    Ur ur(first);
-    ur.attachment();
-    const auto second = f.enroll(true);
-    CHECK(ur.client().status().connected);
-    f.enroll();
-    CHECK(ur.refused(v1::Refused::REVOKED));
-    Ur older(second);
-    CHECK(older.refused(v1::Refused::REVOKED));
-}
-
 TEST_CASE("a UR whose certificate another CA has issued is refused in the handshake") {
     Fixture f;
     auto credentials = f.enroll();

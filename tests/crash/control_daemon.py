@@ -71,7 +71,7 @@ def _(lab):
     real = lab.router.dataplane_socket
     lab.router.dataplane_socket = real.with_name("nobody.sock")
     lab.router.start_drd()
-    lab.router.drcli("subscriber", "delete", "site-2")
+    lab.router.drcli("subscriber", "delete", "site-2", "--yes")
     lab.router.drd.kill()
     lab.router.dataplane_socket = real
     lab.ping("inet", lab.sites[1].lan4)  # still installed: the data plane has heard nothing
