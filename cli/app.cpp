@@ -6,8 +6,10 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include "base/printable.h"
 #include "cli/commands.h"
@@ -50,10 +52,56 @@ std::string path_of(const CLI::App& app) {
                                        : path_of(*app.get_parent()) + " " + app.get_name();
 }
 
-std::string usage_message(const CLI::App& at, const CLI::ParseError& error) {
+std::size_t distance(const std::string& a, const std::string& b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = std::exchange(row[0], i);
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t other = std::min(row[j], row[j - 1]) + 1;
+            const std::size_t same = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = std::exchange(row[j], std::min(other, same));
+        }
+    }
+    return row.back();
+}
+
+// The first word as typed that the library did not expect; it names them in its own order.
+std::string first_unexpected(const std::vector<std::string>& reversed, const std::string& error) {
+    const std::string named = error.substr(error.rfind(": ") + 1) + " ";
+    for (auto word = reversed.rbegin(); word != reversed.rend(); ++word) {
+        if (named.find(" " + *word + " ") != std::string::npos) {
+            return *word;
+        }
+    }
+    return {};
+}
+
+std::string unexpected(const CLI::App& at, const std::string& word) {
+    if (!word.starts_with("-")) {
+        return fmt::format("\"{}\" is one word too many", word);
+    }
+    std::string near;
+    std::size_t best = 3;
+    for (const auto* option : at.get_options()) {
+        const std::string name = option->get_name();
+        if (name.starts_with("--") && distance(name, word) < best) {
+            best = distance(name, word);
+            near = name;
+        }
+    }
+    return fmt::format("\"{}\" is no option of {}{}", word, path_of(at),
+                       near.empty() ? "" : "; is " + near + " meant?");
+}
+
+std::string usage_message(const std::vector<std::string>& reversed, const CLI::App& at,
+                          const CLI::ParseError& error) {
     const auto commands = at.get_subcommands([](const CLI::App*) { return true; });
     if (commands.empty()) {
-        return error.what();
+        const auto word = error.get_name() == "ExtrasError"
+                              ? first_unexpected(reversed, error.what())
+                              : std::string();
+        return word.empty() ? error.what() : unexpected(at, word);
     }
     std::string names;
     for (const auto* command : commands) {
@@ -76,7 +124,8 @@ std::string usage_message(const CLI::App& at, const CLI::ParseError& error) {
 std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());
     try {
-        app.parse(arguments);
+        auto words = arguments;
+        app.parse(words);
         return std::nullopt;
     } catch (const CLI::CallForVersion&) {
         fmt::print(context.out, "drcli {}\n", DR_VERSION);
@@ -87,7 +136,7 @@ std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::strin
     } catch (const CLI::ParseError& error) {
         const auto& at = deepest(app);
         fmt::print(context.err, "drcli: error: {}\nTry: {} --help\n",
-                   printable_lines(usage_message(at, error)), path_of(at));
+                   printable_lines(usage_message(arguments, at, error)), path_of(at));
         return kExitUsage;
     }
 }
@@ -215,6 +264,19 @@ void add_watch_options(CLI::App& app, std::chrono::milliseconds& interval, std::
     app.add_option("--count", count, "End after so many (default: never)")->type_name("N");
 }
 
+void add_help(CLI::App& root, Context& context) {
+    add_command(root, context, "version", "Show the version of drcli", [](Context& c) {
+        fmt::print(c.out, "drcli {}\n", DR_VERSION);
+        return kExitOk;
+    });
+    // Of the list of commands alone: run() has turned `help X` into `X --help`.
+    add_command(root, context, "help", "Show the help of a command: drcli help pool apply",
+                [&root](Context& c) {
+                    fmt::print(c.out, "{}", root.help());
+                    return kExitOk;
+                });
+}
+
 std::unique_ptr<CLI::App> make_app(Context& context) {
     auto app = std::make_unique<CLI::App>("Operate a Distribution Router.", "drcli");
     app->set_version_flag("--version", DR_VERSION);
@@ -228,7 +290,9 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     add_event(*app, context);
     add_stats(*app, context);
     add_system(*app, context);
+    add_credential(*app, context);
     add_completion(*app, context);
+    add_help(*app, context);
     add_examples(*app, kRootExamples);
     return app;
 }
@@ -248,7 +312,12 @@ void read_environment(GlobalOptions& options) {
 
 int run(Context& context, const std::vector<std::string>& arguments) {
     const auto app = make_app(context);
-    if (const auto code = parse(context, *app, arguments)) {
+    auto words = arguments;
+    if (!words.empty() && words.front() == "help") {
+        words.erase(words.begin());
+        words.emplace_back("--help");
+    }
+    if (const auto code = parse(context, *app, std::move(words))) {
         return *code;
     }
     return act(context);

@@ -2,14 +2,19 @@
 #include <fmt/format.h>
 #include <grpcpp/client_context.h>
 
+#include <atomic>
+#include <csignal>
 #include <memory>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/printable.h"
 #include "cli/apply_report.h"
 #include "cli/commands.h"
 #include "cli/errors.h"
 #include "cli/input.h"
+#include "cli/object_help.h"
 #include "cli/object_scanner.h"
 #include "cli/progress.h"
 #include "cli/resource_json.h"
@@ -18,6 +23,8 @@
 namespace dr::cli {
 namespace {
 
+constexpr int kExitInterrupted = 130;
+constexpr std::size_t kMostHeld = 10;
 constexpr int kBatchItems = 1000;
 // The server takes messages of 128 KiB: a batch that is nearly full, and one more object.
 constexpr std::size_t kBatchBytes = 48 * 1024;
@@ -28,8 +35,40 @@ constexpr const char* kNotApplied = "another object of the atomic set is refused
 struct ApplyOptions {
     std::string file;
     bool atomic = false;
+    bool check_revision = false;
     std::string kind;  // "policy": objects of other kinds are refused; empty: all kinds
 };
+
+std::atomic<bool> interrupted{false};
+
+// The first Ctrl-C ends the input, the second one drcli.
+class InterruptOnce {
+  public:
+    InterruptOnce() {
+        interrupted = false;
+        struct sigaction action {};
+        action.sa_handler = [](int) { interrupted = true; };
+        action.sa_flags = static_cast<int>(SA_RESETHAND);
+        sigaction(SIGINT, &action, &before_);
+    }
+    ~InterruptOnce() { sigaction(SIGINT, &before_, nullptr); }
+    InterruptOnce(const InterruptOnce&) = delete;
+    InterruptOnce& operator=(const InterruptOnce&) = delete;
+
+  private:
+    struct sigaction before_ {};
+};
+
+// What the server puts into an object, and what says nothing of it when it is read back.
+void clear_revision(dr::v1::Resource& resource) {
+    if (resource.has_pool()) {
+        resource.mutable_pool()->clear_revision();
+    } else if (resource.has_policy()) {
+        resource.mutable_policy()->clear_revision();
+    } else if (resource.has_subscriber()) {
+        resource.mutable_subscriber()->clear_revision();
+    }
+}
 
 // The stream: batches go out in the caller's thread, answers come in by one of its own.
 class ApplyStream {
@@ -115,6 +154,7 @@ class Apply {
             stream_.flush();
             std::fflush(context_.out);
         });
+        input_.on_signal([] { return interrupted.load(); });
     }
 
     int run() {
@@ -124,24 +164,52 @@ class Apply {
         } catch (const Failure& failure) {
             read_error = failure.what();
         }
-        if (!read_error.empty() && options_.atomic) {
+        const bool cut_short = !read_error.empty() || interrupted;
+        if (cut_short && options_.atomic) {
             abandon();
         }
         const grpc::Status status = stream_.finish();
         progress_.clear();
         conclude(status, read_error);
+        if (interrupted) {
+            fmt::print(context_.err, "drcli: interrupted: {}\n",
+                       options_.atomic ? "nothing was applied"
+                                       : "what is counted was answered, the rest was not sent");
+            return kExitInterrupted;
+        }
         return exit_code();
     }
 
   private:
     void send_all() {
         ScannedObject object;
-        while (scanner_.next(object)) {
+        while (!interrupted && scanner_.next(object)) {
             if (!send(object)) {
                 return;
             }
             progress_.update(scanner_.bytes_read(), object.number);
         }
+        tell_held();
+    }
+
+    // A file that is something else is told of once, and not by each of its lines.
+    void hold(const ApplyReport::Place& place, const ParsedResource& parsed) {
+        held_.emplace_back(place, parsed);
+        if (held_.size() < kMostHeld) {
+            return;
+        }
+        held_.clear();
+        throw Failure(
+            kExitUsage,
+            fmt::format("{}: none of its first {} lines begins a JSON object: it must be objects, "
+                        "one a line, or one JSON array (drcli apply --help)",
+                        input_.name(), kMostHeld));
+    }
+    void tell_held() {
+        for (const auto& [place, parsed] : held_) {
+            report_.refused_here(place, parsed.name, parsed.violation);
+        }
+        held_.clear();
     }
 
     bool send(const ScannedObject& object) {
@@ -162,6 +230,18 @@ class Apply {
             parsed.name = shown(parsed.name);
             parsed.violation.set_description(
                 fmt::format("the object takes {} bytes; the limit is {}", bytes, kObjectBytes));
+        }
+        if (!object.error.empty() && !any_object_) {
+            if (options_.atomic) {
+                abandon();
+            }
+            hold(place, parsed);
+            return true;
+        }
+        any_object_ = true;
+        tell_held();
+        if (!options_.check_revision) {
+            clear_revision(parsed.resource);
         }
         if (!parsed.ok()) {
             report_.refused_here(place, parsed.name, parsed.violation);
@@ -203,9 +283,10 @@ class Apply {
 
     void write_summary() {
         const auto counts = report_.counts();
-        std::string text = fmt::format(
-            "{} objects: {} created, {} updated, {} unchanged, {} refused", counts.total(),
-            counts.created, counts.updated, counts.unchanged, counts.refused);
+        std::string text =
+            fmt::format("{} object{}: {} created, {} updated, {} unchanged, {} refused",
+                        counts.total(), counts.total() == 1 ? "" : "s", counts.created,
+                        counts.updated, counts.unchanged, counts.refused);
         if (counts.unanswered != 0) {
             text += fmt::format(", {} without an answer", counts.unanswered);
         }
@@ -229,20 +310,27 @@ class Apply {
     ObjectScanner scanner_;
     ApplyStream stream_;
     bool abandoned_ = false;
+    bool any_object_ = false;
+    std::vector<std::pair<ApplyReport::Place, ParsedResource>> held_;
 };
 
 CLI::App* add_apply_to(CLI::App& parent, Context& context, const std::string& kind,
                        const std::string& help) {
     auto options = std::make_shared<ApplyOptions>();
     options->kind = kind;
-    auto* command = add_command(parent, context, "apply", help,
-                                [options](Context& c) { return Apply(c, *options).run(); });
+    auto* command = add_command(parent, context, "apply", help, [options](Context& c) {
+        const InterruptOnce signals;
+        return Apply(c, *options).run();
+    });
     command
         ->add_option("-f,--file", options->file,
                      "JSON objects, one a line, or one JSON array; - is standard input")
         ->required()
         ->type_name("FILE");
     command->add_flag("--atomic", options->atomic, "All or nothing");
+    command->add_flag("--check-revision", options->check_revision,
+                      "Refuse an object whose revision is not the stored one (default: it is "
+                      "output, and not looked at)");
     return command;
 }
 
@@ -253,12 +341,15 @@ void add_apply(CLI::App& root, Context& context) {
     add_examples(*command,
                  "drcli apply -f sites.json\n"
                  "drcli apply --atomic -f - < sites.json\n"
-                 "drcli apply -f sites.json -o json | jq 'select(.outcome == \"REFUSED\")'");
+                 "drcli apply -f sites.json -o json | jq 'select(.outcome == \"REFUSED\")'\n"
+                 "drcli -o json subscriber list --all | drcli apply -f -\n\n" +
+                     object_help(""));
 }
 
 void add_group_apply(CLI::App& group, Context& context, const std::string& kind) {
     add_apply_to(group, context, kind,
-                 "As drcli apply, of a file that holds " + kind + " objects only");
+                 "As drcli apply, of a file that holds " + kind + " objects only")
+        ->footer(object_help(kind));
 }
 
 }  // namespace dr::cli

@@ -104,6 +104,9 @@ void ApplyReport::write(const Entry& entry) {
     if (result.outcome() == dr::v1::ApplyResult::REFUSED) {
         write_refusal(entry);
     }
+    for (const auto& warning : result.warnings()) {
+        write_line_of(entry, "warning: ", warning);
+    }
     if (options_.json) {
         Json json = Json::object();
         json["line"] = entry.place.line;
@@ -116,22 +119,30 @@ void ApplyReport::write(const Entry& entry) {
 }
 
 void ApplyReport::write_refusal(const Entry& entry) {
+    const auto& violations = entry.result->violations();
+    if (violations.empty()) {
+        dr::v1::FieldViolation unknown;
+        unknown.set_description("refused");
+        write_line_of(entry, "", unknown);
+    }
+    for (const auto& violation : violations) {
+        write_line_of(entry, "", violation);
+    }
+}
+
+void ApplyReport::write_line_of(const Entry& entry, const char* kind,
+                                const dr::v1::FieldViolation& what) {
     if (options_.before_error) {
         options_.before_error();
     }
-    const auto& result = *entry.result;
     std::string prefix = place_text(entry.place) + ": ";
-    if (!result.resource().empty()) {
-        prefix += shown(result.resource(), kMostName) + ": ";
+    const std::string& resource = entry.result->resource();
+    if (!resource.empty()) {
+        prefix += shown(resource, kMostName) + ": ";
     }
-    if (result.violations().empty()) {
-        fmt::print(options_.err, "{}refused\n", printable(prefix));
-    }
-    for (const auto& violation : result.violations()) {
-        fmt::print(options_.err, "{}{}{}{}\n", printable(prefix),
-                   shown(violation.field(), kMostName), violation.field().empty() ? "" : ": ",
-                   shown(violation.description(), kMostText));
-    }
+    fmt::print(options_.err, "{}{}{}{}{}\n", printable(prefix), kind,
+               shown(what.field(), kMostName), what.field().empty() ? "" : ": ",
+               shown(what.description(), kMostText));
 }
 
 }  // namespace dr::cli

@@ -1,5 +1,5 @@
 // Brings the answers of the server and what was refused here into the order of the input, and
-// writes them: refusals on standard error, or one JSON object each on standard output.
+// writes them: refusals and warnings on standard error, or one JSON object each on standard output.
 #pragma once
 
 #include <cstdint>
@@ -65,6 +65,7 @@ class ApplyReport {
     void drain();
     void write(const Entry& entry);
     void write_refusal(const Entry& entry);
+    void write_line_of(const Entry& entry, const char* kind, const dr::v1::FieldViolation& what);
 
     Options options_;
     mutable std::mutex mutex_;

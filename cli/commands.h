@@ -45,6 +45,9 @@ void add_tunnel(CLI::App& root, Context& context);
 void add_event(CLI::App& root, Context& context);
 void add_stats(CLI::App& root, Context& context);
 void add_system(CLI::App& root, Context& context);
+void add_credential(CLI::App& root, Context& context);
 void add_completion(CLI::App& root, Context& context);
+// `drcli version` and `drcli help`.
+void add_help(CLI::App& root, Context& context);
 
 }  // namespace dr::cli

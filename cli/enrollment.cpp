@@ -1,17 +1,14 @@
 // `drcli subscriber enroll|revoke|rotate-keys|attachments`: the sites' routers and their
 // credentials.
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
+#include <optional>
 
 #include "base/printable.h"
+#include "cli/credentials.h"
 #include "cli/format.h"
 #include "cli/named.h"
 #include "cli/paging.h"
+#include "cli/secret_file.h"
 #include "dr/v1/api.grpc.pb.h"
-#include "process/files.h"
 
 namespace dr::cli {
 namespace {
@@ -20,60 +17,64 @@ struct EnrollOptions {
     std::string name;
     std::string file;
     bool keep_older = false;
+    bool revoke_older = false;
 };
 
-[[noreturn]] void unwritable(const std::string& path) {
-    throw Failure(kExitUsage, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
+// What becomes of the credentials issued before.
+std::string older_text(Context& context, const EnrollOptions& options, std::uint32_t revoked) {
+    if (options.revoke_older) {
+        return fmt::format("{} older credentials are refused from now on", revoked);
+    }
+    const auto all = credentials_of(context, options.name);
+    const int older = all ? all->accepted_size() - 1 : 0;
+    if (older <= 0) {
+        return "the only ones that are accepted";
+    }
+    return fmt::format("{} older credentials are accepted {}", older,
+                       options.keep_older ? "as well" : "until its router attaches with these");
 }
 
-// For its owner alone: it holds a private key. Opened before anything is issued, since what is
-// issued and cannot be kept is lost, and has replaced what was.
-std::FILE* open_secret(const std::string& path) {
-    std::string why;
-    const int fd = process::open_regular(path, 0600, &why);
-    if (fd < 0) throw Failure(kExitUsage, why);
-    struct stat status {};
-    if (::fstat(fd, &status) != 0) unwritable(path);
-    // Another user's, or one that has another name too, might be read there.
-    if (status.st_uid != ::geteuid() || status.st_nlink != 1)
-        throw Failure(kExitUsage,
-                      path +
-                          ": belongs to another user, or has another name (a hard link): a "
-                          "secret is written to a file of its own");
-    if (::fchmod(fd, 0600) != 0) unwritable(path);
-    std::FILE* file = ::fdopen(fd, "w");
-    if (file == nullptr) unwritable(path);
-    return file;
+std::uint32_t revoke_older(Context& context, const std::string& name) {
+    auto stub = dr::v1::Subscribers::NewStub(context.channel());
+    dr::v1::GetRequest request;
+    request.set_name(name);
+    dr::v1::RevokeResponse response;
+    check(context, unary([&](grpc::ClientContext& client) {
+              return stub->RevokeOlder(&client, request, &response);
+          }));
+    return response.certificates();
 }
 
-void remove_if_same(int fd, const std::string& path) {
-    struct stat opened {};
-    struct stat named {};
-    if (::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 &&
-        opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
-        ::unlink(path.c_str());
-}
-
+// The file is opened, and space reserved, before anything is issued; what is older is revoked when
+// the new credentials are on disk.
 int enroll(Context& context, const EnrollOptions& options) {
     const bool to_file = !options.file.empty() && options.file != "-";
-    const bool fresh = to_file && ::access(options.file.c_str(), F_OK) != 0;
-    std::FILE* out = to_file ? open_secret(options.file) : context.out;
+    if (options.revoke_older && !to_file) {
+        throw Failure(kExitUsage,
+                      "--revoke-older wants --out FILE: the new credentials must be safe first");
+    }
+    std::optional<SecretFile> file;
+    if (to_file) {
+        file.emplace(options.file);
+    }
     auto stub = dr::v1::Subscribers::NewStub(context.channel());
     dr::v1::EnrollRequest request;
     request.set_name(options.name);
     request.set_keep_older(options.keep_older);
     dr::v1::Credentials credentials;
-    const auto status = unary(
-        [&](grpc::ClientContext& client) { return stub->Enroll(&client, request, &credentials); });
-    if (!status.ok() && fresh) remove_if_same(::fileno(out), options.file);
-    if (!status.ok() && to_file) std::fclose(out);
-    check(context, status);
-    if (to_file && ::ftruncate(::fileno(out), 0) != 0) unwritable(options.file);
-    write_pretty(out, to_json(credentials));
+    check(context, unary([&](grpc::ClientContext& client) {
+              return stub->Enroll(&client, request, &credentials);
+          }));
     if (to_file) {
-        const bool failed = std::ferror(out) != 0;
-        if (std::fclose(out) != 0 || failed) unwritable(options.file);
+        file->keep(to_json(credentials).dump(2) + "\n");
+    } else {
+        write_pretty(context.out, to_json(credentials));
+        check_written(context.out);
     }
+    const auto revoked = options.revoke_older ? revoke_older(context, options.name) : 0;
+    fmt::print(context.err, "subscriber/{}: credentials issued{}; {}\n", printable(options.name),
+               to_file ? " in " + printable(options.file) : "",
+               older_text(context, options, revoked));
     return kExitOk;
 }
 
@@ -166,10 +167,16 @@ void add_enrollment(CLI::App& group, Context& context) {
                                 [options](Context& c) { return enroll(c, *options); });
     command->add_option("NAME", options->name, "The subscriber's name")->required()->type_name("");
     command
-        ->add_option("--out", options->file, "A regular file, mode 0600 (default: standard output)")
+        ->add_option("--out", options->file,
+                     "A regular file, mode 0600, replaced as a whole (default: standard output)")
         ->type_name("FILE");
-    command->add_flag("--keep-older", options->keep_older,
-                      "Go on accepting the credentials issued before");
+    auto* keep = command->add_flag("--keep-older", options->keep_older,
+                                   "Go on accepting those issued before, for good (default: until "
+                                   "the router attaches with the new ones)");
+    command
+        ->add_flag("--revoke-older", options->revoke_older,
+                   "Refuse those issued before at once, when the new ones are in FILE")
+        ->excludes(keep);
     add_examples(*command, "drcli subscriber enroll site-42 --out site-42.json");
     add_named(group, context, "revoke",
               "Refuse all credentials of the site's router from now on, and cut its tunnels",

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/utf8.h"
 #include "cli/errors.h"
 
 namespace dr::cli {
@@ -52,10 +53,18 @@ std::size_t Input::read(std::span<char> buffer) {
     for (;;) {
         const ssize_t count = ::read(fd_, buffer.data(), buffer.size());
         if (count >= 0) {
-            return static_cast<std::size_t>(count);
+            const auto read = buffer.first(static_cast<std::size_t>(count));
+            if (first_ && is_utf16({read.data(), read.size()})) {
+                throw Failure(kExitUsage, name_ + ": is UTF-16; it must be UTF-8");
+            }
+            first_ = false;
+            return read.size();
         }
         if (errno != EINTR) {
             fail(name_);
+        }
+        if (ended_ && ended_()) {
+            return 0;
         }
     }
 }

@@ -19,7 +19,11 @@ class Input {
 
     // Called when the next read would wait (a pipe whose writer takes its time).
     void on_idle(std::function<void()> idle) { idle_ = std::move(idle); }
-    // What there is, up to the span's size; 0 at the end. Throws Failure(kExitUsage) on an error.
+    // Asked when a signal has interrupted a read: true, it is the end.
+    void on_signal(std::function<bool()> ended) { ended_ = std::move(ended); }
+    [[nodiscard]] const std::string& name() const { return name_; }
+    // What there is, up to the span's size; 0 at the end. Throws Failure(kExitUsage) on an error,
+    // and when it is UTF-16.
     std::size_t read(std::span<char> buffer);
     // Size of a regular file in bytes, 0 when not known.
     [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -29,7 +33,9 @@ class Input {
     int fd_ = -1;
     bool owned_ = false;
     std::uint64_t size_ = 0;
+    bool first_ = true;
     std::function<void()> idle_;
+    std::function<bool()> ended_;
 };
 
 }  // namespace dr::cli

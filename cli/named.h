@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <google/protobuf/empty.pb.h>
 
+#include <functional>
 #include <memory>
+#include <type_traits>
 
 #include "base/printable.h"
 #include "cli/commands.h"
@@ -31,7 +33,16 @@ inline void add_list_options(CLI::App& command, ListOptions& options) {
     add_limit_options(command, options.limit);
 }
 
-// `show(object)` -> text for a person.
+template <class Object, class Show>
+std::string text_of(Context& context, const Object& object, Show& show) {
+    if constexpr (std::is_invocable_v<Show&, Context&, const Object&>) {
+        return show(context, object);
+    } else {
+        return show(object);
+    }
+}
+
+// `show(object)` or `show(context, object)` -> text for a person.
 template <class Service, class Object, class Show>
 void add_get(CLI::App& group, Context& context, const std::string& kind, Show show) {
     auto options = std::make_shared<NameOptions>();
@@ -46,7 +57,7 @@ void add_get(CLI::App& group, Context& context, const std::string& kind, Show sh
         if (c.json()) {
             write_pretty(c.out, to_json(object));
         } else {
-            std::fputs(show(object).c_str(), c.out);
+            std::fputs(text_of(c, object, show).c_str(), c.out);
         }
         return kExitOk;
     };
@@ -54,10 +65,15 @@ void add_get(CLI::App& group, Context& context, const std::string& kind, Show sh
     command->add_option("NAME", options->name, "Its name")->required()->type_name("");
 }
 
+// `ask`, if there is one, is called first, with the name; it throws what speaks against it.
 template <class Service>
-void add_delete(CLI::App& group, Context& context, const std::string& kind) {
+CLI::App* add_delete(CLI::App& group, Context& context, const std::string& kind,
+                     std::function<void(Context&, const std::string&)> ask = {}) {
     auto options = std::make_shared<NameOptions>();
-    auto action = [options, kind](Context& c) {
+    auto action = [options, kind, ask = std::move(ask)](Context& c) {
+        if (ask) {
+            ask(c, options->name);
+        }
         auto stub = Service::NewStub(c.channel());
         dr::v1::DeleteRequest request;
         request.set_name(options->name);
@@ -75,6 +91,7 @@ void add_delete(CLI::App& group, Context& context, const std::string& kind) {
     command->add_option("NAME", options->name, "Its name")->required()->type_name("");
     command->add_option("--revision", options->revision, "Only if this is its stored revision")
         ->type_name("N");
+    return command;
 }
 
 }  // namespace dr::cli

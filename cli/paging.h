@@ -33,7 +33,11 @@ inline void add_limit_options(CLI::App& command, ListLimit& limit) {
     auto* count = command.add_option("--limit", limit.count, "At most so many (default: 1000)")
                       ->type_name("N")
                       ->check([](const std::string& text) {
-                          return text == "0" ? "must be 1 or more; --all shows all" : "";
+                          const bool number =
+                              text.find_first_not_of("0123456789") == std::string::npos;
+                          return number && text.find_first_not_of('0') != std::string::npos
+                                     ? ""
+                                     : "must be 1 or more, not " + text + "; --all shows all";
                       });
     command.add_flag("--all", limit.all, "All, however many")->excludes(count);
 }

@@ -4,6 +4,7 @@
 #include "cli/format.h"
 #include "cli/liveness_text.h"
 #include "cli/named.h"
+#include "cli/object_help.h"
 #include "cli/paging.h"
 #include "dr/v1/api.grpc.pb.h"
 
@@ -99,6 +100,7 @@ int list(Context& context, const ListOptions& options) {
 
 void add_policy(CLI::App& root, Context& context) {
     auto* group = add_group(root, context, "policy", "How traffic is put on lines");
+    group->footer(object_help("policy"));
     auto options = std::make_shared<ListOptions>();
     auto* command = add_command(*group, context, "list", "List the policies",
                                 [options](Context& c) { return list(c, *options); });

@@ -1,5 +1,6 @@
 // `drcli pool`: the blocks of addresses from which subscribers are provisioned.
 #include "cli/named.h"
+#include "cli/object_help.h"
 #include "cli/paging.h"
 #include "dr/v1/api.grpc.pb.h"
 
@@ -43,6 +44,7 @@ int list(Context& context, const ListOptions& options) {
 
 void add_pool(CLI::App& root, Context& context) {
     auto* group = add_group(root, context, "pool", "Address blocks for subscribers");
+    group->footer(object_help("pool"));
     auto options = std::make_shared<ListOptions>();
     auto* command = add_command(*group, context, "list", "List the pools",
                                 [options](Context& c) { return list(c, *options); });

@@ -17,6 +17,7 @@ struct ParsedResource {
     [[nodiscard]] bool ok() const { return violation.description().empty(); }
 };
 
+// An object as `get -o json` prints it, without {"subscriber": ...} around it, is read as well.
 [[nodiscard]] ParsedResource parse_resource(const std::string& text);
 
 // "pool/tokyo-v4"; empty for a resource of no kind.

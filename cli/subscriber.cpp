@@ -1,11 +1,15 @@
 // `drcli subscriber`: the sites.
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
+#include "base/printable.h"
+#include "cli/credentials.h"
 #include "cli/format.h"
 #include "cli/named.h"
+#include "cli/object_help.h"
 #include "cli/paging.h"
 #include "dr/v1/api.grpc.pb.h"
 #include "process/files.h"
@@ -40,13 +44,15 @@ std::vector<std::string> row(const Subscriber& subscriber) {
             subscriber.policy(), lines_text(subscriber), std::to_string(subscriber.revision())};
 }
 
-std::string show(const Subscriber& subscriber) {
+std::string show(Context& context, const Subscriber& subscriber) {
+    const auto credentials = credentials_of(context, subscriber.name());
     std::string text = key_values(
         {{"Name", subscriber.name()},
          {"Prefixes", list_text(subscriber.prefixes(), subscriber.prefixes_size())},
          {"Policy", subscriber.policy()},
          {"Hash seed",
           subscriber.has_hash_seed() ? fmt::format("0x{:08x}", subscriber.hash_seed()) : ""},
+         {"Credentials", credentials ? credentials_text(*credentials) : "not known"},
          {"Id", std::to_string(subscriber.id())},
          {"Revision", std::to_string(subscriber.revision())}});
     if (subscriber.tunnels().empty()) {
@@ -150,6 +156,47 @@ int ur_config(Context& context, const UrConfigOptions& options) {
     return kExitOk;
 }
 
+bool says_yes(Context& context, const std::string& question) {
+    fmt::print(context.err, "{} [y/N] ", question);
+    std::fflush(context.err);
+    std::array<char, 16> answer{};
+    return std::fgets(answer.data(), answer.size(), context.in) != nullptr &&
+           (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+// What is applied again later has its prefixes back, and its router nothing to attach with.
+void ask_before_delete(Context& context, const std::string& name) {
+    const auto credentials = credentials_of(context, name);
+    if (!credentials || credentials->accepted().empty()) {
+        return;
+    }
+    bool attached = false;
+    for (const auto& credential : credentials->accepted()) {
+        attached = attached || credential.in_use();
+    }
+    const auto what = fmt::format(
+        "subscriber/{}{}: its router's credentials are lost for good, and applying it again later "
+        "does not bring them back",
+        printable(name), attached ? " is attached now" : "");
+    if (::isatty(::fileno(context.in)) != 1) {
+        throw Failure(kExitUsage, what + "; say --yes to delete it");
+    }
+    if (!says_yes(context, what + ". Delete it?")) {
+        throw Failure(kExitRefused, "nothing was deleted");
+    }
+}
+
+void add_subscriber_delete(CLI::App& group, Context& context) {
+    auto yes = std::make_shared<bool>(false);
+    add_delete<dr::v1::Subscribers>(group, context, "subscriber",
+                                    [yes](Context& c, const std::string& name) {
+                                        if (!*yes) {
+                                            ask_before_delete(c, name);
+                                        }
+                                    })
+        ->add_flag("--yes", *yes, "Also when its router's credentials are lost with it");
+}
+
 void add_subscriber_list(CLI::App& group, Context& context) {
     auto options = std::make_shared<SubscriberListOptions>();
     auto* command = add_command(group, context, "list", "List the subscribers",
@@ -168,10 +215,11 @@ void add_subscriber_list(CLI::App& group, Context& context) {
 
 void add_subscriber(CLI::App& root, Context& context) {
     auto* group = add_group(root, context, "subscriber", "Sites: prefixes, policy, tunnels");
+    group->footer(object_help("subscriber"));
     add_subscriber_list(*group, context);
     add_get<dr::v1::Subscribers, Subscriber>(*group, context, "subscriber", show);
     add_group_apply(*group, context, "subscriber");
-    add_delete<dr::v1::Subscribers>(*group, context, "subscriber");
+    add_subscriber_delete(*group, context);
 
     auto prefix = std::make_shared<std::string>();
     auto* watching = add_command(*group, context, "watch",

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <grpcpp/client_context.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <utility>
@@ -293,9 +294,21 @@ void add_enum(CLI::App& command, const std::string& option, Enum& value,
             names[type->value(i)->name()] = static_cast<Enum>(type->value(i)->number());
     std::string listed;
     for (const auto& [name, number] : names) listed += (listed.empty() ? "" : ", ") + name;
-    command.add_option(option, value, "Only with this one of " + listed)
-        ->type_name("NAME")
-        ->transform(CLI::CheckedTransformer(names, CLI::ignore_case).description(""));
+    command
+        .add_option_function<std::string>(
+            option,
+            [option, names, listed, &value](const std::string& text) {
+                const auto found = std::find_if(names.begin(), names.end(), [&](const auto& n) {
+                    return CLI::detail::to_lower(n.first) == CLI::detail::to_lower(text);
+                });
+                if (found == names.end()) {
+                    throw CLI::ValidationError(option,
+                                               fmt::format("\"{}\" is none of {}", text, listed));
+                }
+                value = found->second;
+            },
+            "Only with this one of " + listed)
+        ->type_name("NAME");
 }
 
 void add_filter(CLI::App& command, TunnelFilter& filter) {

@@ -226,6 +226,25 @@ class DrcliTest(unittest.TestCase):
         self.output("apply", "--atomic", "-f", "-", text=SITE + POLICY + POOLS)
         self.assertEqual(len(self.json("pool", "list")), 2)
 
+    def test_interrupt(self):
+        """Ctrl-C in an apply says how far it came"""
+        apply = subprocess.Popen([DRCLI, "apply", "-f", "-"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                 env=self.environment())
+        try:
+            apply.stdin.write(POOLS)
+            apply.stdin.flush()
+            self.until(lambda: len(self.json("pool", "list")) == 2)
+            apply.send_signal(signal.SIGINT)
+            out, err = apply.communicate(timeout=DEADLINE_S)
+        finally:
+            apply.kill()
+            apply.wait()
+        self.assertEqual(apply.returncode, 130)
+        self.assertEqual(out, "2 objects: 2 created, 0 updated, 0 unchanged, 0 refused\n")
+        self.assertEqual(err, "drcli: interrupted: what is counted was answered, the rest was not "
+                              "sent\n")
+
     def test_delete(self):
         """deleting asks for the right name and revision, and is refused while referred to"""
         self.provision()
@@ -343,7 +362,9 @@ class DrcliTest(unittest.TestCase):
         """tunnels with keepalives have a state, and what happens to them is logged for good"""
         self.provision()
         self.start_dataplane()
-        self.output("apply", "-f", "-", text=SITE_WITH_KEEPALIVES)
+        # The data plane's only port is none of the kernel's, which drd asks for this machine's.
+        _, err = self.drcli("apply", "-f", "-", text=SITE_WITH_KEEPALIVES)
+        self.assertIn("tunnels[0].local: 192.0.2.1 is no address of this machine", err)
         self.output("system", "wait", "--timeout", f"{DEADLINE_S}s")
         state = lambda: [(t["tunnel"]["line"], t["state"], t.get("liveness", {}).get("cause"))
                          for t in self.json("tunnel", "list", "--subscriber", "site-7")]

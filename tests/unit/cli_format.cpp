@@ -129,7 +129,7 @@ TEST_CASE("a field that the API does not have is an error that names resource an
 TEST_CASE("a value of the wrong type is an error that names the field") {
     const auto parsed = parse_resource(R"({"pool": {"name": "p", "announce": "perhaps"}})");
     CHECK(parsed.violation.field() == "pool.announce");
-    CHECK(parsed.violation.description() == "invalid value \"perhaps\" for type TYPE_BOOL");
+    CHECK(parsed.violation.description() == "\"perhaps\" is neither true nor false");
     CHECK_FALSE(parse_resource(R"({"subscriber": {"tunnels": [{"encapsulation": "X"}]}})").ok());
 }
 

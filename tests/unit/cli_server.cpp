@@ -98,14 +98,21 @@ class FakeResources final : public dr::v1::Resources::Service {
         return Status::OK;
     }
     int largest_message = 0;
+    dr::v1::Resource last;
 
   private:
-    static dr::v1::ApplyResult result_of(const dr::v1::ApplyRequest::Item& item) {
+    dr::v1::ApplyResult result_of(const dr::v1::ApplyRequest::Item& item) {
         dr::v1::ApplyResult result;
         result.set_ordinal(item.ordinal());
         result.set_resource(fmt::format("pool/{}", item.resource().pool().name()));
         result.set_outcome(dr::v1::ApplyResult::CREATED);
         result.set_revision(3);
+        last = item.resource();
+        if (item.resource().pool().name() == "odd") {
+            auto* warning = result.add_warnings();
+            warning->set_field("pool.prefix");
+            warning->set_description("hardly meant");
+        }
         if (item.resource().pool().name() == "bad") {
             result.set_outcome(dr::v1::ApplyResult::REFUSED);
             auto* violation = result.add_violations();
@@ -334,6 +341,82 @@ TEST_CASE("a wrong command line ends with 2 and says where to look") {
     CHECK(run_at("", {"apply", "-f", "/nonexistent"}).code == 2);
     CHECK(run_at("", {"--help"}).code == 0);
     CHECK(run_at("", {"--version"}).out == "drcli " DR_VERSION "\n");
+}
+
+TEST_CASE("an error is in the product's words, in the order in which they were typed") {
+    const auto error = [](const std::vector<std::string>& words) {
+        const auto result = run_at("", words);
+        CHECK(result.code == 2);
+        return result.err.substr(0, result.err.find('\n'));
+    };
+    CHECK(error({"subscriber", "list", "--polcy", "x"}) ==
+          "drcli: error: \"--polcy\" is no option of drcli subscriber list; is --policy meant?");
+    CHECK(error({"pool", "get", "a", "b"}) == "drcli: error: \"b\" is one word too many");
+    CHECK(error({"tunnel", "list", "--state", "FOO"}) ==
+          "drcli: error: --state: \"FOO\" is none of ADMIN_DOWN, DOWN, INIT, PENDING, STATIC, UP");
+    CHECK(error({"tunnel", "list", "--limit", "-1"}).find("must be 1 or more, not -1") !=
+          std::string::npos);
+}
+
+TEST_CASE("help and version are commands too, and help shows what an object looks like") {
+    CHECK(run_at("", {"version"}).out == "drcli " DR_VERSION "\n");
+    CHECK(run_at("", {"help"}).out == run_at("", {"--help"}).out);
+    CHECK(run_at("", {"help", "pool", "list"}).out == run_at("", {"pool", "list", "--help"}).out);
+    CHECK(run_at("", {"help", "pol"}).code == 2);
+    for (const char* kind : {"pool", "policy", "subscriber"})
+        for (const auto& words : {std::vector<std::string>{kind, "--help"},
+                                  {kind, "apply", "--help"},
+                                  {"apply", "--help"},
+                                  {"help", kind}}) {
+            const auto text = run_at("", words).out;
+            CHECK(text.find(fmt::format("  {{\"{}\": {{\"name\": ", kind)) != std::string::npos);
+        }
+}
+
+TEST_CASE_METHOD(Fixture, "a value that no field takes is refused in the file's own terms") {
+    const auto error = [&](const std::string& object) {
+        return run({"apply", "-f", "-"}, object).err;
+    };
+    CHECK(error(R"({"subscriber": {"name": "s", "tunnels": [{"encapsulation": "gre"}]}})") ==
+          "line 1: subscriber/s: subscriber.tunnels[0].encapsulation: \"gre\" is none of GRE, "
+          "GRE_UDP, AUTO\n");
+    CHECK(error(R"({"policy": {"name": "p", "waitToRestoreS": -5}})") ==
+          "line 1: policy/p: policy.waitToRestoreS: -5 is no whole number of 0 or more\n");
+    CHECK(error(R"({"pool": {"name": "p", "announce": "maybe"}})") ==
+          "line 1: pool/p: pool.announce: \"maybe\" is neither true nor false\n");
+}
+
+TEST_CASE_METHOD(Fixture, "a file that is no JSON is told of once, and so is UTF-16") {
+    std::string csv;
+    for (int i = 0; i < 50'000; ++i) csv += fmt::format("site-{},203.0.113.0/29\n", i);
+    const auto result = run({"apply", "-f", "-"}, csv);
+    CHECK(result.code == 2);
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    CHECK(result.err.find("none of its first 10 lines begins a JSON object") != std::string::npos);
+    const auto wide = run({"apply", "-f", "-"}, std::string("\xff\xfe{\0", 4));
+    CHECK(wide.code == 2);
+    CHECK(wide.err == "drcli: error: standard input: is UTF-16; it must be UTF-8\n");
+    CHECK(run({"apply", "-f", "-"}, "\xef\xbb\xbf" + pool("a")).code == 0);
+    // A few lines of rubbish before an object are its neighbours, each told of.
+    const auto few = run({"apply", "-f", "-"}, "one\ntwo\n" + pool("a"));
+    CHECK(few.out == "3 objects: 1 created, 0 updated, 0 unchanged, 2 refused\n");
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "an object is applied as get prints it, and its revision is not looked at") {
+    const auto shown = run({"pool", "get", "tokyo-v4", "-o", "json"}).out;
+    CHECK(run({"apply", "-f", "-"}, shown).code == 0);
+    CHECK(resources.last.pool().prefix() == "203.0.113.0/24");
+    CHECK(resources.last.pool().revision() == 0);
+    CHECK(run({"apply", "--check-revision", "-f", "-"}, "[" + shown + "]").code == 0);
+    CHECK(resources.last.pool().revision() == 7);
+}
+
+TEST_CASE_METHOD(Fixture, "a warning stands beside the object, which is applied") {
+    const auto result = run({"apply", "-f", "-"}, pool("odd"));
+    CHECK(result.code == 0);
+    CHECK(result.err == "line 1: pool/odd: warning: pool.prefix: hardly meant\n");
+    CHECK(result.out == "1 object: 1 created, 0 updated, 0 unchanged, 0 refused\n");
 }
 
 TEST_CASE_METHOD(Fixture, "a list fetches the pages that it needs, and no more") {
