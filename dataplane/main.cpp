@@ -32,6 +32,8 @@ int watch_signals() {
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     signal(SIGPIPE, SIG_IGN);
+    // A terminal that closes, or a reload: the file is read at the start alone.
+    signal(SIGHUP, SIG_IGN);
     return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

@@ -13,8 +13,19 @@
 namespace dr::ur {
 
 Attacher::Attacher(v1::Credentials credentials, SignallingOptions options, Apply apply)
-    : apply_(std::move(apply)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    : options_(std::move(options)),
+      apply_(std::move(apply)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (wake_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
+    try {
+        client_ = make_client(std::move(credentials));
+    } catch (...) {
+        ::close(wake_);
+        throw;
+    }
+}
+
+std::unique_ptr<SignallingClient> Attacher::make_client(v1::Credentials credentials) {
     SignallingEvents events;
     events.attached = [this](const v1::Attachment& attachment, Source source) {
         return arrived(attachment, source);
@@ -23,23 +34,32 @@ Attacher::Attacher(v1::Credentials credentials, SignallingOptions options, Apply
         say("event=signalling connected=%d dr=%s%s%s", connected ? 1 : 0, address.c_str(),
             detail.empty() ? "" : " detail=", detail.c_str());
     };
-    try {
-        client_ = std::make_unique<SignallingClient>(std::move(credentials), std::move(options),
-                                                     std::move(events));
-    } catch (...) {
-        ::close(wake_);
-        throw;
-    }
+    return std::make_unique<SignallingClient>(std::move(credentials), options_, std::move(events));
 }
 
-Attacher::~Attacher() {
+void Attacher::end_client() {
     {
         const std::lock_guard lock(mutex_);
         closing_ = true;
     }
     applied_.notify_all();
     client_.reset();
+}
+
+Attacher::~Attacher() {
+    end_client();
     ::close(wake_);
+}
+
+// What has arrived is applied first, so that the client is not told that it cannot be.
+void Attacher::renew(v1::Credentials credentials) {
+    auto fresh = make_client(std::move(credentials));
+    take();
+    end_client();
+    const std::lock_guard lock(mutex_);
+    closing_ = false;
+    waiting_ = nullptr;
+    client_ = std::move(fresh);
 }
 
 void Attacher::start() {

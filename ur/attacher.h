@@ -29,6 +29,9 @@ class Attacher final {
 
     // Applies the cached attachment, if there is one, then attaches in the background.
     void start();
+    // Ends the client and makes another one, which start() begins. Throws as the constructor does;
+    // the present one goes on then.
+    void renew(v1::Credentials credentials);
     [[nodiscard]] int fd() const { return wake_; }
     // When fd() is readable: applies what has arrived.
     void take();
@@ -38,8 +41,11 @@ class Attacher final {
     [[nodiscard]] SignallingStatus status() const { return client_->status(); }
 
   private:
+    std::unique_ptr<SignallingClient> make_client(v1::Credentials credentials);
+    void end_client();
     std::string arrived(const v1::Attachment& attachment, Source source);
 
+    const SignallingOptions options_;
     Apply apply_;
     int wake_;
     std::mutex mutex_;  // the four below

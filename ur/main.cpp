@@ -40,6 +40,7 @@ class Signals final {
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
         // Before any thread is made, so that all inherit it.
         sigprocmask(SIG_BLOCK, &set, nullptr);
         fd_ = ::signalfd(-1, &set, SFD_CLOEXEC);
@@ -49,10 +50,30 @@ class Signals final {
     Signals(const Signals&) = delete;
     Signals& operator=(const Signals&) = delete;
     [[nodiscard]] int fd() const { return fd_; }
+    // The one that has come.
+    [[nodiscard]] int take() const {
+        signalfd_siginfo info{};
+        const ssize_t count = ::read(fd_, &info, sizeof info);
+        return count == sizeof info ? static_cast<int>(info.ssi_signo) : SIGTERM;
+    }
 
   private:
     int fd_;
 };
+
+// SIGHUP: the credentials may be others. What is in force stays, whatever the file says.
+void reload(const std::string& file, SiteSignalling* signalling) {
+    if (signalling == nullptr) {
+        say("SIGHUP: goes on; a changed configuration needs a restart");
+        return;
+    }
+    try {
+        signalling->renew(read_credentials(file));
+        say("event=credentials file=%s", file.c_str());
+    } catch (const std::exception& e) {
+        say("error: SIGHUP: the present credentials go on: %s", e.what());
+    }
+}
 
 // Waits until one of them is readable, or for the time by Router::now().
 void wait(std::span<pollfd> fds, liveness::Time until) {
@@ -69,10 +90,11 @@ void wait(std::span<pollfd> fds, liveness::Time until) {
 }
 
 // Until a signal says to end.
-void serve(int signals, StatusServer& status, Router& router, SiteSignalling* signalling) {
+void serve(const Signals& signals, const Options& options, StatusServer& status, Router& router,
+           SiteSignalling* signalling) {
     for (;;) {
         const auto until = router.run();
-        std::array<pollfd, 7> fds{{{signals, POLLIN, 0},
+        std::array<pollfd, 7> fds{{{signals.fd(), POLLIN, 0},
                                    {router.message_fd(), POLLIN, 0},
                                    {router.change_fd(), POLLIN, 0},
                                    {status.fd(), POLLIN, 0},
@@ -80,7 +102,10 @@ void serve(int signals, StatusServer& status, Router& router, SiteSignalling* si
                                    {router.icmp_fd(4), POLLIN, 0},
                                    {router.icmp_fd(6), POLLIN, 0}}};
         wait(fds, until);
-        if (fds[0].revents != 0) return;
+        if (fds[0].revents != 0) {
+            if (signals.take() != SIGHUP) return;
+            reload(options.credentials, signalling);
+        }
         if (fds[2].revents != 0) {
             router.take_changes();
             if (signalling != nullptr) signalling->tell_lines();
@@ -140,7 +165,7 @@ int run(const Options& options) {
     std::fflush(stdout);
     // A fault that ends urd must not open the lines: what guards them stays until the next start.
     router.leave_guard(true);
-    serve(signals.fd(), status, router, signalling ? &*signalling : nullptr);
+    serve(signals, options, status, router, signalling ? &*signalling : nullptr);
     router.leave_guard(options.keep_guard);
     return 0;
 }

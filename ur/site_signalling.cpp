@@ -74,6 +74,17 @@ void SiteSignalling::start() {
     attacher_.start();
 }
 
+void SiteSignalling::renew(v1::Credentials credentials) {
+    if (credentials.subscriber() != subscriber_)
+        throw std::runtime_error("they are of subscriber " + ur::quoted(credentials.subscriber()) +
+                                 ", not " + ur::quoted(subscriber_));
+    auto drs = addresses_of(credentials.drs());
+    attacher_.renew(std::move(credentials));
+    drs_ = std::move(drs);
+    families_.clear();
+    start();
+}
+
 std::vector<IpAddress> SiteSignalling::signalling_of(const v1::Attachment& attachment) const {
     std::vector<IpAddress> out = drs_;
     for (const auto& address : addresses_of(attachment.drs())) out.push_back(address);

@@ -19,6 +19,9 @@ class SiteSignalling final {
 
     // With the attachment from disk if there is one, and the DR's as soon as it answers.
     void start();
+    // Attaches with these from now on; what is in force stays. Throws std::runtime_error, and goes
+    // on with those before, when they are bad or another subscriber's.
+    void renew(v1::Credentials credentials);
     [[nodiscard]] int fd() const { return attacher_.fd(); }
     void take() { attacher_.take(); }
     // Tells the DR of the lines when they have changed.

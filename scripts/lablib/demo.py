@@ -74,7 +74,7 @@ def pull_and_plug(lab):
         time.sleep(0.5)
         begin = time.monotonic_ns()
         faults.cut(lab, "a")
-        step("scripts/lab cut a")
+        step(f"{command(lab.name)} cut a")
         ur.wait_carries(lab, "b")
         time.sleep(0.5)
         end = time.monotonic_ns()
@@ -83,7 +83,7 @@ def pull_and_plug(lab):
         tell_loss(text, recordings[way], begin, end)
     show(lab, "tunnel", "list")
 
-    step("scripts/lab mend a")
+    step(f"{command(lab.name)} mend a")
     mended = time.monotonic()
     faults.mend(lab, "a")
     ur.wait_up(lab, "a", seconds=20)

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/printable.h"
+#include "base/utf8.h"
 #include "control/ca/authority.h"
 
 namespace dr::ur {
@@ -28,7 +29,9 @@ v1::Credentials parse_credentials(const std::string& text, const std::string& na
     v1::Credentials credentials;
     google::protobuf::util::JsonParseOptions options;
     options.ignore_unknown_fields = true;
-    const auto status = google::protobuf::util::JsonStringToMessage(text, &credentials, options);
+    if (is_utf16(text)) throw std::runtime_error(name + ": is UTF-16; it must be UTF-8");
+    const std::string json(without_mark(text));
+    const auto status = google::protobuf::util::JsonStringToMessage(json, &credentials, options);
     if (!status.ok())
         throw std::runtime_error(name +
                                  ": no credentials in JSON, as drcli subscriber enroll "
