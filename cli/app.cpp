@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <sstream>
 #include <system_error>
 #include <utility>
@@ -98,7 +99,7 @@ std::string usage_message(const std::vector<std::string>& reversed, const CLI::A
                           const CLI::ParseError& error) {
     const auto commands = at.get_subcommands([](const CLI::App*) { return true; });
     if (commands.empty()) {
-        const auto word = error.get_name() == "ExtrasError"
+        const auto word = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr
                               ? first_unexpected(reversed, error.what())
                               : std::string();
         return word.empty() ? error.what() : unexpected(at, word);
@@ -139,6 +140,21 @@ std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::strin
                    printable_lines(usage_message(arguments, at, error)), path_of(at));
         return kExitUsage;
     }
+}
+
+// The first of the words that leads to no command.
+std::optional<std::string> unknown_command(const CLI::App& root,
+                                           const std::vector<std::string>& words) {
+    const CLI::App* at = &root;
+    for (const auto& word : words) {
+        const auto found =
+            at->get_subcommands([&](const CLI::App* a) { return a->get_name() == word; });
+        if (found.empty()) {
+            return word;
+        }
+        at = found.front();
+    }
+    return std::nullopt;
 }
 
 int act(Context& context) {
@@ -315,6 +331,11 @@ int run(Context& context, const std::vector<std::string>& arguments) {
     auto words = arguments;
     if (!words.empty() && words.front() == "help") {
         words.erase(words.begin());
+        if (const auto wrong = unknown_command(*app, words)) {
+            fmt::print(context.err, "drcli: error: \"{}\" is no command\nTry: drcli help\n",
+                       printable(*wrong));
+            return kExitUsage;
+        }
         words.emplace_back("--help");
     }
     if (const auto code = parse(context, *app, std::move(words))) {

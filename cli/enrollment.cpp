@@ -23,15 +23,16 @@ struct EnrollOptions {
 // What becomes of the credentials issued before.
 std::string older_text(Context& context, const EnrollOptions& options, std::uint32_t revoked) {
     if (options.revoke_older) {
-        return fmt::format("{} older credentials are refused from now on", revoked);
+        return fmt::format("older ones refused from now on: {}", revoked);
     }
     const auto all = credentials_of(context, options.name);
     const int older = all ? all->accepted_size() - 1 : 0;
     if (older <= 0) {
         return "the only ones that are accepted";
     }
-    return fmt::format("{} older credentials are accepted {}", older,
-                       options.keep_older ? "as well" : "until its router attaches with these");
+    return fmt::format("older ones accepted {}: {}",
+                       options.keep_older ? "as well" : "until its router attaches with these",
+                       older);
 }
 
 std::uint32_t revoke_older(Context& context, const std::string& name) {

@@ -211,10 +211,10 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (kind == kMissedEvents) return fmt::format("{} events were overwritten unread", value);
     if (kind == kSuppressedEvents)
         return fmt::format("{} events of this tunnel were too many to be logged", value);
-    if (kind == kRevoked) return fmt::format("{} credentials are refused from now on", value);
+    if (kind == kRevoked) return fmt::format("credentials refused from now on: {}", value);
     if (kind == kEnrolled)
         return value == 0 ? std::string("the first credentials")
-                          : fmt::format("{} older credentials are still accepted", value);
+                          : fmt::format("older ones still accepted: {}", value);
     if (kind == kDrain) return value != 0 ? "drain is on" : "drain is off";
     if (kind == kProvisioned && value != 0) return fmt::format("{} subscribers", value);
     if (kind == kDataPlaneStarted) return "the data plane has started";

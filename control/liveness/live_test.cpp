@@ -53,6 +53,7 @@ struct Tailed {
     std::unique_ptr<sb::LivenessMemfd> table = make_table(1);
     std::shared_ptr<const LiveMap> map = map_of(*table);
     EventLog log{folder.file("log"), {}};
+    Journal journal;
     std::unique_ptr<EventTail> tail = tail_from_here();
     v1::Subscriber site;
 
@@ -67,7 +68,7 @@ struct Tailed {
         site = std::get<v1::Subscriber>(*result.object);
     }
     std::unique_ptr<EventTail> tail_from_here() {
-        return std::make_unique<EventTail>([this] { return map; }, catalog, log);
+        return std::make_unique<EventTail>([this] { return map; }, catalog, log, journal);
     }
     void add(EventKind kind, std::uint32_t value = 0) { add({}, kind, value); }
     void add(sb::LivenessMemfd::EventFields fields, EventKind kind, std::uint32_t value = 0) {

@@ -103,7 +103,7 @@ def _(lab):
     path.write_text("x" * 200_000)
     path.chmod(0o644)
     _, said = drcli(lab, "subscriber", "enroll", SITE, "--out", path)
-    expect("1 older credentials are accepted until its router attaches with these" in said, said)
+    expect("older ones accepted until its router attaches with these: 1" in said, said)
     expect(json.loads(path.read_text())["subscriber"] == SITE, "no credentials in the file")
     expect(stat.S_IMODE(path.stat().st_mode) == 0o600, oct(path.stat().st_mode))
     expect(not [p for p in lab.directory.iterdir() if ".new-" in p.name], "a file is left over")
@@ -226,7 +226,7 @@ def _(lab):
 @cases.case("a revoked site says so in get and in the list, its router is refused, and both are events")
 def _(lab):
     drcli(lab, "subscriber", "revoke", SITE)
-    told(lab, "revoke", subscriber=SITE, detail="1 credentials are refused from now on")
+    told(lab, "revoke", subscriber=SITE, detail="credentials refused from now on: 1")
     told(lab, "detach", subscriber=SITE, cause="revoked")
     shown = drcli(lab, "subscriber", "get", SITE)[0]
     expect("none: all were revoked at " in shown, shown)
@@ -241,7 +241,7 @@ def _(lab):
 def _(lab):
     _, said = drcli(lab, "subscriber", "enroll", SITE, "--out", lab.directory / f"urd-{SITE}.json",
                     "--revoke-older")
-    expect("0 older credentials are refused from now on" in said, said)
+    expect("older ones refused from now on: 0" in said, said)
     os.kill(lab.urds[SITE].pid, signal.SIGHUP)
     ur.wait_up(lab)
     drcli(lab, "subscriber", "delete", SITE, "--yes")
