@@ -93,8 +93,7 @@ struct DataPlane::Core {
 
     void housekeeping();
     void steer();
-    void publish_addresses(std::uint16_t port);
-    void set_address(std::uint16_t port, const IpAddress& address);
+    void publish_addresses();
 
     Config config;
     Eal eal;
@@ -114,7 +113,7 @@ struct DataPlane::Core {
     std::unique_ptr<PortWatch> watch;
     bool launched = false;
 
-    std::vector<IpAddress> static_locals;
+    std::vector<OwnAddress> static_locals;
     std::uint64_t locals_seen = 0;
     std::uint64_t pools_seen = 0;
     bool synced_seen = false;
@@ -202,15 +201,14 @@ bool DataPlane::Core::make_routes(std::string* error) {
             continue;
         }
         if (!install_static(*rib, i, ports->ports()[i], port, error)) return false;
-        for (const IpPrefix& address : port.addresses) {
-            static_locals.push_back(address.address);
-            set_address(i, address.address);
-        }
+        for (const IpPrefix& address : port.addresses)
+            static_locals.push_back({address.address, i});
     }
+    publish_addresses();
     if (mirrored.empty()) return true;
     NetlinkMirror::Hooks hooks;
-    hooks.changed = [this](std::uint16_t port) {
-        if (mirror) publish_addresses(port);
+    hooks.addresses_changed = [this] {
+        if (mirror) publish_addresses();
     };
     hooks.link = [this](std::uint16_t port, bool up) {
         if (server)
@@ -231,8 +229,7 @@ bool DataPlane::Core::make_routes(std::string* error) {
         }
         mirror->poll();
     }
-    for (std::uint16_t i = 0; i < count; ++i)
-        if (config.ports[i].mirrors_kernel()) publish_addresses(i);
+    publish_addresses();
     return true;
 }
 
@@ -354,29 +351,22 @@ void DataPlane::Core::stop() {
     if (launched) rte_eal_mp_wait_lcore();
 }
 
-void DataPlane::Core::set_address(std::uint16_t port, const IpAddress& address) {
-    WorkerShared::PortAddresses& own = shared.addresses[port];
-    if (address.family == 4) {
+void DataPlane::Core::publish_addresses() {
+    std::vector<OwnAddress> own = static_locals;
+    if (mirror)
+        for (const OwnAddress& address : mirror->addresses()) own.push_back(address);
+    for (std::uint16_t port = 0; port < config.ports.size(); ++port) {
+        WorkerShared::PortAddresses& sources = shared.addresses[port];
+        const IpAddress source4 = error_source(own, port, 4);
+        const IpAddress source6 = error_source(own, port, 6);
         std::uint32_t word{};
-        std::memcpy(&word, address.bytes.data(), sizeof word);
-        if (own.ipv4.load(std::memory_order_relaxed) == 0)
-            own.ipv4.store(word, std::memory_order_relaxed);
-        return;
+        std::memcpy(&word, source4.bytes.data(), sizeof word);
+        sources.ipv4.store(word, std::memory_order_relaxed);
+        std::array<std::uint64_t, 2> words{};
+        std::memcpy(words.data(), source6.bytes.data(), sizeof words);
+        for (unsigned i = 0; i < words.size(); ++i)
+            sources.ipv6[i].store(words[i], std::memory_order_relaxed);
     }
-    const bool link_local = address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-    std::array<std::uint64_t, 2> words{};
-    std::memcpy(words.data(), address.bytes.data(), sizeof words);
-    if (link_local || own.ipv6[0].load(std::memory_order_relaxed) != 0) return;
-    own.ipv6[1].store(words[1], std::memory_order_relaxed);
-    own.ipv6[0].store(words[0], std::memory_order_relaxed);
-}
-
-void DataPlane::Core::publish_addresses(std::uint16_t port) {
-    WorkerShared::PortAddresses& own = shared.addresses[port];
-    own.ipv4.store(0, std::memory_order_relaxed);
-    own.ipv6[0].store(0, std::memory_order_relaxed);
-    own.ipv6[1].store(0, std::memory_order_relaxed);
-    for (const IpAddress& address : mirror->addresses(port)) set_address(port, address);
 }
 
 // Tells the steering programs what has changed.
@@ -387,7 +377,8 @@ void DataPlane::Core::steer() {
     const std::uint64_t locals = mirror ? mirror->locals_generation() : 1;
     if (locals != locals_seen) {
         locals_seen = locals;
-        std::vector<IpAddress> addresses = static_locals;
+        std::vector<IpAddress> addresses;
+        for (const OwnAddress& own : static_locals) addresses.push_back(own.address);
         if (mirror)
             for (const IpAddress& address : mirror->locals()) addresses.push_back(address);
         room = maps.set_locals(addresses);

@@ -45,12 +45,13 @@ struct Link {
     std::string name;
     std::optional<std::uint16_t> port;
     bool up = false;  // administratively, with carrier
+    bool loopback = false;
     wire::Mac mac{};
     std::uint16_t mtu = 0;
     std::uint32_t generation{};
 };
 
-struct OwnAddress {
+struct Configured {
     int ifindex;
     IpAddress address;
     std::uint32_t generation;
@@ -78,6 +79,7 @@ struct NetlinkMirror::Core {
     void set_link(int ifindex, Link next, bool live);
     std::uint16_t usable_mtu(std::uint16_t port, unsigned interface_mtu) const;
     void install_locals();
+    void tell_addresses() const;
     [[nodiscard]] std::optional<std::uint16_t> port_of(int ifindex) const;
 
     Rib& rib;
@@ -88,7 +90,7 @@ struct NetlinkMirror::Core {
     std::unique_ptr<NetlinkSocket> socket;
 
     std::map<int, Link> links;
-    std::vector<OwnAddress> own;
+    std::vector<Configured> own;
     std::map<IpAddress, std::uint16_t> installed;  // Local, with its port
     std::uint64_t locals_generation = 1;
     std::uint32_t generation = 0;
@@ -145,6 +147,7 @@ void NetlinkMirror::Core::link(nl_object* object, bool removed, bool live) {
         if (port.interface == next.name) next.port = port.port;
     const unsigned flags = rtnl_link_get_flags(link);
     next.up = !removed && (flags & IFF_UP) != 0 && (flags & IFF_RUNNING) != 0;
+    next.loopback = (flags & IFF_LOOPBACK) != 0;
     if (next.port) next.mtu = usable_mtu(*next.port, rtnl_link_get_mtu(link));
     nl_addr* mac = rtnl_link_get_addr(link);
     if (mac != nullptr && nl_addr_get_len(mac) == next.mac.size())
@@ -171,12 +174,10 @@ void NetlinkMirror::Core::set_link(int ifindex, Link next, bool live) {
     // mark away when it comes back, without a word on each.
     if (live && (before.up != now.up || before.port != now.port) && (before.port || now.port))
         socket->resync();
+    if (before.port != now.port) tell_addresses();
     if (!now.port) return;
-    const bool changed = !before.port || before.mac != now.mac || before.mtu != now.mtu;
-    if (changed) {
+    if (!before.port || before.mac != now.mac || before.mtu != now.mtu)
         rib.set_port(*now.port, now.mac, now.mtu);
-        if (hooks.changed) hooks.changed(*now.port);
-    }
     if ((!before.port || before.up != now.up) && hooks.link) hooks.link(*now.port, now.up);
 }
 
@@ -187,7 +188,7 @@ void NetlinkMirror::Core::address(nl_object* object, bool removed, bool live) {
     if (address.family == 0 || is_loopback(address)) return;
     // An address that failed duplicate detection is not ours.
     if ((rtnl_addr_get_flags(entry) & IFA_F_DADFAILED) != 0) removed = true;
-    const auto at = std::find_if(own.begin(), own.end(), [&](const OwnAddress& a) {
+    const auto at = std::find_if(own.begin(), own.end(), [&](const Configured& a) {
         return a.ifindex == ifindex && a.address == address;
     });
     if (removed) {
@@ -201,14 +202,18 @@ void NetlinkMirror::Core::address(nl_object* object, bool removed, bool live) {
     } else {
         own.push_back({ifindex, address, generation});
     }
-    if (complete) install_locals();
-    const auto port = port_of(ifindex);
-    if (port && hooks.changed) hooks.changed(*port);
+    if (!complete) return;
+    install_locals();
+    tell_addresses();
+}
+
+void NetlinkMirror::Core::tell_addresses() const {
+    if (complete && hooks.addresses_changed) hooks.addresses_changed();
 }
 
 void NetlinkMirror::Core::install_locals() {
     std::map<IpAddress, std::uint16_t> wanted;
-    for (const OwnAddress& a : own) {
+    for (const Configured& a : own) {
         const auto port = port_of(a.ifindex);
         if (!port && is_link_local(a.address)) continue;
         // An address of another interface (loopback, say) is reached through any port.
@@ -275,12 +280,11 @@ void NetlinkMirror::Core::end() {
         if (at->second.port && hooks.link) hooks.link(*at->second.port, false);
         links.erase(at);
     }
-    std::erase_if(own, [this](const OwnAddress& a) { return a.generation != generation; });
+    std::erase_if(own, [this](const Configured& a) { return a.generation != generation; });
     routes.sweep();
     neighbours.sweep();
     install_locals();
-    if (hooks.changed)
-        for (const MirroredPort& port : ports) hooks.changed(port.port);
+    tell_addresses();
 }
 
 void NetlinkMirror::Core::ask(std::uint16_t port, const IpAddress& address) {
@@ -335,10 +339,13 @@ std::uint64_t NetlinkMirror::locals_generation() const {
     return core_->locals_generation;
 }
 
-std::vector<IpAddress> NetlinkMirror::addresses(std::uint16_t port) const {
-    std::vector<IpAddress> addresses;
-    for (const OwnAddress& a : core_->own)
-        if (core_->port_of(a.ifindex) == port) addresses.push_back(a.address);
+std::vector<OwnAddress> NetlinkMirror::addresses() const {
+    std::vector<OwnAddress> addresses;
+    for (const Configured& a : core_->own) {
+        const auto link = core_->links.find(a.ifindex);
+        if (link == core_->links.end()) continue;
+        addresses.push_back({a.address, link->second.port, link->second.loopback});
+    }
     return addresses;
 }
 

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/ports/error_source.h"
 #include "dataplane/tables/rib.h"
 
 namespace dr {
@@ -36,8 +37,8 @@ class NetlinkMirror final {
     struct Hooks {
         // A port's interface went up (running) or down.
         std::function<void(std::uint16_t port, bool up)> link;
-        // The addresses of a port's interface, or its MTU or MAC, have changed.
-        std::function<void(std::uint16_t port)> changed;
+        // addresses() has changed.
+        std::function<void()> addresses_changed;
     };
     static std::unique_ptr<NetlinkMirror> create(Rib& rib, std::vector<MirroredPort> ports,
                                                  Hooks hooks, std::string* error);
@@ -58,8 +59,8 @@ class NetlinkMirror final {
     // All own addresses of the namespace, and a number that grows when the set changes.
     [[nodiscard]] std::vector<IpAddress> locals() const;
     [[nodiscard]] std::uint64_t locals_generation() const;
-    // The addresses of a port's interface, in the kernel's order.
-    [[nodiscard]] std::vector<IpAddress> addresses(std::uint16_t port) const;
+    // The same, each with where it is; those of an interface in the kernel's order.
+    [[nodiscard]] std::vector<OwnAddress> addresses() const;
     // false: the interface is gone, or down.
     [[nodiscard]] bool up(std::uint16_t port) const;
     // Routes that found no room in the tables, ever.

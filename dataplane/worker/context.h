@@ -170,6 +170,9 @@ void stage_steer(Context& c, Burst& b);
 void stage_encapsulate(Context& c, Burst& b);
 void stage_forward(Context& c, Burst& b);
 void stage_icmp(Context& c, Burst& b, Burst& replies);
+// Gives the errors that go on their source address and their checksums, when it is known which port
+// each leaves by.
+void address_errors(Context& c, Burst& replies);
 void stage_transmit(Context& c, Burst& b, Burst& replies);
 
 // A keepalive of tunnel p.from; `bound`: from its bound endpoint. The packet ends here. `p` is as

@@ -73,75 +73,70 @@ bool within_limit(Context& c, const Packet& p) {
     return c.icmp.unreachable.take(whom, back, c.secret, now, c.tsc_hz);
 }
 
-void write_icmp4(std::uint8_t* ip, const Packet& p, const Kind& kind, std::uint32_t source,
-                 unsigned quote) {
+// Headers and quote, without source and checksums.
+void write_icmp4(std::uint8_t* ip, const Packet& p, const Kind& kind, unsigned quote) {
     wire::Ipv4 h{};
     h.version_ihl = 0x45;
     h.tos = 0xc0;  // internetwork control, RFC 1812 §4.3.2.5
     h.total_length = Be16::from(static_cast<std::uint16_t>(28 + quote));
     h.ttl = 64;
     h.protocol = wire::kProtoIcmp;
-    h.source = Be32{source};
     std::memcpy(&h.destination, p.ip + 12, 4);
-    h.checksum = wire::checksum(&h, sizeof h);
     std::memcpy(ip, &h, sizeof h);
-    wire::Icmp icmp{
+    const wire::Icmp icmp{
         kind.type4, kind.code4, {}, Be32::from(p.error == IcmpError::TooBig ? p.mtu : 0)};
     std::memcpy(ip + 20, &icmp, sizeof icmp);
     std::memcpy(ip + 28, p.ip, quote);
-    icmp.checksum = wire::checksum(ip + 20, 8 + quote);
-    std::memcpy(ip + 20, &icmp, sizeof icmp);
 }
 
-void write_icmp6(std::uint8_t* ip, const Packet& p, const Kind& kind,
-                 const std::array<std::uint64_t, 2>& source, unsigned quote) {
+void write_icmp6(std::uint8_t* ip, const Packet& p, const Kind& kind, unsigned quote) {
     wire::Ipv6 h{};
     h.version_class_label = Be32::from(0x60000000U);
     h.payload_length = Be16::from(static_cast<std::uint16_t>(8 + quote));
     h.next_header = wire::kProtoIcmp6;
     h.hop_limit = 64;
-    std::memcpy(h.source.data(), source.data(), 16);
     std::memcpy(h.destination.data(), p.ip + 8, 16);
     std::memcpy(ip, &h, sizeof h);
-    wire::Icmp icmp{
+    const wire::Icmp icmp{
         kind.type6, kind.code6, {}, Be32::from(p.error == IcmpError::TooBig ? p.mtu : 0)};
     std::memcpy(ip + 40, &icmp, sizeof icmp);
     std::memcpy(ip + 48, p.ip, quote);
+}
+
+// Completes what write_icmp4() or write_icmp6() has begun.
+void set_source(Packet& r, const WorkerShared::PortAddresses& sources) {
+    std::uint8_t* const ip = r.ip;
+    if (r.family == 4) {
+        const std::uint32_t source = sources.ipv4.load(std::memory_order_relaxed);
+        std::memcpy(ip + 12, &source, 4);
+        const auto header = wire::checksum(ip, 20);
+        std::memcpy(ip + 10, &header, 2);
+        const auto whole = wire::checksum(ip + 20, r.length - 20U);
+        std::memcpy(ip + 22, &whole, 2);
+        return;
+    }
+    for (unsigned i = 0; i < 2; ++i) {
+        const std::uint64_t word = sources.ipv6[i].load(std::memory_order_relaxed);
+        std::memcpy(ip + 8 + 8UL * i, &word, 8);
+    }
     // Pseudo-header (RFC 8200 §8.1).
     std::uint64_t sum = wire::checksum_add(ip + 8, 32, 0);
-    sum += h.payload_length.raw;
+    sum += Be16::from(static_cast<std::uint16_t>(r.length - 40U)).raw;
     sum += static_cast<std::uint32_t>(wire::kProtoIcmp6) << 8;
-    icmp.checksum = wire::checksum(ip + 40, 8 + quote, sum);
-    std::memcpy(ip + 40, &icmp, sizeof icmp);
+    const auto whole = wire::checksum(ip + 40, r.length - 40U, sum);
+    std::memcpy(ip + 42, &whole, 2);
 }
 
-// The address that an error is sent from; of the packet's family.
-struct Source {
-    std::uint32_t ipv4;
-    std::array<std::uint64_t, 2> ipv6;
-};
-
-// Of the port that received the packet; without one, of the first port that has one, because any
-// unicast address of a router will do (RFC 4443 §2.2). false: the router has none.
-bool find_source(const Context& c, const Burst& b, unsigned family, Source* source) {
-    const auto read = [&](std::size_t port) {
-        const WorkerShared::PortAddresses& own = c.shared->addresses[port];
-        *source = {own.ipv4.load(std::memory_order_relaxed),
-                   {own.ipv6[0].load(std::memory_order_relaxed),
-                    own.ipv6[1].load(std::memory_order_relaxed)}};
-        return family == 4 ? source->ipv4 != 0 : (source->ipv6[0] | source->ipv6[1]) != 0;
-    };
-    if (read(b.in_port)) return true;
-    for (std::size_t port = 0; port < c.ports->size(); ++port)
-        if (read(port)) return true;
-    return false;
+// Whether this router has an address of the family; then every port has one to send from.
+bool has_source(const Context& c, const Burst& b, unsigned family) {
+    const WorkerShared::PortAddresses& own = c.shared->addresses[b.in_port];
+    if (family == 4) return own.ipv4.load(std::memory_order_relaxed) != 0;
+    return (own.ipv6[0].load(std::memory_order_relaxed) |
+            own.ipv6[1].load(std::memory_order_relaxed)) != 0;
 }
 
-// The error as a packet in a buffer of its own; null: no address to send from, or no buffer.
-rte_mbuf* build(Context& c, const Burst& b, const Packet& p, const Kind& kind, bool* no_source) {
-    Source source{};
-    *no_source = !find_source(c, b, p.family, &source);
-    if (*no_source) return nullptr;
+// The error as a packet in a buffer of its own; null: no buffer.
+rte_mbuf* build(Context& c, const Packet& p, const Kind& kind) {
     const unsigned limit = p.family == 4 ? kQuote4 : kQuote6;
     const unsigned quote = p.length < limit ? p.length : limit;
     const unsigned header = p.family == 4 ? 28 : 48;
@@ -154,9 +149,9 @@ rte_mbuf* build(Context& c, const Burst& b, const Packet& p, const Kind& kind, b
         return nullptr;
     }
     if (p.family == 4)
-        write_icmp4(ip, p, kind, source.ipv4, quote);
+        write_icmp4(ip, p, kind, quote);
     else
-        write_icmp6(ip, p, kind, source.ipv6, quote);
+        write_icmp6(ip, p, kind, quote);
     return m;
 }
 
@@ -166,7 +161,7 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
     for (const unsigned i : b.errors) {
         Packet& p = b.packets[i];
         const Kind kind = kind_of(p.error);
-        if (!may_answer(p) || replies.count == kBurst) {
+        if (!may_answer(p) || replies.count == kBurst || !has_source(c, b, p.family)) {
             exit_with(c, p, kind.not_sent);
             continue;
         }
@@ -174,10 +169,9 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
             exit_with(c, p, Exit::DropIcmpLimited);
             continue;
         }
-        bool no_source = false;
-        rte_mbuf* m = build(c, b, p, kind, &no_source);
+        rte_mbuf* m = build(c, p, kind);
         if (m == nullptr) {
-            exit_with(c, p, no_source ? kind.not_sent : Exit::DropNoBuffers);
+            exit_with(c, p, Exit::DropNoBuffers);
             continue;
         }
         Packet& r = replies.packets[replies.count];
@@ -190,6 +184,20 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
         (p.family == 4 ? replies.lookup4 : replies.lookup6).add(replies.count);
         p.reply = static_cast<std::uint8_t>(++replies.count);
         exit_with(c, p, p.family == 4 ? kind.sent4 : kind.sent6);
+    }
+}
+
+// RFC 1812 §4.3.2.4. Neither the route nor the flow hash depends on the source: an error is of the
+// flow that it is about.
+void address_errors(Context& c, Burst& replies) {
+    for (const unsigned i : replies.steer) {
+        Packet& r = replies.packets[i];
+        const std::uint32_t next = r.tunnel->next_hop.load(std::memory_order_acquire);
+        set_source(r, c.shared->addresses[c.tables->next_hop(next).port]);
+    }
+    for (const unsigned i : replies.forward) {
+        Packet& r = replies.packets[i];
+        set_source(r, c.shared->addresses[c.tables->next_hop(r.target.index()).port]);
     }
 }
 

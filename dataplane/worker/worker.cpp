@@ -68,6 +68,7 @@ void run_stages(Context& c) {
         stage_icmp(c, b, replies);
         stage_lookup(c, replies);
         stage_steer(c, replies);
+        address_errors(c, replies);
         stage_encapsulate(c, replies);
         stage_forward(c, replies);
         clock.lap(Stage::Icmp);

@@ -36,7 +36,7 @@ struct Rig {
         rib = std::make_unique<dr::Rib>(*tables);
         mirror = dr::NetlinkMirror::create(
             *rib, {{3, interface, mtu}},
-            {.link = [this](std::uint16_t, bool is_up) { up = is_up; }, .changed = {}}, &error);
+            {.link = [this](std::uint16_t, bool is_up) { up = is_up; }, .addresses_changed = {}}, &error);
         if (synced) until([this] { return mirror->synced(); });
     }
     // Polls until it holds, at most 5 s.
