@@ -134,7 +134,7 @@ bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
     }
     // Before the TTL changes: an ICMP error quotes the packet as it came.
     if (p.length > mtu && !fit(c, b, i, mtu)) return false;
-    maybe_clamp_mss(p, mtu);
+    maybe_clamp_mss(*c.tables, p, mtu);
     if (!own) decrement_ttl(p.ip, p.family);
     return true;
 }
@@ -158,9 +158,7 @@ void stage_encapsulate(Context& c, Burst& b) {
         // Without a next hop this is row 0, which is never resolved.
         const std::uint32_t next = row.next_hop.load(std::memory_order_acquire);
         const NextHopRow& hop = hops[next_hops[next].load(std::memory_order_acquire)];
-        // The tunnel's MTU, or what the port that it leaves through has room for.
-        const unsigned room = hop.mtu - row.header_length();
-        const unsigned mtu = row.mtu < room ? row.mtu : room;
+        const unsigned mtu = room_in(row, hop);
         const unsigned family = p.family;
         const bool plain = hop.resolved != 0 && p.length <= mtu && ttl_left(p.ip, family) &&
                            (p.flags & Packet::kOwn) == 0 && !has_mss(p);

@@ -76,7 +76,7 @@ void stage_forward(Context& c, Burst& b) {
         if (!own) {
             if (may_be_tcp(p)) {
                 find_upper(p);
-                maybe_clamp_mss(p, p.from->mtu);
+                maybe_clamp_mss(*c.tables, p, p.from->mtu);
             }
             decrement_ttl(p.ip, p.family);
         }
