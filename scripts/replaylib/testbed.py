@@ -17,6 +17,8 @@ from .southbound import Client
 # The pcap driver takes at most so many files for a port.
 MAX_QUEUES = 16
 STALL_SECONDS = 30
+# What the queues of a port may hold, at most.
+MBUFS_OF_A_PORT = 2560
 
 
 class Testbed:
@@ -139,7 +141,8 @@ class Testbed:
     def _config(self, batches):
         return {
             "socket": str(self._socket), "workers": 1, "idle": "sleep",
-            "memory_mib": 256, "mbufs": 8192, "capacity": self._capacity,
+            "memory_mib": 256, "mbufs": max(8192, MBUFS_OF_A_PORT * (len(self._ports) + 2)),
+            "capacity": self._capacity,
             "ports": [self._port(p, batches) for p in self._ports],
         }
 
