@@ -189,6 +189,31 @@ def _other_ports_address():
         .counters(icmp__time_exceeded=1, icmp__packet_too_big=1)
 
 
+def _port_it_leaves_by():
+    """RFC 1812 §4.3.2.4, wherever the packet came in."""
+    network, (mac, gateway) = up0(name="net0"), ("02:00:00:00:00:02", "02:00:00:00:00:fd")
+    own4, own6, aside = "198.51.100.1", "2001:db8:fe::1", "8.8.8.8"
+    access = {"name": "acc0", "mac": mac, "addresses": [f"{own4}/24", f"{own6}/64"],
+              "routes": [{"prefix": f"{aside}/32", "via": LINE_A4}],
+              "neighbours": [{"address": LINE_A4, "mac": gateway}]}
+    near = tunnel()
+    near.local = own4
+    customer = site(near)
+    down = [udp(HOST4, SITE4, ttl=1), udp(HOST6, SITE6, ttl=1)]
+    around = udp(aside, SITE4, ttl=1)  # came in by the other port than its answer leaves by
+    up = [(udp(SITE4, HOST4, ttl=1), own4), (udp(SITE6, HOST6, ttl=1), own6)]
+    back = [icmp_error(TIME_EXCEEDED, p, source) for p, source in up]
+    back = [sent(forward.into_tunnel(near, e, forward.flow.flow_hash(e, customer.seed)), mac, gateway)
+            for e in back]
+    return Case("icmp-source-two-ports", "an ICMP error has an address of the port that it leaves by",
+                ports=[network, access]).provision(customer) \
+        .step({"net0": [ether(p) for p in [*down, around]]},
+              {"net0": [answered(p, TIME_EXCEEDED) for p in down],
+               "acc0": [sent(icmp_error(TIME_EXCEEDED, around, own4), mac, gateway)]}) \
+        .step({"acc0": [ether(out_of_tunnel(near, p), gateway, mac) for p, _ in up]}, {"acc0": back}) \
+        .counters(icmp__time_exceeded=5)
+
+
 def _limited():
     """The errors themselves find no route, so that how many there were shows in counters alone."""
     port = up0(routes=[{"prefix": f"{LINE_A4}/32", "via": GATEWAY4}])
@@ -216,4 +241,5 @@ def _uplink_too_big():
 
 def cases():
     return [*_time_exceeded(), *_too_big(), *_unreachable(), *_no_error_about(), _limited(),
-            _uplink_too_big(), *_later_fragments6(), _redirect6(), _other_ports_address()]
+            _uplink_too_big(), *_later_fragments6(), _redirect6(), _other_ports_address(),
+            _port_it_leaves_by()]

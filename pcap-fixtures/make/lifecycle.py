@@ -2,7 +2,7 @@
 
 from lib.case import Case
 from lib.forward import encapsulated, hop, out_of_tunnel
-from lib.model import GRE, GRE_UDP, KEY_A, SITE4, SITE6, site, tunnel
+from lib.model import GRE, GRE_UDP, KEY_A, SITE4, SITE6, Tunnel, site, tunnel
 from lib.packets import ether, sent, udp
 from lib.topology import (GATEWAY4, GATEWAY6, GATEWAY_MAC, HOST4, HOST6, LINE_B4, POOLS)
 
@@ -124,6 +124,30 @@ def _two_ports():
         .counters(forwarded__downlink=4, forwarded__uplink=8)
 
 
+def _sixteen_ports():
+    """As many as a case may have, a line of the site over each."""
+    macs = [(f"02:00:00:00:01:{n:02x}", f"02:00:00:00:02:{n:02x}") for n in range(16)]
+    ports = [{"name": f"p{n}", "mac": macs[n][0], "addresses": [f"10.0.{n}.1/24"],
+              "neighbours": [{"address": f"10.0.{n}.254", "mac": macs[n][1]}],
+              "routes": [{"prefix": f"198.51.{n}.0/24" if n else "0.0.0.0/0", "via": f"10.0.{n}.254"}]}
+             for n in range(16)]
+    lines = [Tunnel(f"l{n}", GRE, f"10.0.{n}.1", f"198.51.{n}.9", 0x01000030 + n) for n in range(16)]
+    customer = site(*lines, tiers=[[(line.line, 1) for line in lines]])
+    up = [udp(SITE4, HOST4, sport=6000 + n) for n in range(16)]
+    down = [udp(HOST4, SITE4, sport=7000 + n) for n in range(40)]
+    out = {}
+    for packet in down:
+        n = lines.index(customer.tunnel_of(packet))
+        out.setdefault(f"p{n}", []).append(sent(encapsulated(customer, packet), *macs[n]))
+    assert len(out) > 12
+    return Case("sixteen-ports", "packets into all of sixteen ports, and out of nearly all", ports=ports) \
+        .provision(customer) \
+        .step({f"p{n}": [ether(out_of_tunnel(lines[n], up[n]), *reversed(macs[n]))] for n in range(16)},
+              {"p0": [sent(hop(p), *macs[0]) for p in up]}) \
+        .step({"p0": [ether(p, *reversed(macs[0])) for p in down]}, out) \
+        .counters(forwarded__uplink=16, forwarded__downlink=40)
+
+
 def cases():
     return [_delete(), _again(), _move(), _new_generation(), _new_encapsulation(), _prefixes(), _seed(),
-            _two_ports()]
+            _two_ports(), _sixteen_ports()]

@@ -2,9 +2,9 @@
 
 from lib.case import Case
 from lib.forward import encapsulated, hop, out_of_tunnel
-from lib.model import GRE, GRE_UDP, OTHER4, SITE4, SITE6, other, site, tunnel
+from lib.model import GRE, GRE_UDP, OTHER4, OTHER6, SITE4, SITE6, other, site, tunnel
 from lib.packets import ether, ip, sent, tcp
-from lib.topology import HOST4, HOST6
+from lib.topology import HOST4, HOST6, up0
 from scapy.layers.inet import TCP
 from scapy.packet import Raw
 
@@ -84,8 +84,43 @@ def _hairpin():
         .counters(forwarded__hairpin=len(there))
 
 
+def _hairpin_back():
+    """What the SYN announces comes back through both."""
+    near, far = site(tunnel(mtu=1300)), other(GRE, 6)
+    far.tunnels[0].mtu = 1400
+    both = []
+    for source, destination, headers in ((SITE4, OTHER4, 40), (SITE6, OTHER6, 60)):
+        both += [(source, destination, m, min(m, 1300 - headers)) for m in (1460, 1260, 1241, 1200)]
+    there = [(tcp(s, d, size=0, flags="S", options=[("MSS", before)]),
+              tcp(s, d, size=0, flags="S", options=[("MSS", after)])) for s, d, before, after in both]
+    return Case("mss-hairpin-both", "a SYN from site to site fits the tunnel that it came out of, too") \
+        .provision(near, far) \
+        .send([ether(out_of_tunnel(near.tunnels[0], before)) for before, _ in there],
+              [sent(encapsulated(far, after)) for _, after in there]) \
+        .counters(forwarded__hairpin=len(there))
+
+
+def _small_port():
+    """A tunnel takes no more than the port that it leaves by, whatever its own MTU is."""
+    case = Case("mss-small-port", "over a port of 1400 bytes SYNs are clamped alike in both directions",
+                ports=[up0(mtu=1400)])
+    for mtu, room in ((None, 1400 - 36), (1450, 1400 - 36), (1280, 1280)):
+        customer = site(tunnel(mtu=mtu))
+        ends = [(HOST4, SITE4, 40), (HOST6, SITE6, 60)]
+        down = [(tcp(h, s, size=0, flags="S", options=[("MSS", 1460)]),
+                 tcp(h, s, size=0, flags="S", options=[("MSS", room - n)])) for h, s, n in ends]
+        up = [(tcp(s, h, size=0, flags="SA", options=[("MSS", 1460)]),
+               tcp(s, h, size=0, flags="SA", options=[("MSS", room - n)])) for h, s, n in ends]
+        case.provision(customer) \
+            .send([*(ether(b) for b, _ in down),
+                   *(ether(out_of_tunnel(customer.tunnels[0], b)) for b, _ in up)],
+                  [*(sent(encapsulated(customer, a)) for _, a in down), *(sent(hop(a)) for _, a in up)])
+    return case.counters(forwarded__downlink=6, forwarded__uplink=6)
+
+
 def cases():
     ends = [(HOST4, SITE4, 40), (HOST6, SITE6, 60)]
     return [_direction("gre-outer4", GRE, 4, ends, True), _direction("gre-outer4", GRE, 4, ends, False),
             _direction("gre-udp-outer6", GRE_UDP, 6, ends, True),
-            _direction("gre-udp-outer6", GRE_UDP, 6, ends, False), _broken_options(), _hairpin()]
+            _direction("gre-udp-outer6", GRE_UDP, 6, ends, False), _broken_options(), _hairpin(),
+            _hairpin_back(), _small_port()]
