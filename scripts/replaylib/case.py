@@ -246,9 +246,10 @@ def load(folder: Path, regenerating: bool = False) -> Case:
                                        "countersExact", "true or false"))
 
 
-def find(paths) -> list:
-    """The case folders that the arguments mean: themselves, or all beneath."""
-    folders = []
+def find(paths):
+    """The case folders that the arguments mean: themselves, or all beneath; and the arguments that
+    have none, which is an error only when none of them has any."""
+    folders, empty = [], []
     for path in map(Path, paths):
         if path.name == "case.json" and path.is_file():
             path = path.parent
@@ -258,7 +259,9 @@ def find(paths) -> list:
             folders.append(path)
             continue
         beneath = sorted(p.parent for p in path.rglob("case.json"))
-        if not beneath:
-            raise CaseError(f"{path}: neither a case folder (no case.json) nor any beneath it")
         folders.extend(beneath)
-    return folders
+        if not beneath:
+            empty.append(path)
+    if not folders:
+        raise CaseError(f"{empty[0]}: neither a case folder (no case.json) nor any beneath it")
+    return folders, empty

@@ -69,11 +69,14 @@ def main(argv) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupted)
     try:
-        readable, unreadable = _load(cases.find(options.cases), options.regen)
+        folders, empty = cases.find(options.cases)
+        readable, unreadable = _load(folders, options.regen)
         binaries = Binaries(options.build) if readable else None
     except (cases.CaseError, ProgramError) as error:
         print(f"replay: error: {error}", file=sys.stderr)
         return 2
+    for folder in empty:
+        print(f"replay: notice: {folder}: no case in it", file=sys.stderr, flush=True)
     for why in unreadable.values():
         print(f"replay: error: {why}", file=sys.stderr, flush=True)
     results = []

@@ -85,3 +85,25 @@ def first_difference(expected, sent, masks) -> int:
         if masked(want, masks) != masked(have, masks):
             return n
     return min(len(expected), len(sent))
+
+
+def _shared(frame: bytes, packet: bytes) -> int:
+    """How many bytes of a packet that was received are found in a frame that was sent: its end, in or
+    out of a tunnel, or its beginning, quoted by an ICMP error."""
+    end = 0
+    while end < min(len(frame), len(packet)) and frame[-1 - end] == packet[-1 - end]:
+        end += 1
+    quoted = 0
+    for size in (20, 28, 64, 128):
+        if packet[14:14 + size] in frame:
+            quoted = min(size, len(packet) - 14)
+    return max(end, quoted)
+
+
+def likely_cause(frame: bytes, send, number: int):
+    """(port, number) of the packet that most likely gave the frame; of several that are as like it the
+    one nearest to `number`, for packets leave in order. None: none is like it."""
+    found = [(_shared(frame, packet), -abs(n - number), port, n)
+             for port, packets in send.items() for n, packet in enumerate(packets)]
+    best = max(found, default=None)
+    return (best[2], best[3]) if best and best[0] >= 8 else None

@@ -120,7 +120,15 @@ class _Run:
     def _start_dataplane(self):
         chunk = self._batches[self._run * MAX_QUEUES:(self._run + 1) * MAX_QUEUES]
         self._run += 1
-        self._bed.start_dataplane([(port, frames) for _, port, frames in chunk])
+        try:
+            self._bed.start_dataplane([(port, frames) for _, port, frames in chunk])
+        except ProgramError as error:
+            # What dr-dataplane says of its file is about the case: the ports are copied from there.
+            if str(self._bed.config) not in str(error):
+                raise
+            text = str(error).replace(str(self._bed.config), str(self._case.file))
+            raise CaseError(f"{self._case.file}: the ports are not as dr-dataplane takes them: "
+                            f"{text}") from error
         self._before = self._bed.snapshot()
 
     def _end_dataplane(self):
@@ -181,6 +189,9 @@ class _Run:
         have = sent[n] if n < len(sent) else None
         if not any(f.kind == "frames" for f in self._result.failures):
             from . import decode  # here, because scapy takes long to load
+            cause = compare.likely_cause(want or have, step.send, n)
+            if cause:
+                lines.append(f"    it comes of packet {cause[1] + 1} into {cause[0]}, by its bytes")
             lines += decode.side_by_side(want, have)
         self._fail("frames", lines)
 

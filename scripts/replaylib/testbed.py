@@ -28,6 +28,7 @@ class Testbed:
         self._ports = ports
         self._capacity = capacity
         self._dataplane = self._drd = self._client = self._counters = None
+        self.config = None  # the file that dr-dataplane reads
         self._run = 0
         self._received = 0
         self._gate = 0
@@ -39,6 +40,7 @@ class Testbed:
         self._run += 1
         self._gate = self._received = 0
         config = self._folder / f"dataplane-{self._run}.json"
+        self.config = config
         config.write_text(json.dumps(self._config(batches), indent=1))
         self._dataplane = Program("dr-dataplane", [
             self._binaries["dr-dataplane"], "--config", config, "--socket", self._socket,

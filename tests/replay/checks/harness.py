@@ -73,7 +73,8 @@ def a_wrong_byte_is_found(tools):
     """one wrong byte in one expected packet fails the case, and shows the packet decoded"""
     with tools.copy_of(CASE) as folder:
         _spoil(folder, 14 + 8)  # outer TTL
-        _fails(tools, folder, "frame 3 is the first that differs", "ttl", "65", "64", "^^")
+        _fails(tools, folder, "frame 3 is the first that differs", "ttl", "65", "64", "^^",
+               "it comes of packet 3 into up0")
 
 
 def a_missing_packet_is_found(tools):
@@ -205,6 +206,24 @@ def the_others_still_run(tools):
         expect(code == 2, f"exit code {code}")
         expect(out.splitlines()[-1] == "1 passed, 1 failed", out)
         expect("broken/case.json" in err, err)
+
+
+def what_the_data_plane_refuses_is_said(tools):
+    """ports that only dr-dataplane finds wrong are told with the case's file, exit code 2"""
+    with tools.copy_of(CASE) as folder:
+        _edit(folder, lambda d: d["ports"][0].update({"mac": "03:00:00:00:00:01"}))
+        said = _fails(tools, folder, f"{folder / 'case.json'}: ", "neither multicast nor zero", code=2)
+        expect("dataplane-1.json" not in said, f"a file that is gone is named:\n{said}")
+
+
+def folders_without_a_case_are_passed_over(tools):
+    """a folder without a case beside one with a case is named, and the case runs"""
+    with tools.copy_of(CASE) as folder:
+        (folder.parent / "lib").mkdir()
+        code, out, err = tools.replay(folder, folder.parent / "lib")
+        expect(code == 0, f"exit code {code}: {err}")
+        expect(out.splitlines()[-1] == "1 passed, 0 failed", out)
+        expect("lib: no case in it" in err, err)
 
 
 # ---- what else is promised ----
@@ -380,6 +399,7 @@ CHECKS = [a_wrong_byte_is_found, a_missing_packet_is_found, order_matters,
           an_unnamed_port_must_be_silent, steps_are_told_apart, counters_are_exact,
           other_drops_are_found, refused_resources_fail, broken_cases_say_where,
           unknown_counters_and_folders_are_said,
+          what_the_data_plane_refuses_is_said, folders_without_a_case_are_passed_over,
           the_others_still_run, masks_hide_what_they_name, regen_rewrites_on_purpose,
           regen_makes_missing_expectations, junit_is_written, packets_of_two_ports_may_interleave,
           many_steps_are_possible, nothing_is_left_behind]
