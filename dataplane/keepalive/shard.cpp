@@ -214,7 +214,9 @@ void Shard::send_from(TunnelRef tunnel, std::uint16_t port, const wire::Endpoint
 bool Shard::may_bind(TunnelRef, const wire::Endpoint& peer) {
     const Target target = peer.family == 4 ? around_.tables->lpm4->lookup(peer.address.data())
                                            : around_.tables->lpm6->lookup(peer.address.data());
-    return target.kind() != TargetKind::Subscriber;
+    // A subscriber's prefix whose packets a route discards is a subscriber's all the same.
+    return target.kind() != TargetKind::Subscriber &&
+           !(target.kind() == TargetKind::Blackhole && target.is_ours());
 }
 
 void Shard::bind(TunnelRef tunnel, const wire::Endpoint& peer) {

@@ -42,7 +42,7 @@ bool Rib::State::claim(const IpPrefix& prefix, RouteSource source, Target target
     claim = target;
     if (!install(prefix, *it->second.best())) {
         claim = before;
-        if (it->second.best() == nullptr) claims.erase(it);
+        if (!it->second.best()) claims.erase(it);
         return false;
     }
     note_own(prefix, source, true);
@@ -71,7 +71,7 @@ void Rib::State::unclaim(const IpPrefix& prefix, RouteSource source) {
         --of_length[place_of(prefix)];
         ++generation;
     }
-    if (const Target* best = it->second.best()) {
+    if (const auto best = it->second.best()) {
         install(prefix, *best);
         return;
     }
@@ -86,7 +86,7 @@ Target Rib::State::below_host_route(const IpAddress& address, bool routed) const
     if (it != claims.end()) {
         Claims others = it->second;
         if (routed) others.by_source[static_cast<std::size_t>(RouteSource::Neighbour)].reset();
-        if (const Target* best = others.best()) return *best;
+        if (const auto best = others.best()) return *best;
     } else if (find(host, &found)) {
         return found;
     }
@@ -161,8 +161,7 @@ void Rib::clear_neighbour(std::uint16_t port, const IpAddress& address) {
     known->second.learned = false;
     s.settle_neighbour(known->first, known->second);
     s.neighbours.erase(known);
-    const auto hop = s.by_gateway.find({port, address});
-    if (hop != s.by_gateway.end()) s.publish(hop->second);
+    s.publish_with_groups({port, address});
     // Another port's neighbour of the same address may have been waiting for its place.
     s.settle_neighbours(host_prefix(address));
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dataplane/tables/tables.h"
 
@@ -37,7 +38,16 @@ bool is_link_local(const IpAddress& address);  // IPv6's, fe80::/10
 std::string to_string(const IpAddress& address);
 std::string to_string(const IpPrefix& prefix);
 
-// In order of preference, best first, where several claim the same prefix.
+// A neighbour to send packets to.
+struct Via {
+    std::uint16_t port{};
+    IpAddress gateway;
+    friend constexpr auto operator<=>(const Via&, const Via&) = default;
+};
+
+// In order of preference, best first, where several claim the same prefix. One exception: a route
+// that discards goes before a subscriber of the same prefix (RFC 5635), unless that is a pool's,
+// which an operator may discard to have a routing daemon announce it.
 enum class RouteSource : std::uint8_t { Local, Subscriber, Pool, Neighbour, Route, Connected };
 
 class Rib final {
@@ -52,6 +62,9 @@ class Rib final {
     // The next hop through `port` to `gateway` (a neighbour's address); made when it is new,
     // unresolved. References are counted; index 0: the table is full.
     NextHopIndex acquire_next_hop(std::uint16_t port, const IpAddress& gateway);
+    // One that leads to the first of these whose MAC address is known; the first, while none is.
+    // Holds a next hop for each. At least one.
+    NextHopIndex acquire_group(std::vector<Via> members);
     void release_next_hop(NextHopIndex next_hop);
     [[nodiscard]] std::size_t next_hop_capacity() const;
     // What is known of a neighbour. Publishes a new row for each next hop that has it as gateway.

@@ -1,4 +1,7 @@
 // The Rib's next hops: who refers to them, and the rows that workers read.
+#include <algorithm>
+#include <utility>
+
 #include "dataplane/tables/rib_state.h"
 
 namespace dr {
@@ -12,14 +15,15 @@ void Rib::State::publish(std::uint32_t index) {
     }
     const std::uint32_t row = free_rows.back();
     free_rows.pop_back();
-    const rib::PortInfo& port = ports[hop.gateway.port];
+    const Gateway& gateway = chosen(hop);
+    const rib::PortInfo& port = ports[gateway.port];
     NextHopRow& r = tables.next_hop_rows[row];
     r = {};
     r.source = port.mac;
     r.mtu = port.mtu;
-    r.port = hop.gateway.port;
-    r.family = hop.gateway.address.family;
-    const auto known = neighbours.find({hop.gateway.address, hop.gateway.port});
+    r.port = gateway.port;
+    r.family = gateway.address.family;
+    const auto known = neighbours.find({gateway.address, gateway.port});
     if (known != neighbours.end()) {
         r.destination = known->second.mac;
         r.resolved = 1;
@@ -27,6 +31,22 @@ void Rib::State::publish(std::uint32_t index) {
     tables.next_hops[index].store(row, std::memory_order_release);
     if (hop.row != 0) retired_rows.push_back({hop.row, tables.qsbr.retire()});
     hop.row = row;
+}
+
+// Where packets go that the next hop is for.
+const rib::Gateway& Rib::State::chosen(const NextHop& hop) const {
+    for (const std::uint32_t member : hop.members) {
+        const Gateway& gateway = next_hops[member].gateway;
+        if (neighbours.contains({gateway.address, gateway.port})) return gateway;
+    }
+    return hop.gateway;
+}
+
+void Rib::State::publish_with_groups(const Gateway& gateway) {
+    const auto hop = by_gateway.find(gateway);
+    if (hop == by_gateway.end()) return;
+    publish(hop->second);
+    for (const std::uint32_t group : next_hops[hop->second].groups) publish(group);
 }
 
 void Rib::State::publish_outdated() {
@@ -56,7 +76,9 @@ NextHopIndex Rib::State::acquire(const Gateway& gateway, bool learned) {
         if (free_indexes.empty() || free_rows.empty()) return {0};
         const std::uint32_t index = free_indexes.front();
         free_indexes.pop_front();
-        next_hops[index] = {gateway, 0, 0, true, false, false, false};
+        next_hops[index] = {};
+        next_hops[index].gateway = gateway;
+        next_hops[index].used = true;
         known = by_gateway.emplace(gateway, index).first;
         publish(index);
     }
@@ -70,6 +92,41 @@ NextHopIndex Rib::State::acquire(const Gateway& gateway, bool learned) {
     return {known->second};
 }
 
+NextHopIndex Rib::State::acquire_group(std::vector<Via> members) {
+    const auto known = by_members.find(members);
+    if (known != by_members.end()) {
+        ++next_hops[known->second].references;
+        return {known->second};
+    }
+    std::vector<std::uint32_t> held;
+    for (const Via& via : members) held.push_back(acquire({via.port, via.gateway}, false).value);
+    const bool all = std::find(held.begin(), held.end(), 0) == held.end();
+    if (!all || free_indexes.empty() || free_rows.empty()) {
+        for (const std::uint32_t member : held) release({member}, false);
+        return {0};
+    }
+    const std::uint32_t index = free_indexes.front();
+    free_indexes.pop_front();
+    NextHop& hop = next_hops[index] = {};
+    hop.gateway = {members.front().port, members.front().gateway};
+    hop.references = 1;
+    hop.used = true;
+    hop.members = std::move(held);
+    for (const std::uint32_t member : hop.members) next_hops[member].groups.push_back(index);
+    by_members.emplace(std::move(members), index);
+    publish(index);
+    return {index};
+}
+
+void Rib::State::forget_group(const NextHop& group) {
+    std::vector<Via> key;
+    for (const std::uint32_t member : group.members) {
+        const Gateway& gateway = next_hops[member].gateway;
+        key.push_back({gateway.port, gateway.address});
+    }
+    by_members.erase(key);
+}
+
 void Rib::State::release(NextHopIndex next_hop, bool learned) {
     NextHop& hop = next_hops[next_hop.value];
     if (next_hop.value == 0 || !hop.used) return;
@@ -77,17 +134,24 @@ void Rib::State::release(NextHopIndex next_hop, bool learned) {
     if (learned) {
         hop.learned = false;
         --host_routes;
-    } else if (hop.configured() == 0) {
+    } else if (hop.configured() == 0 && hop.members.empty()) {
         const auto gateway = gateways.find(hop.gateway.address);
         if (gateway != gateways.end() && --gateway->second == 0) gateways.erase(gateway);
     }
     if (hop.references != 0) return;
-    by_gateway.erase(hop.gateway);
+    if (hop.members.empty())
+        by_gateway.erase(hop.gateway);
+    else
+        forget_group(hop);
     // The index stays pointing at its row until no worker can still hold it.
     ++generation;
     retired_indexes.push_back({next_hop.value, hop.row, tables.qsbr.retire(), generation});
     hop.used = false;
     hop.row = 0;
+    for (const std::uint32_t member : std::exchange(hop.members, {})) {
+        std::erase(next_hops[member].groups, next_hop.value);
+        release({member}, false);
+    }
 }
 
 void Rib::State::reclaim() {
@@ -114,6 +178,10 @@ NextHopIndex Rib::acquire_next_hop(std::uint16_t port, const IpAddress& gateway)
     return state_->acquire({port, gateway}, false);
 }
 
+NextHopIndex Rib::acquire_group(std::vector<Via> members) {
+    return state_->acquire_group(std::move(members));
+}
+
 void Rib::release_next_hop(NextHopIndex next_hop) {
     state_->release(next_hop, false);
 }
@@ -131,8 +199,7 @@ void Rib::set_neighbour(std::uint16_t port, const IpAddress& address, const wire
     const auto [known, is_new] = s.neighbours.try_emplace({address, port});
     if (!is_new && known->second.mac == mac) return;
     known->second.mac = mac;
-    const auto hop = s.by_gateway.find({port, address});
-    if (hop != s.by_gateway.end()) s.publish(hop->second);
+    s.publish_with_groups({port, address});
 }
 
 void Rib::set_port(std::uint16_t port, const wire::Mac& mac, std::uint16_t mtu) {
@@ -140,7 +207,7 @@ void Rib::set_port(std::uint16_t port, const wire::Mac& mac, std::uint16_t mtu) 
     if (s.ports[port].mac == mac && s.ports[port].mtu == mtu) return;
     s.ports[port] = {mac, mtu};
     for (std::uint32_t i = 1; i < s.next_hops.size(); ++i)
-        if (s.next_hops[i].used && s.next_hops[i].gateway.port == port) s.publish(i);
+        if (s.next_hops[i].used && s.chosen(s.next_hops[i]).port == port) s.publish(i);
 }
 
 NextHopIndex Rib::resolve(const IpAddress& address) {
@@ -171,7 +238,8 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
 void Rib::visit_unresolved(Visitor visitor, void* argument) const {
     const State& s = *state_;
     for (const State::NextHop& hop : s.next_hops)
-        if (hop.used && !s.neighbours.contains({hop.gateway.address, hop.gateway.port}))
+        if (hop.used && hop.members.empty() &&
+            !s.neighbours.contains({hop.gateway.address, hop.gateway.port}))
             visitor(argument, hop.gateway.port, hop.gateway.address,
                     hop.references > (hop.gleaned ? 1U : 0U));
 }

@@ -22,10 +22,19 @@ constexpr std::size_t kSources = 6;
 
 struct Claims {
     std::array<std::optional<Target>, kSources> by_source;
-    [[nodiscard]] const Target* best() const {
+    [[nodiscard]] const std::optional<Target>& of(RouteSource source) const {
+        return by_source[static_cast<std::size_t>(source)];
+    }
+    [[nodiscard]] std::optional<Target> best() const {
+        const auto& subscriber = of(RouteSource::Subscriber);
+        const auto& route = of(RouteSource::Route);
+        // The subscriber's own packets still come from its prefix, and nobody else's do.
+        if (subscriber && !of(RouteSource::Local) && !of(RouteSource::Pool) && route &&
+            route->kind() == TargetKind::Blackhole)
+            return Target(TargetKind::Blackhole, subscriber->index());
         for (const auto& target : by_source)
-            if (target) return &*target;
-        return nullptr;
+            if (target) return target;
+        return std::nullopt;
     }
 };
 
@@ -68,13 +77,15 @@ struct PortInfo {
 };
 
 struct NextHop {
-    Gateway gateway;
+    Gateway gateway;  // of a group: its first member's
     std::uint32_t references{};
     std::uint32_t row{};
     bool used{};
-    bool outdated{};  // a change waits for a free row
-    bool gleaned{};   // resolve() holds a reference: tunnels end there
-    bool learned{};   // a neighbour's host route holds a reference
+    bool outdated{};                       // a change waits for a free row
+    bool gleaned{};                        // resolve() holds a reference: tunnels end there
+    bool learned{};                        // a neighbour's host route holds a reference
+    std::vector<std::uint32_t> members{};  // of a group
+    std::vector<std::uint32_t> groups{};   // that it is a member of
     // Of routes, configuration and tunnels, not of neighbours.
     [[nodiscard]] std::uint32_t configured() const { return references - (learned ? 1U : 0U); }
 };
@@ -137,6 +148,7 @@ struct Rib::State {
     std::deque<RetiredIndex> retired_indexes;
     std::uint64_t confirmed = 0;
     std::unordered_map<Gateway, std::uint32_t, rib::GatewayHash> by_gateway;
+    std::map<std::vector<Via>, std::uint32_t> by_members;  // groups
     // By address, so that those inside a prefix stand together.
     std::map<NeighbourKey, Neighbour> neighbours;
     std::size_t host_routes = 0;  // of neighbours
@@ -211,7 +223,11 @@ struct Rib::State {
     void settle_neighbour(const NeighbourKey& key, Neighbour& neighbour);
     [[nodiscard]] SubscriberIndex subscriber_around(const IpPrefix& own) const;
     [[nodiscard]] Target below_host_route(const IpAddress& address, bool routed) const;
+    NextHopIndex acquire_group(std::vector<Via> members);
+    void forget_group(const NextHop& group);
+    [[nodiscard]] const Gateway& chosen(const NextHop& hop) const;
     void publish(std::uint32_t index);
+    void publish_with_groups(const Gateway& gateway);
     void publish_outdated();
     [[nodiscard]] std::vector<NextHopIndex> take_gleaned(std::uint16_t port,
                                                          const IpPrefix& prefix);

@@ -33,8 +33,9 @@ enum class TargetKind : std::uint8_t {
     NextHop = 2,     // index: NextHopIndex
     Local = 3,       // an address of this router; index: port number
     Pool = 4,        // inside a pool, no subscriber has it
-    Blackhole = 5,   // a route that says so
+    Blackhole = 5,   // a route that says so; index: the subscriber whose prefix it is, or 0
     Glean = 6,       // on a connected network, not resolved yet; index: port number
+    Elsewhere = 7,   // a route over an interface that is no port
 };
 
 class Target {
@@ -53,7 +54,7 @@ class Target {
     // This router's own, or of its pools and subscribers: what nobody in the network has.
     [[nodiscard]] constexpr bool is_ours() const {
         return kind() == TargetKind::Subscriber || kind() == TargetKind::Local ||
-               kind() == TargetKind::Pool;
+               kind() == TargetKind::Pool || (kind() == TargetKind::Blackhole && index() != 0);
     }
     friend constexpr bool operator==(Target, Target) = default;
 

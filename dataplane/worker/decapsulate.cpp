@@ -246,6 +246,8 @@ void route_inner(Context& c, Burst& b, unsigned i) {
             return exit_with(c, p, Exit::DropNoSubscriber);
         case TargetKind::Blackhole:
             return exit_with(c, p, Exit::DropBlackhole);
+        case TargetKind::Elsewhere:
+            return exit_with(c, p, Exit::DropNoPort);
         case TargetKind::Glean:
             if (unroutable_destination(p)) return exit_with(c, p, Exit::DropNoRoute);
             ask_for_neighbour(c, p);
@@ -273,7 +275,10 @@ void check_inner(Context& c, Burst& b, const Table& table, const PacketList& lis
     for (unsigned k = 0; k < list.count; ++k) {
         const unsigned i = list.index[k];
         Packet& p = b.packets[i];
-        if (targets[2UL * k] != Target(TargetKind::Subscriber, p.from->subscriber)) {
+        const Target source = targets[2UL * k];
+        // What is sent to a subscriber may be discarded; what it sends is not.
+        if (source != Target(TargetKind::Subscriber, p.from->subscriber) &&
+            source != Target(TargetKind::Blackhole, p.from->subscriber)) [[unlikely]] {
             refuse_inner(c, p, slot[i], Exit::DropInnerSource);
             continue;
         }

@@ -111,6 +111,8 @@ void not_a_subscriber(Context& c, Burst& b, unsigned i) {
             return exit_with(c, p, Exit::DropNoSubscriber);
         case TargetKind::Blackhole:
             return exit_with(c, p, Exit::DropBlackhole);
+        case TargetKind::Elsewhere:
+            return exit_with(c, p, Exit::DropNoPort);
         case TargetKind::Subscriber:  // not here
         case TargetKind::NextHop:
         case TargetKind::Glean:

@@ -184,6 +184,7 @@ void Pipeline::make_tables() {
     insert4(t, {203, 0, 113, 0}, 24, Target(TargetKind::Pool, 0));
     insert6(t, {0x20, 1, 0xd, 0xb8, 0x50}, 40, Target(TargetKind::Pool, 0));
     insert4(t, {198, 18, 0, 0}, 16, Target(TargetKind::Blackhole, 0));
+    insert4(t, {198, 19, 0, 0}, 16, Target(TargetKind::Elsewhere, 0));
     for (unsigned n = 1; n <= kSubscribers; ++n) add_subscriber(n);
 }
 
@@ -216,6 +217,11 @@ void Pipeline::add_subscriber(unsigned n) {
     const Target target(TargetKind::Subscriber, n);
     insert4(t, {203, 0, 113, static_cast<std::uint8_t>(8 * n)}, 29, target);
     insert6(t, {0x20, 1, 0xd, 0xb8, 0x50, 0, static_cast<std::uint8_t>(n)}, 56, target);
+}
+
+void Pipeline::discard(unsigned subscriber) {
+    tables_->lpm4->insert({203, 0, 113, static_cast<std::uint8_t>(8 * subscriber)}, 29,
+                          Target(TargetKind::Blackhole, subscriber));
 }
 
 void Pipeline::add_tunnel(unsigned subscriber, unsigned kind) {

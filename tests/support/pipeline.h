@@ -57,6 +57,8 @@ class Pipeline final {
     }
     [[nodiscard]] Tables& tables() { return *tables_; }
     [[nodiscard]] Worker& worker() { return *worker_; }
+    // A route discards what is sent to the subscriber's IPv4 prefix.
+    void discard(unsigned subscriber);
     // As the watchdog does while it repairs a port.
     void pause(unsigned port, bool paused) { shared_.paused[port] = paused; }
     // Of the worker's loop.

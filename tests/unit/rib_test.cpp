@@ -53,6 +53,15 @@ Target via(NextHopIndex hop) {
     return {TargetKind::NextHop, hop.value};
 }
 
+// As rib.h has it.
+Target preferred(const std::map<RouteSource, Target>& claims) {
+    const auto route = claims.find(RouteSource::Route);
+    if (claims.begin()->first == RouteSource::Subscriber && !claims.contains(RouteSource::Pool) &&
+        route != claims.end() && route->second.kind() == TargetKind::Blackhole)
+        return {TargetKind::Blackhole, claims.begin()->second.index()};
+    return claims.begin()->second;
+}
+
 }  // namespace
 
 TEST_CASE(
@@ -96,7 +105,7 @@ TEST_CASE("claims of all sources in random order agree with a model") {
         const IpPrefix& p = prefixes[random() % prefixes.size()];
         const auto source = static_cast<RouteSource>(random() % 6);
         if (random() % 2 == 0) {
-            const Target target(static_cast<TargetKind>(1 + random() % 6),
+            const Target target(static_cast<TargetKind>(1 + random() % 7),
                                 static_cast<std::uint32_t>(random() % 5));
             REQUIRE(f.rib->insert(p, source, target));
             model[p][source] = target;
@@ -110,7 +119,7 @@ TEST_CASE("claims of all sources in random order agree with a model") {
             const std::size_t family = q.address.family == 4 ? 0 : 1;
             if (claims.empty() || q.length < longest[family]) continue;
             longest[family] = q.length;
-            expected[family] = claims.begin()->second;
+            expected[family] = preferred(claims);
         }
         REQUIRE(f.at("10.0.0.1") == expected[0]);
         REQUIRE(f.at("2001:db8::1") == expected[1]);
@@ -393,6 +402,73 @@ TEST_CASE("the generation grows with what may alter a result of resolve(), and o
     }
     f.rib->release_next_hop(gateway);
     CHECK(f.rib->generation() > before);
+}
+
+TEST_CASE("a route that discards goes before a subscriber of the same prefix, and names it") {
+    const std::string text = GENERATE("203.0.113.8/29", "2001:db8:5000:100::/56");
+    const std::string inside = text.front() == '2' && text.find(':') == std::string::npos
+                                   ? "203.0.113.9"
+                                   : "2001:db8:5000:100::9";
+    const Target discarded(TargetKind::Blackhole, kSite.index());
+    const bool first = GENERATE(true, false);
+    Fixture f;
+    if (first) CHECK(f.rib->insert(prefix(text), RouteSource::Route, kBlackhole));
+    CHECK(f.rib->insert(prefix(text), RouteSource::Subscriber, kSite));
+    if (!first) CHECK(f.rib->insert(prefix(text), RouteSource::Route, kBlackhole));
+    CHECK(f.at(inside) == discarded);
+    CHECK(f.at(inside).is_ours());
+    const Target moved(TargetKind::Subscriber, 9);
+    CHECK(f.rib->insert(prefix(text), RouteSource::Subscriber, moved));
+    CHECK(f.at(inside) == Target(TargetKind::Blackhole, 9));
+    // A pool's own prefix is discarded by whoever announces it.
+    CHECK(f.rib->insert(prefix(text), RouteSource::Pool, kPool));
+    CHECK(f.at(inside) == moved);
+    f.rib->remove(prefix(text), RouteSource::Pool);
+    f.rib->remove(prefix(text), RouteSource::Route);
+    CHECK(f.at(inside) == moved);
+}
+
+TEST_CASE("a group of next hops leads to the first member that is known, and takes all along") {
+    Fixture f;
+    Rib& rib = *f.rib;
+    rib.set_port(0, kOwn, 1500);
+    rib.set_port(1, kOwn, 1400);
+    const std::vector<Via> members{{0, address("192.0.2.7")}, {1, address("198.51.100.7")}};
+    const NextHopIndex group = rib.acquire_group(members);
+    CHECK(group.value != 0);
+    CHECK(rib.acquire_group(members) == group);
+    CHECK(f.row(group).resolved == 0);
+    unsigned asked = 0;
+    rib.for_each_unresolved(
+        [&](std::uint16_t, const IpAddress&, bool gateway) { asked += gateway ? 1U : 0U; });
+    CHECK(asked == 2);
+    rib.set_neighbour(1, members[1].gateway, kMac2);
+    CHECK(f.row(group).destination == kMac2);
+    CHECK(f.row(group).port == 1);
+    CHECK(f.row(group).mtu == 1400);
+    rib.set_port(1, kOwn, 1300);
+    CHECK(f.row(group).mtu == 1300);
+    rib.set_neighbour(0, members[0].gateway, kMac1);
+    CHECK(f.row(group).destination == kMac1);
+    CHECK(f.row(group).port == 0);
+    CHECK(rib.leads_on(0, members[0].gateway));
+    rib.clear_neighbour(0, members[0].gateway);
+    CHECK(f.row(group).destination == kMac2);
+    rib.release_next_hop(group);
+    CHECK(rib.leads_on(1, members[1].gateway));  // the group was acquired twice
+    rib.release_next_hop(group);
+    CHECK_FALSE(rib.leads_on(1, members[1].gateway));
+    CHECK(rib.acquire_group({members[1], members[0]}) != group);
+}
+
+TEST_CASE("a group that finds no room for one of its next hops holds none of them") {
+    Fixture f(4);  // three next hops
+    const std::vector<Via> members{
+        {0, address("192.0.2.7")}, {0, address("192.0.2.8")}, {0, address("192.0.2.9")}};
+    CHECK(f.rib->acquire_group(members).value == 0);  // three, and one for the group
+    unsigned held = 0;
+    f.rib->for_each_unresolved([&](std::uint16_t, const IpAddress&, bool) { ++held; });
+    CHECK(held == 0);
 }
 
 TEST_CASE("addresses and prefixes are read strictly and written back the same") {

@@ -205,6 +205,38 @@ TEST_CASE_METHOD(Started,
     CHECK(pipeline.exits() == 2);
 }
 
+TEST_CASE_METHOD(Started,
+                 "what the kernel routes over an interface that is no port goes no other way") {
+    Pipeline pipeline;
+    const Bytes away{198, 19, 0, 1};
+    REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(outside_address(4), away, 10))));
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, udp_packet(site_address(1, 4), away, 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropNoPort) == 2);
+    CHECK(pipeline.exits() == 2);
+}
+
+TEST_CASE_METHOD(Started,
+                 "what is sent to a subscriber whose prefix is discarded is dropped; what it sends "
+                 "goes on, and nobody else may send from its prefix") {
+    Pipeline pipeline;
+    const Bytes site = site_address(1, 4);
+    pipeline.discard(1);
+    REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(outside_address(4), site, 10))));
+    REQUIRE(pipeline.send(1, tunnel_frame(2, 0, udp_packet(site_address(2, 4), site, 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropBlackhole) == 2);
+    REQUIRE(pipeline.send(1, tunnel_frame(1, 0, udp_packet(site, outside_address(4), 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::ForwardedUplink) == 1);
+    REQUIRE(pipeline.send(1, tunnel_frame(2, 0, udp_packet(site, outside_address(4), 10))));
+    REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(site, site_address(2, 4), 10))));
+    pipeline.run();
+    CHECK(pipeline.exit(Exit::DropInnerSource) == 1);
+    CHECK(pipeline.exit(Exit::DropIngressSource) == 1);
+    CHECK(pipeline.exits() == 5);
+}
+
 TEST_CASE_METHOD(
     Started,
     "without free buffers, what needs a new one is dropped under its own name, the rest goes on") {
