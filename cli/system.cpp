@@ -112,6 +112,10 @@ std::string show(const SystemStatus& status) {
                                              status.installed_revision())},
                     {"Tunnels with keepalives", keepalives_text(status)},
                     {"Event log", event_log_text(status.event_log())}});
+    if (status.routes_waiting() != 0) {
+        text += fmt::format("{} routes of the kernel find no room in the data plane's tables\n",
+                            status.routes_waiting());
+    }
     if (!status.health().empty()) {
         text += '\n' + health_table(status);
     }

@@ -33,6 +33,7 @@ namespace {
 constexpr int kTickMs = 5;
 constexpr int kTickWithTapMs = 1;
 constexpr unsigned kResolveTurn = 256;
+constexpr std::uint64_t kRoutesPauseNs = 10'000'000'000;
 // For the kernel to list what it has at start; a million routes take about a second.
 constexpr std::chrono::seconds kListingLimit{30};
 
@@ -93,6 +94,8 @@ struct DataPlane::Core {
 
     void housekeeping();
     void steer();
+    [[nodiscard]] std::uint32_t waiting_routes() const;
+    void tell_waiting_routes();
     void publish_addresses();
 
     Config config;
@@ -118,6 +121,8 @@ struct DataPlane::Core {
     std::uint64_t pools_seen = 0;
     bool synced_seen = false;
     bool steering_full = false;
+    bool routes_waited = false;
+    std::uint64_t routes_told_ns = 0;
 };
 
 bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
@@ -266,7 +271,11 @@ bool DataPlane::Core::make_server(std::string* error) {
     server_config.path = config.socket;
     server_config.group = config.socket_group;
     server_config.liveness = liveness_memfd.get();
-    server_config.report = [this](southbound::State* state) { ports->report(state); };
+    server_config.report = [this](southbound::State* state) {
+        ports->report(state);
+        state->flags |= std::min(waiting_routes(), southbound::kMaxRoutesWaiting)
+                        << southbound::kRoutesWaitingShift;
+    };
     bool gated = false;
     for (const PortConfig& port : config.ports) gated = gated || port.gated;
     if (gated)
@@ -407,7 +416,35 @@ void DataPlane::Core::housekeeping() {
     counters->settle();
     rib->reclaim();
     steer();
+    tell_waiting_routes();
     if (watch) watch->tick(now_ns());
+}
+
+std::uint32_t DataPlane::Core::waiting_routes() const {
+    return mirror ? static_cast<std::uint32_t>(mirror->waiting_routes()) : 0;
+}
+
+// To the event log and the daemon's own, seldom: at the edge of room it may change often.
+void DataPlane::Core::tell_waiting_routes() {
+    const std::uint32_t waiting = waiting_routes();
+    const std::uint64_t now = now_ns();
+    if ((waiting != 0) == routes_waited || now - routes_told_ns < kRoutesPauseNs) return;
+    routes_waited = waiting != 0;
+    routes_told_ns = now;
+    southbound::LivenessMemfd::EventFields event{};
+    event.at_ns = now;
+    event.kind = southbound::kRoutesEvent;
+    event.to = routes_waited ? 1 : 0;
+    event.value = waiting;
+    liveness_memfd->add_event(event);
+    if (routes_waited)
+        fmt::print(stderr,
+                   "dr-dataplane: error: {} routes of the kernel find no room in the tables, and "
+                   "packets for them go by shorter prefixes: raise capacity.prefixes4/6, "
+                   ".groups4/6 or .next_hops\n",
+                   waiting);
+    else
+        fmt::print(stderr, "dr-dataplane: notice: all routes of the kernel have room now\n");
 }
 
 DataPlane::DataPlane() : core_(std::make_unique<Core>()) {}

@@ -105,7 +105,10 @@ void SystemService::fill(v1::SystemStatus& out) {
         row.set_installed(state.rows[t]);
         row.set_capacity(state.capacity[t]);
     }
-    if (link.known) fill_memory(state, out);
+    if (link.known) {
+        fill_memory(state, out);
+        out.set_routes_waiting(state.flags >> southbound::kRoutesWaitingShift);
+    }
     if (const auto map = link_.counters()) fill_health(*map, out);
     fill_keepalives(out);
     auto& log = *out.mutable_event_log();

@@ -35,11 +35,19 @@ LoggedEvent log_event(const WallClock& clock, const char* kind, std::uint64_t va
 }
 
 bool is_watchdogs(std::uint8_t kind) {
-    return kind == southbound::kPortEvent || kind == southbound::kWorkerEvent;
+    return kind == southbound::kPortEvent || kind == southbound::kWorkerEvent ||
+           kind == southbound::kRoutesEvent;
 }
 
 void fill_watchdog(const LiveMap::Event& from, LoggedEvent& to) {
     const bool stalled = from.to != 0;
+    to.value = from.value;
+    if (from.kind == southbound::kRoutesEvent) {
+        to.kind = stalled ? kRoutesWaiting : kRoutesInstalled;
+        to.cause = stalled ? fmt::format("{} routes of the kernel find no room", from.value)
+                           : "all routes of the kernel have room";
+        return;
+    }
     const auto* name = reinterpret_cast<const char*>(from.endpoint.data());
     const std::string part(name, ::strnlen(name, from.endpoint.size()));
     if (from.kind == southbound::kWorkerEvent) {
@@ -49,7 +57,6 @@ void fill_watchdog(const LiveMap::Event& from, LoggedEvent& to) {
         to.kind = stalled ? kPortStalled : kPortRecovered;
         to.cause = fmt::format("port {}: {}", part, fault_text(from.cause));
     }
-    to.value = from.value;
 }
 
 // Subscribers by id, each read once.

@@ -85,7 +85,8 @@ std::string event_kind_text(std::uint8_t kind) {
 std::vector<std::string> event_kinds() {
     std::vector<std::string> out;
     for (std::uint8_t k = 0; k <= kLastKind; ++k) out.push_back(event_kind_text(k));
-    for (const char* kind : {kPortStalled, kPortRecovered, kWorkerStalled, kWorkerRecovered})
+    for (const char* kind : {kPortStalled, kPortRecovered, kWorkerStalled, kWorkerRecovered,
+                             kRoutesWaiting, kRoutesInstalled})
         out.emplace_back(kind);
     for (const char* kind : {kLeftOut, kLeftOutCleared, kOwnInPrefix, kOwnInPrefixCleared})
         out.emplace_back(kind);

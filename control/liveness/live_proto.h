@@ -26,6 +26,8 @@ inline constexpr const char* kOwnInPrefix = "own-in-prefix";
 inline constexpr const char* kOwnInPrefixCleared = "own-in-prefix-cleared";
 inline constexpr const char* kPortStalled = "port-stalled";
 inline constexpr const char* kPortRecovered = "port-recovered";
+inline constexpr const char* kRoutesWaiting = "routes-waiting";
+inline constexpr const char* kRoutesInstalled = "routes-installed";
 inline constexpr const char* kWorkerStalled = "worker-stalled";
 inline constexpr const char* kWorkerRecovered = "worker-recovered";
 // southbound::Fault likewise.

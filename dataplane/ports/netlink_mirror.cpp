@@ -31,12 +31,6 @@ std::uint64_t now_ms() {
         std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
-bool is_loopback(const IpAddress& a) {
-    static constexpr std::array<std::uint8_t, 16> kOne{0, 0, 0, 0, 0, 0, 0, 0,
-                                                       0, 0, 0, 0, 0, 0, 0, 1};
-    return a.family == 4 ? a.bytes[0] == 127 : a.bytes == kOne;
-}
-
 IpPrefix host_prefix(const IpAddress& address) {
     return {address, static_cast<std::uint8_t>(address.family == 4 ? 32 : 128)};
 }
@@ -46,6 +40,7 @@ struct Link {
     std::optional<std::uint16_t> port;
     bool up = false;  // administratively, with carrier
     bool loopback = false;
+    bool leads = false;  // routes go over it
     wire::Mac mac{};
     std::uint16_t mtu = 0;
     std::uint32_t generation{};
@@ -71,7 +66,7 @@ struct NetlinkMirror::Core {
     void link(nl_object* object, bool removed, bool live);
     void address(nl_object* object, bool removed, bool live);
     void neighbour(nl_object* object, bool removed);
-    void route(nl_object* object, bool removed, int flags);
+    void route(nl_object* object, bool removed, const nlmsghdr* header);
     void begin();
     void end();
 
@@ -86,6 +81,7 @@ struct NetlinkMirror::Core {
     std::vector<MirroredPort> ports;
     Hooks hooks;
     RouteTable routes;
+    NexthopObjects nexthops;
     NeighbourTable neighbours;
     std::unique_ptr<NetlinkSocket> socket;
 
@@ -108,6 +104,10 @@ void NetlinkMirror::Core::message(nl_msg* message) {
         Core* core;
         nlmsghdr* header;
     } call{this, nlmsg_hdr(message)};
+    if (call.header->nlmsg_type == RTM_NEWNEXTHOP || call.header->nlmsg_type == RTM_DELNEXTHOP) {
+        if (nexthops.take(call.header)) socket->resync();
+        return;
+    }
     // The parser hands out the object for the time of the call.
     const auto parsed = [](nl_object* object, void* argument) {
         const auto* c = static_cast<Call*>(argument);
@@ -125,8 +125,7 @@ void NetlinkMirror::Core::message(nl_msg* message) {
                 return c->core->neighbour(object, c->header->nlmsg_type == RTM_DELNEIGH);
             case RTM_NEWROUTE:
             case RTM_DELROUTE:
-                return c->core->route(object, c->header->nlmsg_type == RTM_DELROUTE,
-                                      c->header->nlmsg_flags);
+                return c->core->route(object, c->header->nlmsg_type == RTM_DELROUTE, c->header);
             default:
                 return;
         }
@@ -168,12 +167,13 @@ std::uint16_t NetlinkMirror::Core::usable_mtu(std::uint16_t port, unsigned inter
 
 void NetlinkMirror::Core::set_link(int ifindex, Link next, bool live) {
     Link& known = links[ifindex];
+    next.leads = known.leads;
     const Link before = std::exchange(known, std::move(next));
     const Link& now = known;
     // The kernel drops the routes of a link that goes down, or marks them as unusable and takes the
     // mark away when it comes back, without a word on each.
-    if (live && (before.up != now.up || before.port != now.port) && (before.port || now.port))
-        socket->resync();
+    const bool concerns = before.port || now.port || now.leads;
+    if (live && concerns && (before.up != now.up || before.port != now.port)) socket->resync();
     if (before.port != now.port) tell_addresses();
     if (!now.port) return;
     if (!before.port || before.mac != now.mac || before.mtu != now.mtu)
@@ -245,17 +245,24 @@ void NetlinkMirror::Core::neighbour(nl_object* object, bool removed) {
     neighbours.set(*port, address, bytes, (state & NUD_STALE) != 0);
 }
 
-void NetlinkMirror::Core::route(nl_object* object, bool removed, int flags) {
+void NetlinkMirror::Core::route(nl_object* object, bool removed, const nlmsghdr* header) {
     auto* entry = reinterpret_cast<rtnl_route*>(object);
     const auto prefix = prefix_of(entry);
     if (!prefix) return;
     const std::uint32_t metric = rtnl_route_get_priority(entry);
-    const auto port = [this](int ifindex) { return port_of(ifindex); };
-    const auto target = target_of(entry, port, removed ? Hops::All : Hops::Usable);
+    const int flags = header->nlmsg_flags;
+    const std::uint32_t object_id = NexthopObjects::id_of(header);
+    const auto named = object_id == 0 ? hops_of(entry) : nexthops.hops_of(object_id);
+    const auto port = [this](int ifindex) {
+        const auto at = links.find(ifindex);
+        if (at == links.end()) return std::optional<std::uint16_t>();
+        at->second.leads = true;
+        return at->second.port;
+    };
+    const auto target = target_of(entry, named, port, removed ? Hops::All : Hops::Usable);
     if (target && !removed) {
         // Next hops of an IPv6 multipath route are removed one by one.
-        const bool several =
-            rtnl_route_get_family(entry) == AF_INET6 && rtnl_route_get_nnexthops(entry) > 1;
+        const bool several = rtnl_route_get_family(entry) == AF_INET6 && named.size() > 1;
         routes.set(*prefix, metric, *target, how_of(entry, flags), several);
     } else if (target) {
         if (!routes.remove(*prefix, metric, *target)) socket->resync();
@@ -268,6 +275,7 @@ void NetlinkMirror::Core::route(nl_object* object, bool removed, int flags) {
 
 void NetlinkMirror::Core::begin() {
     ++generation;
+    nexthops.mark();
     routes.mark();
     neighbours.mark();
 }
@@ -281,6 +289,7 @@ void NetlinkMirror::Core::end() {
         links.erase(at);
     }
     std::erase_if(own, [this](const Configured& a) { return a.generation != generation; });
+    nexthops.sweep();
     routes.sweep();
     neighbours.sweep();
     install_locals();
@@ -318,6 +327,7 @@ void NetlinkMirror::poll() {
             gateway ? NeighbourTable::Need::Gateway : NeighbourTable::Need::TunnelEnd, now);
     });
     core_->neighbours.refresh(now);
+    core_->routes.retry();
 }
 
 int NetlinkMirror::fd() const {
@@ -357,6 +367,9 @@ bool NetlinkMirror::up(std::uint16_t port) const {
 
 std::uint64_t NetlinkMirror::refused_routes() const {
     return core_->routes.refused();
+}
+std::size_t NetlinkMirror::waiting_routes() const {
+    return core_->routes.waiting();
 }
 
 }  // namespace dr

@@ -8,9 +8,12 @@
 //   neighbour on a port             -> NextHop, where nothing but a connected network of that port
 //                                      leads to its address (Rib::learn_neighbour)
 //
-// Routes through interfaces that are no ports are not there for the data plane: the next best route
-// through a port is taken instead. Of a multipath route the first next hop that is usable is taken.
-// Routing rules and tables other than main are not followed.
+//   route over another interface    -> Elsewhere: never another way than the kernel's
+//
+// Of a multipath route the next hops through ports are taken, and of these the first whose MAC
+// address is known. Routes by next hop objects (`ip nexthop`) count as if they named the next hops.
+// A route that finds no room waits for it. Routing rules and tables other than main are not
+// followed.
 //
 // Thread: the writer.
 #pragma once
@@ -65,6 +68,8 @@ class NetlinkMirror final {
     [[nodiscard]] bool up(std::uint16_t port) const;
     // Routes that found no room in the tables, ever.
     [[nodiscard]] std::uint64_t refused_routes() const;
+    // Those that wait for room now.
+    [[nodiscard]] std::size_t waiting_routes() const;
 
   private:
     NetlinkMirror();

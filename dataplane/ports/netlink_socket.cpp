@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <linux/neighbour.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <netlink/addr.h>
 #include <netlink/msg.h>
@@ -16,10 +17,13 @@ namespace dr {
 
 namespace {
 
-// What is listed, in this order: links first, they tell which interface is which port.
-constexpr std::array<int, 4> kListings{RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH, RTM_GETROUTE};
-constexpr std::array<int, 6> kGroups{RTNLGRP_LINK,  RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-                                     RTNLGRP_NEIGH, RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE};
+// What is listed, in this order: links first, they tell which interface is which port; next hop
+// objects before the routes that lead by them.
+constexpr std::array<int, 5> kListings{RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH, RTM_GETNEXTHOP,
+                                       RTM_GETROUTE};
+constexpr std::array<int, 7> kGroups{RTNLGRP_LINK,   RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
+                                     RTNLGRP_NEIGH,  RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV6_ROUTE,
+                                     RTNLGRP_NEXTHOP};
 constexpr int kReceiveBuffer = 8 << 20;
 // Datagrams taken in one poll(): about a thousand routes each at most.
 constexpr unsigned kBudget = 32;
@@ -35,6 +39,12 @@ IpAddress to_address(nl_addr* address) {
     std::memcpy(out.bytes.data(), nl_addr_get_binary_addr(address),
                 std::min(nl_addr_get_len(address), family == AF_INET ? 4U : 16U));
     return out;
+}
+
+bool is_loopback(const IpAddress& address) {
+    static constexpr std::array<std::uint8_t, 16> kOne{0, 0, 0, 0, 0, 0, 0, 0,
+                                                       0, 0, 0, 0, 0, 0, 0, 1};
+    return address.family == 4 ? address.bytes[0] == 127 : address.bytes == kOne;
 }
 
 std::unique_ptr<NetlinkSocket> NetlinkSocket::create(Handlers handlers, std::string* error) {
@@ -106,6 +116,11 @@ void NetlinkSocket::poll() {
             continue;
         }
         if (result >= 0 || result == -NLE_NOMEM || result == -NLE_DUMP_INTR) continue;
+        if (result != -NLE_AGAIN && step_ != kIdle && step_ != 0 &&
+            kListings[step_ - 1] == RTM_GETNEXTHOP) {
+            next_listing();  // a kernel before 5.3 has no such objects
+            continue;
+        }
         if (result != -NLE_AGAIN && step_ != kIdle) {
             // The kernel has refused the listing: again, but not before the next poll.
             step_ = kIdle;
@@ -125,7 +140,13 @@ void NetlinkSocket::next_listing() {
         if (!listing_due_) handlers_.end();
         return;
     }
-    if (nl_rtgen_request(events_.get(), kListings[step_], AF_UNSPEC, NLM_F_DUMP) < 0) {
+    nhmsg nexthops{};
+    const int listing = kListings[step_];
+    const int sent =
+        listing == RTM_GETNEXTHOP
+            ? nl_send_simple(events_.get(), listing, NLM_F_DUMP, &nexthops, sizeof nexthops)
+            : nl_rtgen_request(events_.get(), listing, AF_UNSPEC, NLM_F_DUMP);
+    if (sent < 0) {
         step_ = kIdle;
         listing_due_ = true;
         return;

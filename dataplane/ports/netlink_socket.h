@@ -18,7 +18,7 @@ namespace dr {
 class NetlinkSocket final {
   public:
     struct Handlers {
-        // A new, changed or removed link, address, neighbour or route.
+        // A new, changed or removed link, address, neighbour, next hop object or route.
         std::function<void(nl_msg*)> message;
         // All of it is to be listed again; mark what is known.
         std::function<void()> begin;
@@ -64,5 +64,7 @@ class NetlinkSocket final {
 
 // nl_addr or its absence (a default route, no gateway) as our types.
 IpAddress to_address(nl_addr* address);
+// 127/8 and ::1.
+bool is_loopback(const IpAddress& address);
 
 }  // namespace dr

@@ -20,42 +20,65 @@ std::optional<IpPrefix> prefix_of(rtnl_route* route) {
     }
     prefix.address.family = family == AF_INET ? 4 : 6;
     if (is_link_local(prefix.address) || prefix.address.bytes[0] == 0xff) return std::nullopt;
+    if (is_loopback(prefix.address) && prefix.length != 0) return std::nullopt;
     return prefix;
 }
 
-std::optional<RouteTarget> target_of(rtnl_route* route, const PortOf& port_of, Hops hops) {
+std::vector<NexthopObjects::Hop> hops_of(rtnl_route* route) {
+    std::vector<NexthopObjects::Hop> hops;
+    for (int i = 0; i < rtnl_route_get_nnexthops(route); ++i) {
+        rtnl_nexthop* hop = rtnl_route_nexthop_n(route, i);
+        IpAddress gateway = to_address(rtnl_route_nh_get_gateway(hop));
+        if (gateway.family == 0) gateway = to_address(rtnl_route_nh_get_via(hop));
+        const unsigned flags = rtnl_route_nh_get_flags(hop);
+        hops.push_back({rtnl_route_nh_get_ifindex(hop), gateway,
+                        (flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) != 0,
+                        (flags & RTNH_F_DEAD) != 0});
+    }
+    return hops;
+}
+
+std::optional<RouteTarget> target_of(rtnl_route* route,
+                                     const std::vector<NexthopObjects::Hop>& named,
+                                     const PortOf& port_of, Hops hops) {
+    using Kind = RouteTarget::Kind;
     switch (rtnl_route_get_type(route)) {
         case RTN_BLACKHOLE:
         case RTN_UNREACHABLE:
         case RTN_PROHIBIT:
-            return RouteTarget{RouteTarget::Kind::Blackhole, 0, {}};
+            return RouteTarget{Kind::Blackhole, 0, {}};
         case RTN_UNICAST:
             break;
         default:
             return std::nullopt;
     }
-    for (int i = 0; i < rtnl_route_get_nnexthops(route); ++i) {
-        rtnl_nexthop* hop = rtnl_route_nexthop_n(route, i);
-        const auto port = port_of(rtnl_route_nh_get_ifindex(hop));
-        const bool down = (rtnl_route_nh_get_flags(hop) & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) != 0;
-        if (!port || (down && hops == Hops::Usable)) continue;
-        IpAddress gateway = to_address(rtnl_route_nh_get_gateway(hop));
-        if (gateway.family == 0) gateway = to_address(rtnl_route_nh_get_via(hop));
-        if (gateway.family == 0) return RouteTarget{RouteTarget::Kind::Connected, *port, {}};
-        return RouteTarget{RouteTarget::Kind::Gateway, *port, gateway};
+    std::optional<RouteTarget> target;
+    for (const NexthopObjects::Hop& hop : named) {
+        const auto port = port_of(hop.ifindex);
+        // Over another interface the kernel decides, which may wait for the carrier.
+        if (hops == Hops::Usable && (port ? hop.down : hop.dead)) continue;
+        const bool through = target && target->kind != Kind::Elsewhere;
+        if (!port) {
+            if (!target) target = RouteTarget{Kind::Elsewhere, 0, {}};
+        } else if (!through) {
+            const Kind kind = hop.gateway.family == 0 ? Kind::Connected : Kind::Gateway;
+            target = RouteTarget{kind, *port, hop.gateway};
+        } else if (target->kind == Kind::Gateway && hop.gateway.family != 0) {
+            target->more.push_back({*port, hop.gateway});
+        }
     }
-    return std::nullopt;
+    return target;
 }
 
 RouteTable::How how_of(rtnl_route* route, int flags) {
     using How = RouteTable::How;
     if ((flags & NLM_F_MULTI) != 0) return How::Dump;
     if ((flags & NLM_F_REPLACE) != 0) return How::Replace;
-    if ((flags & NLM_F_APPEND) != 0) return How::Append;
-    // A new IPv4 route comes before those of the same metric. A new IPv6 route comes after them,
-    // but a message with several next hops has all there are.
+    // A new IPv4 route comes before those of the same metric, or after them. A new IPv6 route joins
+    // them, but a message with several next hops has all there are.
     const bool ipv6 = rtnl_route_get_family(route) == AF_INET6;
-    return ipv6 && rtnl_route_get_nnexthops(route) == 1 ? How::Append : How::Prepend;
+    if (!ipv6 && (flags & NLM_F_APPEND) != 0) return How::Append;
+    return ipv6 && rtnl_route_get_nnexthops(route) == 1 ? How::Join : How::Prepend;
 }
 
 }  // namespace dr

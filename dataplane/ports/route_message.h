@@ -7,7 +7,9 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
+#include "dataplane/ports/nexthop_objects.h"
 #include "dataplane/ports/route_table.h"
 
 namespace dr {
@@ -24,8 +26,14 @@ enum class Hops : std::uint8_t {
 // (caches, link-local, multicast).
 std::optional<IpPrefix> prefix_of(rtnl_route* route);
 
-// The first of the route's next hops that leads through a port; none: it does not lead there.
-std::optional<RouteTarget> target_of(rtnl_route* route, const PortOf& port_of, Hops hops);
+// Where a route leads that names these next hops: through those that are ports, in their order;
+// elsewhere, if there are others alone. None: it is of no use, or no route that leads anywhere.
+// `route` says whether it discards.
+std::optional<RouteTarget> target_of(rtnl_route* route,
+                                     const std::vector<NexthopObjects::Hop>& named,
+                                     const PortOf& port_of, Hops hops);
+// The next hops that a route's message names itself.
+std::vector<NexthopObjects::Hop> hops_of(rtnl_route* route);
 
 // How the table takes a route of a message with these header flags (NLM_F_*).
 RouteTable::How how_of(rtnl_route* route, int flags);

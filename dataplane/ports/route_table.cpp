@@ -11,6 +11,25 @@ RouteSource source_of(const RouteTarget& target) {
                                                        : RouteSource::Route;
 }
 
+// Failures and successes of one retry().
+constexpr unsigned kFailures = 32;
+constexpr unsigned kSuccesses = 1'024;
+
+// One more next hop of an IPv6 route, of which each is a message of its own.
+void join(RouteTarget& route, const RouteTarget& hop) {
+    using Kind = RouteTarget::Kind;
+    if (hop.kind == Kind::Elsewhere) return;  // a next hop through a port is there, or none
+    if (route.kind == Kind::Elsewhere) {
+        route = hop;
+        return;
+    }
+    const Via via{hop.port, hop.gateway};
+    const bool known = via == Via{route.port, route.gateway} ||
+                       std::find(route.more.begin(), route.more.end(), via) != route.more.end();
+    if (route.kind == Kind::Gateway && hop.kind == Kind::Gateway && !known)
+        route.more.push_back(via);
+}
+
 }  // namespace
 
 void RouteTable::set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target,
@@ -19,16 +38,17 @@ void RouteTable::set(const IpPrefix& prefix, std::uint32_t metric, const RouteTa
     const auto at = std::lower_bound(state.entries.begin(), state.entries.end(), metric,
                                      [](const Entry& e, std::uint32_t m) { return e.metric < m; });
     if (at == state.entries.end() || at->metric != metric) {
-        const bool more = several || how == How::Append;
+        const bool more = several || how == How::Append || how == How::Join;
         state.entries.insert(at, Entry{metric, generation_, target, more});
     } else {
         const bool met = at->generation == generation_;
-        const bool after = how == How::Append || (how == How::Dump && met);
+        const bool after = how == How::Append || how == How::Join || (how == How::Dump && met);
         // The first one met in a listing starts anew.
         const bool known = at->several && (how != How::Dump || met);
         at->several = known || several || after || how == How::Prepend;
         at->generation = generation_;
         if (!after) at->target = target;
+        if (how == How::Join) join(at->target, target);
     }
     install(prefix, state);
 }
@@ -66,6 +86,7 @@ void RouteTable::sweep() {
 }
 
 void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
+    const bool waited = !waiting_.empty() && waiting_.erase(prefix) != 0;
     if (state.entries.empty()) return uninstall(prefix, state);
     const RouteTarget& best = state.entries.front().target;
     if (state.installed && state.target == best) return;
@@ -73,8 +94,9 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
     NextHopIndex next_hop{};
     Target target(TargetKind::Blackhole, 0);
     if (best.kind == RouteTarget::Kind::Connected) target = Target(TargetKind::Glean, best.port);
+    if (best.kind == RouteTarget::Kind::Elsewhere) target = Target(TargetKind::Elsewhere, 0);
     if (best.kind == RouteTarget::Kind::Gateway) {
-        next_hop = rib_.acquire_next_hop(best.port, best.gateway);
+        next_hop = acquire(best);
         target = Target(TargetKind::NextHop, next_hop.value);
     }
     const bool room = best.kind != RouteTarget::Kind::Gateway || next_hop.value != 0;
@@ -88,7 +110,8 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
     // finds neither.
     if (!room || !rib_.insert(prefix, source_of(best), target)) {
         if (next_hop.value != 0) rib_.release_next_hop(next_hop);
-        ++refused_;
+        if (!waited) ++refused_;
+        waiting_.insert(prefix);
         return uninstall(prefix, state);
     }
     const bool same_source = state.installed && source_of(state.target) == source_of(best);
@@ -99,6 +122,28 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
     state.installed = true;
     state.target = best;
     state.next_hop = next_hop;
+}
+
+void RouteTable::retry() {
+    unsigned failures = 0;
+    unsigned successes = 0;
+    for (std::size_t left = waiting_.size();
+         left != 0 && failures < kFailures && successes < kSuccesses; --left) {
+        auto at = waiting_.lower_bound(retry_next_);
+        if (at == waiting_.end()) at = waiting_.begin();
+        const IpPrefix prefix = *at;
+        const auto after = std::next(at);
+        retry_next_ = after == waiting_.end() ? IpPrefix{} : *after;
+        install(prefix, prefixes_[prefix]);
+        ++(waiting_.contains(prefix) ? failures : successes);
+    }
+}
+
+NextHopIndex RouteTable::acquire(const RouteTarget& target) {
+    if (target.more.empty()) return rib_.acquire_next_hop(target.port, target.gateway);
+    std::vector<Via> all{{target.port, target.gateway}};
+    all.insert(all.end(), target.more.begin(), target.more.end());
+    return rib_.acquire_group(all);
 }
 
 // A connected network that moves to another port. The Rib forgets the next hops it has made through

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <vector>
 
 #include "dataplane/tables/rib.h"
@@ -13,10 +14,12 @@ namespace dr {
 
 // Where a route leads.
 struct RouteTarget {
-    enum class Kind : std::uint8_t { Gateway, Connected, Blackhole };
+    // Elsewhere: over an interface that is no port.
+    enum class Kind : std::uint8_t { Gateway, Connected, Blackhole, Elsewhere };
     Kind kind{};
-    std::uint16_t port{};  // Gateway, Connected
-    IpAddress gateway;     // Gateway; its family may differ from the prefix's (RFC 5549)
+    std::uint16_t port{};     // Gateway, Connected
+    IpAddress gateway;        // Gateway; its family may differ from the prefix's (RFC 5549)
+    std::vector<Via> more{};  // Gateway: the other next hops of a multipath route
     friend bool operator==(const RouteTarget&, const RouteTarget&) = default;
 };
 
@@ -30,6 +33,7 @@ class RouteTable final {
         Replace,  // in the place of the one of its prefix and metric
         Prepend,  // before those of its prefix and metric; the first one is used
         Append,   // after them
+        Join,     // as one more next hop of the route with its prefix and metric
         Dump,     // part of a listing of all routes: several, if it is met twice since mark()
     };
     // Adds the route or changes it. several: it has next hops that are removed one by one.
@@ -47,6 +51,10 @@ class RouteTable final {
     [[nodiscard]] std::size_t size() const { return prefixes_.size(); }
     // Routes that found no room in the lookup table or the next hop table, ever.
     [[nodiscard]] std::uint64_t refused() const { return refused_; }
+    // Prefixes whose route waits for room now.
+    [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
+    // Tries some of those again. A bounded amount of work; call it often.
+    void retry();
 
   private:
     struct Entry {
@@ -65,11 +73,14 @@ class RouteTable final {
     bool move_connected(const IpPrefix& prefix, Prefix& state, Target target);
     void uninstall(const IpPrefix& prefix, Prefix& state);
     void release(Prefix& state);  // what the installed target holds
+    NextHopIndex acquire(const RouteTarget& target);
 
     Rib& rib_;
     std::map<IpPrefix, Prefix> prefixes_;
     std::uint32_t generation_ = 0;
     std::uint64_t refused_ = 0;
+    std::set<IpPrefix> waiting_;
+    IpPrefix retry_next_{};
 };
 
 }  // namespace dr

@@ -107,6 +107,9 @@ static_assert(sizeof(LivenessRow) == 192);
 // zero-padded, cut after 16 bytes.
 inline constexpr std::uint8_t kPortEvent = 128;
 inline constexpr std::uint8_t kWorkerEvent = 129;
+// The netlink mirror's. `to`: 1 routes of the kernel wait for room in the tables, 0 all have some;
+// `value`: how many wait.
+inline constexpr std::uint8_t kRoutesEvent = 130;
 
 // Numbers as in dataplane/liveness/engine.h, Event.
 struct LivenessEvent {

@@ -114,7 +114,9 @@ inline constexpr std::uint32_t kProvisioner = 1;
 // Also the body of HelloReply.
 struct State {
     std::uint32_t version;
-    std::uint32_t flags;                // bit 0: drain; bit 1: synced at least once since start
+    // Bit 0: drain; bit 1: synced at least once since start; from kRoutesWaitingShift on: how many
+    // routes of the kernel wait for room in the tables, at most kMaxRoutesWaiting.
+    std::uint32_t flags;
     std::array<std::uint8_t, 16> uuid;  // new at each start of the data plane
     std::array<char, 32> build;
     std::uint64_t epoch;  // of the last commit
@@ -131,6 +133,8 @@ struct State {
 };
 inline constexpr std::uint32_t kStateDrain = 1;
 inline constexpr std::uint32_t kStateSynced = 2;
+inline constexpr unsigned kRoutesWaitingShift = 8;
+inline constexpr std::uint32_t kMaxRoutesWaiting = (1U << 24) - 1;
 
 struct TxnBegin {
     std::uint64_t id;

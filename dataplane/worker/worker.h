@@ -52,8 +52,8 @@ struct WorkerShared {
     // Replay: receive queue n of a gated port is polled when gate > n.
     std::atomic<std::uint32_t> gate{0};
     // Source of ICMP errors by the port that they leave by, network order; 0 on every port: this
-    // router has no address of the family. Writer; rarely changed, so a pair of relaxed words may be
-    // torn for one ICMP error only.
+    // router has no address of the family. Writer; rarely changed, so a pair of relaxed words may
+    // be torn for one ICMP error only.
     struct PortAddresses {
         std::atomic<std::uint32_t> ipv4{};
         std::array<std::atomic<std::uint64_t>, 2> ipv6{};

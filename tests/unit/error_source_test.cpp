@@ -1,7 +1,7 @@
 // Which of its addresses this router sends ICMP errors from.
-#include <catch2/catch.hpp>
-
 #include "dataplane/ports/error_source.h"
+
+#include <catch2/catch.hpp>
 
 using namespace dr;
 
@@ -41,16 +41,16 @@ TEST_CASE("a port without an address has errors come from the loopback's, then a
 }
 
 TEST_CASE("an address that only private networks reach is the last choice, on any interface") {
-    for (const char* inside : {"10.0.0.1", "172.16.0.1", "172.31.255.1", "192.168.0.1",
-                               "100.64.0.1", "100.127.0.1"}) {
+    for (const char* inside :
+         {"10.0.0.1", "172.16.0.1", "172.31.255.1", "192.168.0.1", "100.64.0.1", "100.127.0.1"}) {
         CAPTURE(inside);
         CHECK(source({own(inside, 0), own("192.0.2.1", 0)}, 0, 4) == "192.0.2.1");
         CHECK(source({own(inside, 0), own("192.0.2.1", std::nullopt, true)}, 0, 4) == "192.0.2.1");
         CHECK(source({own("10.9.9.9", 1), own(inside, 0)}, 0, 4) == inside);
     }
     CHECK(source({own("fd00::1", 0), own("2001:db8::1", 1)}, 0, 6) == "2001:db8::1");
-    for (const char* outside : {"11.0.0.1", "172.15.0.1", "172.32.0.1", "192.169.0.1",
-                                "100.63.0.1", "100.128.0.1"}) {
+    for (const char* outside :
+         {"11.0.0.1", "172.15.0.1", "172.32.0.1", "192.169.0.1", "100.63.0.1", "100.128.0.1"}) {
         CAPTURE(outside);
         CHECK(source({own("192.0.2.1", 1), own(outside, 0)}, 0, 4) == outside);
     }

@@ -1,0 +1,54 @@
+// The kernel's next hop objects (`ip nexthop`), by which routes may lead without naming interface
+// and gateway themselves: with net.ipv4.nexthop_compat_mode 0 the kernel tells the id alone, and of
+// a group that has changed it never tells the routes again. Knows the messages, not the socket.
+//
+// Thread: the writer.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "dataplane/tables/rib.h"
+
+namespace dr {
+
+class NexthopObjects final {
+  public:
+    struct Hop {
+        int ifindex{};
+        IpAddress gateway;  // family 0: none
+        bool down{};        // its link is down or has no carrier
+        bool dead{};        // the kernel does not use it (ignore_routes_with_linkdown)
+        friend bool operator==(const Hop&, const Hop&) = default;
+    };
+
+    // RTM_NEWNEXTHOP or RTM_DELNEXTHOP. true: routes that were told lead elsewhere now; list them
+    // again.
+    bool take(const nlmsghdr* message);
+    // Of a route's message; 0: it leads by none.
+    static std::uint32_t id_of(const nlmsghdr* route);
+    // Where a route by this object, or group of them, leads; from now on take() tells of changes.
+    std::vector<Hop> hops_of(std::uint32_t id);
+
+    // Mark and sweep: sweep() removes what was not taken since mark(). Routes are listed between.
+    void mark();
+    void sweep();
+
+  private:
+    struct Object {
+        Hop hop;
+        std::vector<std::uint32_t> group;  // ids; empty: the object is a next hop itself
+        std::uint32_t generation{};
+    };
+    [[nodiscard]] bool in_use(std::uint32_t id) const;
+
+    std::map<std::uint32_t, Object> objects_;
+    std::set<std::uint32_t> used_;  // by routes
+    std::uint32_t generation_ = 0;
+};
+
+}  // namespace dr
