@@ -25,6 +25,7 @@ from lablib import ur  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import Lab, temporary_lab  # noqa: E402
 from lablib.packets import inject, mac  # noqa: E402
+from lablib.path_mtu import WHOLE, wait_mtu  # noqa: E402
 from lablib.probe import Probe  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
 
@@ -45,6 +46,7 @@ def attached_lab():
     with temporary_lab(signalled={"wait_to_restore": 5, "line_b_over_ipv6": True}) as lab:
         ur.wait_up(lab)
         ur.wait_carries(lab, "a")
+        wait_mtu(lab, WHOLE)
         yield lab
 
 

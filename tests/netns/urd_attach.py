@@ -35,7 +35,8 @@ def _(lab):
     ur.wait_up(lab)
     state = ur.status(lab)
     expect(state["signalling"]["connected"] and not state["signalling"]["cached"], f"{state}")
-    expect(state["subscriber"] == "site-1" and state["mtu"] == 1464, f"{state}")
+    expect(state["subscriber"] == "site-1", f"{state}")
+    wait_until(lambda: ur.status(lab)["mtu"] == 1464, "the site's MTU, as probes find it")
     ur.wait_carries(lab, "a")
 
 
