@@ -99,6 +99,7 @@ NextHopIndex Rib::State::acquire_group(std::vector<Via> members) {
         return {known->second};
     }
     std::vector<std::uint32_t> held;
+    held.reserve(members.size());
     for (const Via& via : members) held.push_back(acquire({via.port, via.gateway}, false).value);
     const bool all = std::find(held.begin(), held.end(), 0) == held.end();
     if (!all || free_indexes.empty() || free_rows.empty()) {
