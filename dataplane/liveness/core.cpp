@@ -302,9 +302,7 @@ bool Core::probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t s
     }
     TunnelExtra::Probing& p = extras_[tunnel.value].probing;
     p = {to, now, size, tries};
-    std::uint64_t& token = extras_[tunnel.value].probe_token;
-    token = 0;
-    while (token == 0) token = host_.random();
+    extras_[tunnel.value].probe_token = new_token();
     schedule(now, tunnel.value);
     return true;
 }

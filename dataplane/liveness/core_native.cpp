@@ -54,7 +54,7 @@ void Core::check_native(Time now, std::uint32_t i) {
     }
     if (now < trial.next) return;
     if (trial.token != 0) return hold_native(now, i);
-    while (trial.token == 0) trial.token = host_.random();
+    trial.token = new_token();
     trial.next = now + kGap;
     const Endpoint to = native_of(t.peer);
     Message m;

@@ -145,8 +145,8 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     const bool either = record.encapsulation == 3 && record.key_number != 0;
     // Without keepalives nothing can tell whether entropy passes.
     const bool free_port = has_free_port(record);
-    BoundTunnel configured{record, record.remote_port == 0, record.remote_port == 0, either};
-    if (record.key_number != 0) configured.entropy = false;
+    const BoundTunnel configured{record, record.remote_port == 0,
+                                 record.remote_port == 0 && record.key_number == 0, either};
     if (record.key_number == 0 || learned.empty()) return configured;
     const auto found = learned.find(TunnelId{record.id}.slot());
     if (found == learned.end()) return configured;
