@@ -1,6 +1,8 @@
 """What tests ask of a site's urd that attached by its credentials."""
 
 import json
+import signal
+from contextlib import contextmanager
 
 from . import topology as t
 from .shell import LabError, wait_until
@@ -46,6 +48,17 @@ def link(lab, line, up, site=1):
     ur.ip("link", "set", f"wan-{line}", "up" if up else "down")
     if up:
         ur.ip("route", "replace", "default", "via", gateway, *(() if line == "a" else ("metric", 200)))
+
+
+@contextmanager
+def stopped(lab, site=1):
+    """urd does not run meanwhile: what holds is what is in the kernel."""
+    urd = lab.urds[f"site-{site}"]
+    urd.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        urd.send(signal.SIGCONT)
 
 
 def pings(lab, seconds=5):

@@ -8,7 +8,6 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-import signal  # noqa: E402
 
 from lablib import topology as t  # noqa: E402
 from lablib import ur  # noqa: E402
@@ -30,16 +29,6 @@ def guarded_lab():
         ur.wait_up(lab)
         ur.wait_carries(lab, "a")
         yield lab
-
-
-@contextmanager
-def stopped(lab):
-    """urd does not run meanwhile: what holds is what is in the kernel."""
-    lab.urds["site-1"].send(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        lab.urds["site-1"].send(signal.SIGCONT)
 
 
 def settle(lab):
@@ -249,7 +238,7 @@ def _(lab):
             "leaves in clear")
 def _(lab):
     site, net = lab.sites[0], lab.net["ur1"]
-    with stopped(lab), nothing_in_clear(lab):
+    with ur.stopped(lab), nothing_in_clear(lab):
         for family in ("-4", "-6"):
             for priority in (4754, 4755):
                 while net.run(["ip", family, "rule", "del", "priority", priority],
@@ -272,7 +261,7 @@ def _(lab):
     with nothing_in_clear(lab):
         for host in (site.lan4, site.lan6):
             before = counter(lab, "drop.line_icmp")
-            with stopped(lab):
+            with ur.stopped(lab):
                 net.sysctl("net.ipv4.icmp_errors_use_inbound_ifaddr", 0)
                 net.ip("address", "flush", "dev", "dr0")
                 net.ip("address", "del", f"{site.ur6}/64", "dev", "lan0")

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """What urd has in the kernel stays, or is put back within a second, whoever takes it away."""
 
-import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,16 +39,6 @@ def filters(lab, device, hook):
 
 def attached(lab, device):
     return filters(lab, device, "ingress") and filters(lab, device, "egress")
-
-
-@contextmanager
-def stopped(lab):
-    """urd does not run meanwhile: what holds is what is in the kernel."""
-    lab.urds["site-1"].send(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        lab.urds["site-1"].send(signal.SIGCONT)
 
 
 def said(lab, text):
@@ -154,7 +143,7 @@ def _(lab):
         # The kernel may answer the DR's keepalives there: those are no packets of the site.
         with unseen(lab, ("ispa", "ur1"), ("ispb", "ur1"), expression=f"{SITE4} or {SITE6}"), \
                 unseen(lab, LAN, ("inet", "eth0"), expression=f"udp port {port}"), \
-                dropped(lab, "drop.line_in", 2), stopped(lab):
+                dropped(lab, "drop.line_in", 2), ur.stopped(lab):
             onto_line(lab, "a", udp(t.INET4, site.lan4, port), udp(site.lan4, t.INET4, port),
                       to=address)
             for priority in (4754, 4755):

@@ -9,7 +9,6 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import json  # noqa: E402
-import signal  # noqa: E402
 import time  # noqa: E402
 
 from lablib import topology as t  # noqa: E402
@@ -360,15 +359,11 @@ def _(lab):
             "sending over the last line")
 def _(lab):
     ur.wait_carries(lab, "a", seconds=30)
-    urd = lab.urds["site-1"]
-    urd.send(signal.SIGSTOP)
-    try:
+    with ur.stopped(lab):
         probes = four_probes(lab, seconds=15)
         wait_until(lambda: {x["state"] for x in lab.tunnels().values()} == {"DOWN"},
                    "both tunnels down at the DR")
         note = lost_nothing(probes)
-    finally:
-        urd.send(signal.SIGCONT)
     ur.wait_up(lab)
     return note
 
