@@ -128,12 +128,12 @@ def resources(sites):
 
 
 def signalled_resources(sites, wait_to_restore=60, profile="FIXED", line_b_over_ipv6=False,
-                        every_kind=False):
+                        every_kind=False, first="a"):
     """Sites that attach by themselves: line a first, line b when a is down; GRE-in-UDP, over IPv4
     unless told otherwise, the UR's ends learned. `every_kind`: line b over IPv6, and native GRE on
-    line b of odd sites and on line a of even ones."""
+    line b of odd sites and on line a of even ones. `first`: "b", line a when b is down."""
     local = {"a": t.DR_IX4, "b": t.DR_IX6 if line_b_over_ipv6 or every_kind else t.DR_IX4}
-    tiers = [{"lines": [{"line": line, "weight": 1}]} for line in ("a", "b")]
+    tiers = [{"lines": [{"line": line, "weight": 1}]} for line in sorted("ab", key=lambda line: line != first)]
     objects = [
         {"pool": {"name": "lab-v4", "prefix": t.POOL4, "announce": False}},
         {"pool": {"name": "lab-v6", "prefix": t.POOL6, "announce": False}},
