@@ -22,7 +22,7 @@ from .switching import LINES  # noqa: E402
 
 INTERRUPTED = 130
 # What `up` runs: a third of the build is tests.
-TARGETS = "dataplane/dr-dataplane control/drd cli/drcli ur/urd"
+TARGETS = "dataplane/dr-dataplane control/drd cli/drcli ur/urd tests/linkem/linkem"
 RESTARTED = ("drd", "dr-dataplane", "urd")
 
 
@@ -104,8 +104,9 @@ def status(name):
 def fault(arguments):
     name, verb, line = arguments.name, arguments.command, arguments.line
     lab = saved.load(name)
-    sizes = (arguments.size,) if verb == "mtu" else ()
+    sizes = (arguments.size,) if verb in ("mtu", "delay") else ()
     getattr(faults, verb)(lab, line, *sizes)
+    saved.save(lab)  # it may have a process more, or less
     print(f"line {line}: {faults.state(lab, line)}")
     if lab.signalled is not None:
         called = saved.command(name)
@@ -160,6 +161,13 @@ def line_mtu(text):
     return int(text)
 
 
+def line_delay(text):
+    number = text.removesuffix("ms").strip()
+    if not number.isdecimal() or not 1 <= int(number) <= 2000:
+        raise argparse.ArgumentTypeError(f"{text}: 1 to 2000 milliseconds, as in 80ms")
+    return int(number)
+
+
 def site_count(text):
     if text not in ("1", "2", "3", "4"):
         raise argparse.ArgumentTypeError(f"{text}: 1 to 4 sites")
@@ -194,11 +202,14 @@ def parser_of_all():
                        ("unplug", "a line's link goes down"),
                        ("mtu", "the ISP of a line carries packets of at most SIZE bytes"),
                        ("firewall", "the ISP of a line lets in only what the site has asked for"),
+                       ("delay", "the round trip over a line is TIME longer, 80ms for instance"),
                        ("mend", "a line works again, whatever was done to it")):
         one = verb(name, what)
         one.add_argument("line", choices=LINES)
         if name == "mtu":
             one.add_argument("size", type=line_mtu)
+        if name == "delay":
+            one.add_argument("size", metavar="time", type=line_delay)
     verb("restart", "kill -9 a program, and start it again").add_argument(
         "program", choices=RESTARTED)
     verb("shell", "a shell on a node").add_argument("node")
@@ -243,7 +254,7 @@ def main(given):
             return down(arguments.name)
         case "status":
             return status(arguments.name)
-        case "cut" | "unplug" | "mtu" | "firewall" | "mend":
+        case "cut" | "unplug" | "mtu" | "firewall" | "delay" | "mend":
             return fault(arguments)
         case "restart":
             return restart(arguments.name, arguments.program)

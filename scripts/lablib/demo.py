@@ -140,6 +140,7 @@ def next_steps(name, *, static):
         ("cut a", "line a loses everything, silently (b: the other line)"),
         ("unplug a", "the site's router sees the link of line a go down"),
         ("mtu a 1454", "the ISP of line a carries packets of at most 1454 bytes"),
+        ("delay a 80ms", "the round trip over line a is 80 ms longer: the line stays in use"),
         ("firewall b", "the ISP of line b lets in only what the site has asked for"),
         ("mend a", "line a works again, whatever was done to it"),
         ("restart drd", "kill -9 and start again: traffic does not notice (also dr-dataplane, urd)"),

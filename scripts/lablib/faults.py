@@ -3,6 +3,7 @@
 A lab with link emulators has far more ways to fail (linkem.py); this needs no process that lives on.
 """
 
+from . import delay as longer
 from .saved import command
 from .shell import LabError, run
 
@@ -20,6 +21,17 @@ FIREWALL = UNFIREWALL + """table inet fw_{device} {{
         type filter hook forward priority 0; policy accept;
         oifname {device} ct state established,related accept
         oifname {device} drop
+    }}
+}}
+"""
+
+
+UNZERO = "table inet zero_{device}\ndelete table inet zero_{device}\n"
+NO_ZERO = UNZERO + """table inet zero_{device} {{
+    chain f {{
+        type filter hook forward priority 0; policy accept;
+        iifname {device} udp checksum 0 drop
+        oifname {device} udp checksum 0 drop
     }}
 }}
 """
@@ -68,10 +80,22 @@ def firewall(lab, line, site=1):
     _nft(_access(lab, line, site), FIREWALL.format(device=_device(site)))
 
 
+def no_zero_checksums(lab, line, site=1):
+    """UDP datagrams without a checksum are dropped, as by some NAT64 and MAP-T borders."""
+    _nft(_access(lab, line, site), NO_ZERO.format(device=_device(site)))
+
+
+def delay(lab, line, milliseconds):
+    """The round trip of all that passes the line's ISP becomes so much longer."""
+    _access(lab, line, 1)
+    longer.begin(lab, line, milliseconds)
+
+
 def mend(lab, line, site=1):
     """None of the above."""
+    longer.end(lab, line)
     isp = _access(lab, line, site)
-    _nft(isp, (UNCUT + UNFIREWALL).format(device=_device(site)))
+    _nft(isp, (UNCUT + UNFIREWALL + UNZERO).format(device=_device(site)))
     isp.ip("link", "set", _device(site), "mtu", 1500, "up")
 
 
@@ -89,4 +113,5 @@ def state(lab, line, site=1):
         return "cut"
     size = shown.partition(" mtu ")[2].split()[0]
     limits = [f"MTU {size}"] * (size != "1500") + ["firewall"] * (f"inet fw_{device}" in known)
-    return ", ".join(["plugged in", *limits])
+    extra = [longer.state(lab, line)] if longer.state(lab, line) else []
+    return ", ".join(["plugged in", *limits, *extra])

@@ -21,19 +21,23 @@ from .shell import LabError, wait_until
 
 
 class LinkEmulator:
-    """One link. `a_device` in namespace `a` and `b_device` in `b` are made by it."""
+    """One link. `a_device` in namespace `a` and `b_device` in `b` are made by it.
+
+    With `namespace` and `devices` it makes none: it runs there, between these two.
+    """
 
     def __init__(self, name, a, a_device, b, b_device, *, directory, seed=1, programs=None,
-                 options=()):
+                 options=(), namespace=None, devices=("line-a", "line-b"), socket_path=None):
         self.name = name
         self.ends = ((a, a_device), (b, b_device))
         self.directory = Path(directory)
         self.seed = seed
         self.options = options
         self.program = (programs or Programs()).linkem
-        self.namespace = Namespace(f"lem-{uuid.uuid4().hex[:8]}")
+        self.devices = devices
+        self.namespace = namespace or Namespace(f"lem-{uuid.uuid4().hex[:8]}")
         # A Unix socket's path is short, however deep the lab's directory is.
-        self.socket_path = Path(f"/run/{self.namespace.name}.sock")
+        self.socket_path = socket_path or Path(f"/run/{self.namespace.name}.sock")
         self.process = None
         self._connection = None
 
@@ -44,7 +48,7 @@ class LinkEmulator:
             # The emulator's interfaces carry other people's packets; the kernel stays out of it.
             for family in ("all", "default"):
                 self.namespace.sysctl(f"net.ipv6.conf.{family}.disable_ipv6", 1)
-            for (namespace, device), side in zip(self.ends, ("line-a", "line-b")):
+            for (namespace, device), side in zip(self.ends, self.devices):
                 cable(self.namespace, side, namespace, device)
                 # A wire carries finished checksums and no segments of 64 KiB.
                 for at in ((namespace, device), (self.namespace, side)):
@@ -60,7 +64,7 @@ class LinkEmulator:
             raise LabError(f"not built: {self.program}; run scripts/build")
         self.process = Process.start(
             f"linkem {self.name}",
-            self.namespace.command([self.program, "--a", "line-a", "--b", "line-b",
+            self.namespace.command([self.program, "--a", self.devices[0], "--b", self.devices[1],
                                     "--control", self.socket_path, "--seed", self.seed,
                                     *self.options]),
             self.directory / f"linkem-{self.name}.log", ready="linkem: ready")

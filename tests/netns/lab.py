@@ -121,6 +121,30 @@ def _(_context):
     expect(scripts_lab("mend", "a").startswith("line a: plugged in\n"), faults.state(lab, "a"))
 
 
+def round_trip(lab):
+    """The least of a few from the router's line a to the DR, in ms."""
+    done = lab.net["ur1"].run(["ping", "-n", "-c", "5", "-i", "0.1", "-I", "wan-a", t.DR_IX4])
+    return float(done.stdout.rpartition("= ")[2].split("/")[0])
+
+
+@cases.case("scripts/lab delay makes a line's round trip longer, without a change of state, and mend "
+            "takes it away")
+def _(_context):
+    lab = saved.load(NAME)
+    ur.wait_up(lab, seconds=20)
+    flaps = ur.tunnel(lab, "a")["flaps"]
+    expect("+80 ms" in scripts_lab("delay", "a", "80ms"), "delay")
+    expect(80 <= round_trip(lab) < 150, f"{round_trip(lab)} ms")
+    wait_until(lambda: ur.tunnel(lab, "a")["rttMs"] > 60, "urd sees it", seconds=20)
+    expect("+30 ms" in scripts_lab("delay", "a", "30"), "another delay")
+    expect(30 <= round_trip(lab) < 75, f"{round_trip(lab)} ms")
+    tunnel = ur.tunnel(lab, "a")
+    expect(tunnel["state"] == "up" and tunnel["flaps"] == flaps, f"{tunnel}")
+    expect("ms" not in scripts_lab("mend", "a").splitlines()[0], "mend")
+    expect(round_trip(lab) < 25, f"{round_trip(lab)} ms")
+    expect("1 to 2000" in refused("delay", "a", "soon"), "a time that is none")
+
+
 @cases.case("scripts/lab drcli takes drcli's own options, and a closed pipe is no error")
 def _(_context):
     listed = json.loads(scripts_lab("drcli", "-o", "json", "tunnel", "list"))
