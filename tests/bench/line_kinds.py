@@ -51,16 +51,6 @@ class Kind:
             self.at_isp(lab, self.line)
 
 
-NO_ZERO = """table inet zero {
-    chain f { type filter hook forward priority 0; policy accept; udp checksum 0 drop; }
-}
-"""
-
-
-def drop_checksum_zero(lab, line):
-    lab.net[f"isp{line}"].run(["nft", "-f", "-"], stdin=NO_ZERO)
-
-
 KINDS = [
     Kind("whole", "1500 bytes, nothing odd"),
     Kind("pppoe-1492", "PPPoE, 1492 bytes, ICMP", both=narrow(1492, True)),
@@ -69,7 +59,7 @@ KINDS = [
     Kind("firewall-ipv6", "IPv6, stateful firewall without NAT", line="b",
          at_isp=faults.firewall),
     Kind("cgn", "CGN: a symmetric NAT", nat=True),
-    Kind("checksum-0", "UDP with checksum 0 is dropped", at_isp=drop_checksum_zero),
+    Kind("checksum-0", "UDP with checksum 0 is dropped", at_isp=faults.no_zero_checksums),
     Kind("hole-1300", "nothing above 1300 bytes, no ICMP", both=narrow(1300, False)),
     Kind("buffer", "50/5 Mbit/s, 500 ms of buffer", down=buffered(50, 0.5), up=buffered(5, 0.5),
          slow=True),
