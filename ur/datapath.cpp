@@ -42,13 +42,14 @@ void SkeletonFree::operator()(urd_bpf* skeleton) const {
     urd_bpf__destroy(skeleton);
 }
 
-Datapath::Datapath(Netlink& netlink, const Tap& device) {
+Datapath::Datapath(Netlink& netlink, const Tap& device) : finisher_(netlink, device.name()) {
     libbpf_set_print(log_libbpf);
     skeleton_.reset(urd_bpf__open());
     if (!skeleton_) throw std::system_error(errno, std::generic_category(), "opening the programs");
     bpf_program__set_autoload(skeleton_->progs.urd_choice, false);
     fill_site({}, site());
     site().device = static_cast<std::uint32_t>(device.index());
+    site().finisher = static_cast<std::uint32_t>(finisher_.in());
     std::memcpy(site().device_mac, device.mac().data(), sizeof site().device_mac);
     const int loaded = urd_bpf__load(skeleton_.get());
     if (loaded != 0)
@@ -57,6 +58,13 @@ Datapath::Datapath(Netlink& netlink, const Tap& device) {
             "loading the programs (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)");
     uplink_ = std::make_unique<Hook>(netlink, device.index(), false,
                                      bpf_program__fd(skeleton_->progs.urd_uplink));
+    whole_ = std::make_unique<Hook>(netlink, finisher_.out(), true,
+                                    bpf_program__fd(skeleton_->progs.urd_uplink_whole));
+}
+
+bool Datapath::restore() {
+    const bool missing = whole_->restore();
+    return uplink_->restore() || missing;
 }
 
 ur_site& Datapath::site() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ur/config.h"
+#include "ur/finisher.h"
 #include "ur/hook.h"
 #include "ur/netlink.h"
 #include "ur/site.h"
@@ -25,8 +26,9 @@ struct SkeletonFree {
 
 class Datapath final {
   public:
-    // Loads the programs and attaches the uplink program to the device. There is no prefix and no
-    // tunnel yet. Throws std::runtime_error (std::system_error where the kernel refused).
+    // Loads the programs and attaches the uplink programs to the device and to its finisher. There
+    // is no prefix and no tunnel yet. Throws std::runtime_error (std::system_error where the kernel
+    // refused).
     Datapath(Netlink& netlink, const Tap& device);
 
     // Programs for the ingress and the egress of a line's device.
@@ -39,7 +41,7 @@ class Datapath final {
     void set_breakout(bool allowed);
     // Attaches the uplink program again where it is missing. True: it was. Throws
     // std::system_error.
-    bool restore() { return uplink_->restore(); }
+    bool restore();
 
     // Each of these publishes as a whole, and does nothing when nothing changed.
     void set_rules(const ur_rules& rules);
@@ -58,6 +60,8 @@ class Datapath final {
     [[nodiscard]] ur_site& site() const;
     std::unique_ptr<urd_bpf, SkeletonFree> skeleton_;
     std::unique_ptr<Hook> uplink_;
+    Finisher finisher_;
+    std::unique_ptr<Hook> whole_;
 };
 
 }  // namespace dr::ur

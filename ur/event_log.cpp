@@ -40,6 +40,8 @@ const char* value_name(EventKind kind) {
             return "mtu";
         case EventKind::FlowPorts:
             return "flow_ports";
+        case EventKind::Checksums:
+            return "checksums";
         case EventKind::StateChanged:
         case EventKind::EndpointAdopted:
         case EventKind::PeerRestarted:

@@ -110,7 +110,7 @@ void Keepalives::drop_sessions(Time now, const Config& config) {
 void Keepalives::add(Time now, const Tunnel& tunnel) {
     Session& session = sessions_[tunnel.slot];
     session.tunnel = tunnel;
-    session.ends = {configured_peer(tunnel), first_port(tunnel), false};
+    session.ends = {configured_peer(tunnel), first_port(tunnel), false, false};
     session.local = tunnel.local;
     sink_.ends(tunnel.slot, session.ends);
     session.ref = engine_->add_tunnel(now, make_config(session));
@@ -143,6 +143,7 @@ liveness::TunnelConfig Keepalives::make_config(const Session& session) const {
     config.roaming = false;
     config.automatic = tunnel.automatic;
     config.flow_ports = tunnel.udp && tunnel.local_port == 0;
+    config.checksums = tunnel.udp;
     config.peer = configured_peer(tunnel);
     config.local = local_end(session);
     config.key_count = static_cast<std::uint8_t>(std::min<std::size_t>(tunnel.keys.size(), 2));
@@ -212,17 +213,24 @@ Keepalives::Session* Keepalives::find(TunnelRef tunnel) {
 }
 
 void Keepalives::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) {
-    if (const Session* session = find(tunnel); session != nullptr)
-        send_from(tunnel, session->ends.local_port, to, message);
+    send_as(tunnel, {}, to, message);
 }
 
-void Keepalives::send_from(TunnelRef tunnel, std::uint16_t port, const Endpoint& to,
-                           std::span<const std::uint8_t> message) {
+void Keepalives::send_as(TunnelRef tunnel, const liveness::Guise& guise, const Endpoint& to,
+                         std::span<const std::uint8_t> message) {
     const Session* session = find(tunnel);
     if (session == nullptr || !session->up.value_or(false) || session->local.family != to.family)
         return;
+    const std::uint16_t port = guise.port != 0 ? guise.port : session->ends.local_port;
     sink_.send(session->tunnel.slot, to_endpoint(session->local, port), to, session->tunnel.id,
-               message);
+               message, guise.zero_checksum);
+}
+
+void Keepalives::zero_checksums(TunnelRef tunnel, bool zero) {
+    Session* session = find(tunnel);
+    if (session == nullptr || session->ends.zero_checksums == zero) return;
+    session->ends.zero_checksums = zero;
+    sink_.ends(session->tunnel.slot, session->ends);
 }
 
 void Keepalives::bind(TunnelRef tunnel, const Endpoint& peer) {

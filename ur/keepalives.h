@@ -20,7 +20,8 @@ namespace dr::ur {
 struct TunnelEnds {
     liveness::Endpoint peer;   // port 0: native GRE
     std::uint16_t local_port;  // GRE-in-UDP
-    bool entropy;  // GRE-in-UDP: data from the flows' source ports passes (TUNNEL.md §12)
+    bool entropy;         // GRE-in-UDP: data from the flows' source ports passes (TUNNEL.md §12)
+    bool zero_checksums;  // GRE-in-UDP: data with UDP checksum 0 passes
 };
 
 // Called from inside functions of Keepalives; must not call back. Slots are those of the data path.
@@ -28,7 +29,8 @@ class KeepaliveSink {
   public:
     virtual ~KeepaliveSink() = default;
     virtual void send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
-                      std::uint32_t key, std::span<const std::uint8_t> message) = 0;
+                      std::uint32_t key, std::span<const std::uint8_t> message,
+                      bool zero_checksum) = 0;
     virtual void ends(unsigned slot, const TunnelEnds& ends) = 0;
     virtual void choice(const liveness::Choice& choice) = 0;
     // The largest inner packet that the tunnel carries in both directions, from now on.
@@ -83,8 +85,9 @@ class Keepalives final : private liveness::Host {
 
     void send(liveness::TunnelRef tunnel, const liveness::Endpoint& to,
               std::span<const std::uint8_t> message) override;
-    void send_from(liveness::TunnelRef tunnel, std::uint16_t port, const liveness::Endpoint& to,
-                   std::span<const std::uint8_t> message) override;
+    void send_as(liveness::TunnelRef tunnel, const liveness::Guise& guise,
+                 const liveness::Endpoint& to, std::span<const std::uint8_t> message) override;
+    void zero_checksums(liveness::TunnelRef tunnel, bool zero) override;
     void bind(liveness::TunnelRef tunnel, const liveness::Endpoint& peer) override;
     void choice(liveness::GroupRef group, const liveness::Choice& choice) override;
     void path_mtu(liveness::TunnelRef tunnel, std::uint16_t mtu) override;

@@ -7,6 +7,7 @@
 #include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <netlink/attr.h>
 
 #include <array>
@@ -196,11 +197,11 @@ void Netlink::set_up_device(int index, unsigned mtu) {
     put(quiet.get(), IFLA_INET6_ADDR_GEN_MODE, &none, 1);
     nla_nest_end(quiet.get(), inet6);
     nla_nest_end(quiet.get(), spec);
-    request(quiet.get(), "setting MTU " + std::to_string(mtu) + " of the tunnel device");
+    request(quiet.get(), "setting MTU " + std::to_string(mtu) + " of a device of ours");
     info.ifi_flags = IFF_UP | IFF_NOARP;
     info.ifi_change = IFF_UP | IFF_NOARP;
     auto up = make(RTM_NEWLINK, NLM_F_REQUEST, info);
-    request(up.get(), "setting the tunnel device up");
+    request(up.get(), "setting a device of ours up");
 }
 
 void Netlink::set_mtu(int index, unsigned mtu) {
@@ -209,6 +210,33 @@ void Netlink::set_mtu(int index, unsigned mtu) {
     auto message = make(RTM_NEWLINK, NLM_F_REQUEST, info);
     put_u32(message.get(), IFLA_MTU, mtu);
     request(message.get(), "setting MTU " + std::to_string(mtu) + " of the tunnel device");
+}
+
+void Netlink::add_pair(const std::string& name, const std::string& peer) {
+    const ifinfomsg info{};
+    auto message = make(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, info);
+    const auto put_text = [&](int type, const std::string& text) {
+        put(message.get(), type, text.c_str(), static_cast<int>(text.size()) + 1);
+    };
+    put_text(IFLA_IFNAME, name);
+    nlattr* kind = nla_nest_start(message.get(), IFLA_LINKINFO);
+    put_text(IFLA_INFO_KIND, "veth");
+    nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
+    nlattr* other = nla_nest_start(message.get(), VETH_INFO_PEER);
+    if (nlmsg_append(message.get(), const_cast<ifinfomsg*>(&info), sizeof info, NLMSG_ALIGNTO) != 0)
+        throw std::bad_alloc();
+    put_text(IFLA_IFNAME, peer);
+    nla_nest_end(message.get(), other);
+    nla_nest_end(message.get(), data);
+    nla_nest_end(message.get(), kind);
+    request(message.get(), "making the devices " + name + " and " + peer);
+}
+
+void Netlink::remove_link(int index) {
+    ifinfomsg info{};
+    info.ifi_index = index;
+    auto message = make(RTM_DELLINK, NLM_F_REQUEST, info);
+    request(message.get(), "removing a device");
 }
 
 void Netlink::set_group(int index, std::uint32_t group) {

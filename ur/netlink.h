@@ -50,6 +50,9 @@ class Netlink final {
     // MTU in bytes; no ARP; no automatic IPv6 address; then up.
     void set_up_device(int index, unsigned mtu);
     void set_mtu(int index, unsigned mtu);
+    // Two Ethernet devices; what is sent on one arrives on the other (veth).
+    void add_pair(const std::string& name, const std::string& peer);
+    void remove_link(int index);
     void set_group(int index, std::uint32_t group);
     // First global address of the family on the device; family 0: none.
     IpAddress address_of(int index, std::uint8_t family);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "dataplane/wire/byte_order.h"
+#include "dataplane/wire/udp_checksum.h"
 
 namespace dr::ur {
 
@@ -139,7 +140,7 @@ bool take_udp(std::span<const std::uint8_t>& rest, IpEnd& end) {
 }  // namespace
 
 std::vector<std::uint8_t> make_outer(const Endpoint& from, const Endpoint& to, std::uint32_t key,
-                                     std::span<const std::uint8_t> message) {
+                                     std::span<const std::uint8_t> message, bool zero_checksum) {
     const bool udp = to.port != 0;
     const std::size_t payload = message.size() + kGreSize + (udp ? kUdpSize : 0);
     std::vector<std::uint8_t> out;
@@ -150,6 +151,8 @@ std::vector<std::uint8_t> make_outer(const Endpoint& from, const Endpoint& to, s
                         Be16::from(static_cast<std::uint16_t>(payload)), Be16::from(0)});
     append(out, Gre{Be16::from(kKeyPresent), Be16::from(kMessageType), Be32::from(key)});
     out.insert(out.end(), message.begin(), message.end());
+    if (udp && !zero_checksum)
+        wire::write_udp_checksum(out.data(), from.family == 4 ? kIp4Size : kIp6Size);
     return out;
 }
 

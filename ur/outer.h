@@ -13,9 +13,11 @@
 namespace dr::ur {
 
 // The IP packet that carries `message`: native GRE when to.port is 0, else GRE-in-UDP from
-// from.port. Both ends are of one family. `key` is the tunnel's id.
+// from.port. Both ends are of one family. `key` is the tunnel's id. The UDP checksum is right, or
+// 0.
 std::vector<std::uint8_t> make_outer(const wire::Endpoint& from, const wire::Endpoint& to,
-                                     std::uint32_t key, std::span<const std::uint8_t> message);
+                                     std::uint32_t key, std::span<const std::uint8_t> message,
+                                     bool zero_checksum = false);
 
 struct Received {
     wire::Endpoint source;  // port 0: native GRE

@@ -227,6 +227,7 @@ void Router::publish(const Tunnel& tunnel) {
         const TunnelEnds ends = keepalives_.ends(tunnel.slot);
         row.udp = ends.peer.port != 0 ? 1 : 0;
         row.entropy = ends.entropy ? 1 : 0;
+        row.checksum = row.udp != 0 && !ends.zero_checksums ? 1 : 0;
         row.local_port = ends.local_port;
         if (ends.peer.port != 0) row.remote_port = ends.peer.port;
         row.remote = to_words(to_address(ends.peer));
@@ -336,8 +337,8 @@ bool Router::carries(const Tunnel& tunnel) const {
 }
 
 void Router::send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
-                  std::uint32_t key, std::span<const std::uint8_t> message) {
-    messages_.send(slot, make_outer(from, to, key, message));
+                  std::uint32_t key, std::span<const std::uint8_t> message, bool zero_checksum) {
+    messages_.send(slot, make_outer(from, to, key, message, zero_checksum));
 }
 
 void Router::ends(unsigned slot, const TunnelEnds&) {

@@ -107,7 +107,8 @@ class Router final : private KeepaliveSink {
     };
 
     void send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
-              std::uint32_t key, std::span<const std::uint8_t> message) override;
+              std::uint32_t key, std::span<const std::uint8_t> message,
+              bool zero_checksum) override;
     void ends(unsigned slot, const TunnelEnds& ends) override;
     void choice(const liveness::Choice& choice) override;
     void path_mtu(unsigned slot, std::uint16_t mtu) override;

@@ -43,7 +43,8 @@ struct ur_tunnel {
     __u8 entropy;      /* GRE-in-UDP: source ports carry the flow's entropy, in both directions */
     __u16 local_port;  /* GRE-in-UDP: where packets to us go; source port unless entropy */
     __u16 remote_port; /* GRE-in-UDP */
-    __u32 either;      /* 1: packets of the other encapsulation are the tunnel's too */
+    __u16 either;      /* 1: packets of the other encapsulation are the tunnel's too */
+    __u16 checksum;    /* GRE-in-UDP; 1: right UDP checksums, else 0 */
     struct ur_address remote;
     __u32 ifindex;           /* of the line's device; 0: unusable */
     __u32 next_hop_family;   /* AF_INET, AF_INET6; 0: the remote end itself, on the link */
@@ -71,6 +72,7 @@ struct ur_site {
     __u8 device_mac[6];
     __u8 moving;        /* 1: the programs note when each bucket is used */
     __u8 breakout;      /* 1: what is not the site's may leave on a line (--local-breakout) */
+    __u32 finisher;     /* ifindex of the device behind which packets are whole; 0: none; fixed */
     __u32 slots;        /* entries of tunnel that were ever used; only grows */
     __u32 active_rules; /* index into rules */
     struct ur_rules rules[2];

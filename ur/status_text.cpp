@@ -51,6 +51,7 @@ void add_keepalives(json& out, const Router& router, const Tunnel& tunnel) {
     out["damped"] = s.damped;
     out["nat"] = s.nat_known ? json(s.nat) : json(nullptr);
     out["entropy"] = ends.entropy;
+    out["checksums"] = s.checksums;
     out["flaps"] = s.flaps;
     out["keyNumber"] = s.key_number;
     out["restoreMs"] = s.restore_ms_left == 0xffffffff ? json(nullptr) : json(s.restore_ms_left);
@@ -131,7 +132,8 @@ std::string loss(const json& tunnel, const char* name) {
 
 std::string flags(const json& t) {
     std::string out;
-    for (const char* name : {"carries", "suspect", "degraded", "damped", "nat", "entropy"}) {
+    for (const char* name :
+         {"carries", "suspect", "degraded", "damped", "nat", "entropy", "checksums"}) {
         const auto at = t.find(name);
         if (at == t.end() || *at != true) continue;
         if (!out.empty()) out.append(",");

@@ -20,7 +20,7 @@ using liveness::State;
 constexpr std::array<std::uint32_t, 3> kWindowSeconds{1, 10, 60};
 constexpr std::uint16_t kNoLoss = 0xffff;
 constexpr std::uint32_t kNever = 0xffffffff;
-constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::FlowPorts);
+constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::Checksums);
 
 constexpr int offset_of(State state, v1::TunnelStatus::State named) {
     return static_cast<int>(named) - static_cast<int>(state);
@@ -206,6 +206,9 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (is(EventKind::Encapsulation)) return value != 0 ? "native GRE" : "GRE-in-UDP";
     if (is(EventKind::FlowPorts))
         return value != 0 ? "data from the flows' ports" : "data from the keepalives' port";
+    if (is(EventKind::Checksums))
+        return value != 0 ? "data with UDP checksums: those of 0 do not arrive"
+                          : "data with UDP checksum 0 again";
     if (is(EventKind::PathMtu)) return fmt::format("inner packets of at most {} bytes", value);
     if (is(EventKind::MoveFinished))
         return value == 0 ? std::string() : fmt::format("{} buckets were forced", value);

@@ -15,6 +15,7 @@
 
 #include "dataplane/keepalive/outer.h"
 #include "dataplane/wire/flow_key.h"
+#include "dataplane/wire/udp_checksum.h"
 
 namespace dr::keepalive {
 
@@ -187,11 +188,11 @@ void Shard::publish_peer(TunnelRef tunnel) {
 
 void Shard::send(TunnelRef tunnel, const wire::Endpoint& to,
                  std::span<const std::uint8_t> message) {
-    send_from(tunnel, wire::kGreUdpPort, to, message);
+    send_as(tunnel, {}, to, message);
 }
 
-void Shard::send_from(TunnelRef tunnel, std::uint16_t port, const wire::Endpoint& to,
-                      std::span<const std::uint8_t> message) {
+void Shard::send_as(TunnelRef tunnel, const liveness::Guise& guise, const wire::Endpoint& to,
+                    std::span<const std::uint8_t> message) {
     const Session& session = sessions_[tunnel.value];
     if (session.local.family != to.family) return;
     const unsigned outer = outer_size(to);
@@ -202,9 +203,11 @@ void Shard::send_from(TunnelRef tunnel, std::uint16_t port, const wire::Endpoint
     if (at == nullptr) return rte_pktmbuf_free(m);
     auto* bytes = reinterpret_cast<std::uint8_t*>(at);
     wire::Endpoint from = session.local;
-    from.port = port;
+    from.port = guise.port != 0 ? guise.port : wire::kGreUdpPort;
     write_outer(bytes, from, to, session.id, static_cast<unsigned>(message.size()));
     std::memcpy(bytes + outer, message.data(), message.size());
+    if (to.port != 0 && !guise.zero_checksum)
+        wire::write_udp_checksum(bytes, to.family == 4 ? sizeof(wire::Ipv4) : sizeof(wire::Ipv6));
     if (rte_ring_enqueue(config_.inject, m) != 0) rte_pktmbuf_free(m);
 }
 
@@ -229,16 +232,23 @@ void Shard::path_mtu(TunnelRef tunnel, std::uint16_t mtu) {
     request_bind(tunnel);
 }
 
+void Shard::zero_checksums(TunnelRef tunnel, bool zero) {
+    sessions_[tunnel.value].zero_checksums = zero;
+    request_bind(tunnel);
+}
+
 void Shard::request_bind(TunnelRef tunnel) {
     const Session& session = sessions_[tunnel.value];
     const wire::Endpoint& peer = session.bound;
     const TunnelId id{session.id};
     const auto same = [&](const southbound::BindRequest& bind) { return bind.tunnel == id; };
     const auto found = std::find_if(binds_.begin(), binds_.end(), same);
+    const southbound::BindRequest request{
+        id, peer, session.any_port, session.entropy, session.mtu, session.zero_checksums};
     if (found != binds_.end())
-        *found = {id, peer, session.any_port, session.entropy, session.mtu};
+        *found = request;
     else
-        binds_.push_back({id, peer, session.any_port, session.entropy, session.mtu});
+        binds_.push_back(request);
 }
 
 // Only the last one of a round counts.

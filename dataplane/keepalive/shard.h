@@ -101,7 +101,8 @@ class Shard final : public liveness::Host {
         wire::Endpoint local;
         wire::Endpoint bound;  // not known(): as configured
         EventRate events{};
-        std::uint16_t mtu{};  // largest inner packet that the path carries; 0: not known
+        std::uint16_t mtu{};    // largest inner packet that the path carries; 0: not known
+        bool zero_checksums{};  // of UDP in data: packets with them arrive
     };
     // By GroupRef.
     struct Group {
@@ -147,8 +148,9 @@ class Shard final : public liveness::Host {
     // liveness::Host
     void send(TunnelRef tunnel, const wire::Endpoint& to,
               std::span<const std::uint8_t> message) override;
-    void send_from(TunnelRef tunnel, std::uint16_t port, const wire::Endpoint& to,
-                   std::span<const std::uint8_t> message) override;
+    void send_as(TunnelRef tunnel, const liveness::Guise& guise, const wire::Endpoint& to,
+                 std::span<const std::uint8_t> message) override;
+    void zero_checksums(TunnelRef tunnel, bool zero) override;
     void bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
     bool may_bind(TunnelRef tunnel, const wire::Endpoint& peer) override;
     void path_mtu(TunnelRef tunnel, std::uint16_t mtu) override;

@@ -87,6 +87,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     config.profile = tunnel.profile;
     config.automatic = tunnel.encapsulation == 3;
     config.flow_ports = tunnel.encapsulation != 1 && tunnel.free_ports;
+    config.checksums = tunnel.encapsulation != 1;
     config.peer = tunnel.peer;
     config.local = tunnel.local;
     config.keys[0] = {keys.number, keys.key};

@@ -133,6 +133,7 @@ TunnelRef Core::add_tunnel(Time now, const TunnelConfig& config) {
     t.roaming = config.roaming;
     t.automatic = config.automatic;
     t.free_ports = config.flow_ports;
+    t.any_sums = config.checksums;
     t.peer = x.configured_peer = config.peer;
     x.local = config.local;
     x.mtu.limit(config.mtu);
@@ -159,6 +160,7 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
     if (!t.automatic) leave_native(now, tunnel.value, Leaving::Told);
     if (!config.flow_ports) use_ports(now, tunnel.value, false);
     t.free_ports = config.flow_ports;
+    t.any_sums = config.checksums;
     if (x.mtu.limit(config.mtu)) {
         if (t.state == State::Up)
             search_mtu(now, tunnel.value);
@@ -276,7 +278,9 @@ void Core::forget_nat(Time now, std::uint32_t i) {
     leave_native(now, i, Leaving::Told);
     t.nat_known = t.nat = false;
     use_ports(now, i, false);
-    extras_[i].ports = {};
+    use_sums(i, false);
+    extras_[i].ports = extras_[i].zero_sums = {};
+    extras_[i].doubt = {};
     if (!t.no_nat) return;
     t.no_nat = false;
     Event event = event_of(EventKind::NatChanged, now, i);

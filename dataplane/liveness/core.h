@@ -108,14 +108,20 @@ class Core {
     void use_native(Time now, std::uint32_t i, bool native);
     void leave_native(Time now, std::uint32_t i, Leaving why);
 
-    // core_ports.cpp
+    // core_guise.cpp
     [[nodiscard]] static bool other_port(const Tunnel& t, const Endpoint& source);
     [[nodiscard]] static bool tries_ports(const Tunnel& t);
     void check_ports(Time now, std::uint32_t i);
     void ports_answered(Time now, std::uint32_t i, const Message& m);
-    void doubt_ports(Time now, std::uint32_t i, const Message& m);
-    void hold_ports(Time now, std::uint32_t i, Time first);
     void use_ports(Time now, std::uint32_t i, bool free);
+    [[nodiscard]] static bool tries_sums(const Tunnel& t);
+    void check_sums(Time now, std::uint32_t i);
+    void sums_answered(Time now, std::uint32_t i, const Message& m);
+    void sums_fail(Time now, std::uint32_t i);
+    void use_sums(std::uint32_t i, bool zero);
+    void tell_sums(Time now, std::uint32_t i, bool fail);
+    void send_guised(std::uint32_t i, std::uint64_t token, std::uint16_t port);
+    void doubt_guise(Time now, std::uint32_t i, const Message& m);
     [[nodiscard]] static Time answer_gap(const TunnelExtra& x);
 
     // core_mtu.cpp
@@ -148,7 +154,7 @@ class Core {
 
     // core_transmit.cpp
     void send_keepalive(Time now, std::uint32_t i);
-    void send(std::uint32_t i, Message& m, const Endpoint& to, std::uint16_t port = 0);
+    void send(std::uint32_t i, Message& m, const Endpoint& to, const Guise* guise = nullptr);
     void fill_group(const Group& g, Message& m) const;
     void fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const;
     void send_probe(Time now, std::uint32_t i);

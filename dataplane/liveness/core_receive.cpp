@@ -107,6 +107,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
         case MessageType::ProbeAck:
             probe_answered(now, i, m);
             ports_answered(now, i, m);
+            sums_answered(now, i, m);
             mtu_acknowledged(now, i, m);
             break;
     }
@@ -197,7 +198,7 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     take_choice(now, i, m);
     take_notes(now, i, m);
     take_peer_mtu(now, i, m.path_mtu);
-    doubt_ports(now, i, m);
+    doubt_guise(now, i, m);
     check_data(now, i, m);
 }
 

@@ -235,6 +235,7 @@ void Core::schedule(Time now, std::uint32_t i) {
     if (x.probe_token != 0) at = std::min(at, x.probing.next);
     if (tries_native(t)) at = std::min(at, x.trial.next);
     if (tries_ports(t) && !t.flow_ports) at = std::min(at, x.ports.next);
+    if (tries_sums(t) && !t.zero_sums) at = std::min(at, x.zero_sums.next);
     if (t.state == State::Up) at = std::min(at, x.mtu_due);
     wheel_.skip_to(now);
     wheel_.set(i, at);
@@ -263,6 +264,7 @@ void Core::tunnel_due(Time now, std::uint32_t i) {
     if (now >= t.next_tx && t.link_up && t.peer.known()) send_keepalive(now, i);
     if (x.probe_token != 0 && now >= x.probing.next) send_probe(now, i);
     check_native(now, i);
+    check_sums(now, i);
     check_ports(now, i);
     check_mtu(now, i);
     schedule(now, i);

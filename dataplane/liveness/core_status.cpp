@@ -47,11 +47,11 @@ const char* text(Cause cause) {
 }
 
 const char* text(EventKind kind) {
-    constexpr std::array<const char*, 17> kNames{
-        "state",      "suspect",   "suspect-cleared", "degraded",      "eligible",
-        "endpoint",   "nat",       "peer-restarted",  "key",           "detection-time",
-        "unanswered", "probe",     "move-started",    "move-finished", "encapsulation",
-        "path-mtu",   "flow-ports"};
+    constexpr std::array<const char*, 18> kNames{
+        "state",      "suspect",    "suspect-cleared", "degraded",      "eligible",
+        "endpoint",   "nat",        "peer-restarted",  "key",           "detection-time",
+        "unanswered", "probe",      "move-started",    "move-finished", "encapsulation",
+        "path-mtu",   "flow-ports", "checksums"};
     return kNames[static_cast<unsigned>(kind)];
 }
 
@@ -89,6 +89,7 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.nat_known = t.nat_known;
     s.nat = t.nat;
     s.flow_ports = t.flow_ports;
+    s.checksums = tries_sums(t) && t.sums_told;
     s.flaps = x.restore.flaps;
     s.penalty = static_cast<std::uint32_t>(x.restore.penalty_now(config_.tuning, now));
     s.tx_interval_us = x.intervals.tx();

@@ -15,8 +15,8 @@ void Core::send_soon(Time now, std::uint32_t i) {
     schedule(now, i);
 }
 
-// `port`: of this end, where it is not that of keepalives.
-void Core::send(std::uint32_t i, Message& m, const Endpoint& to, std::uint16_t port) {
+// `guise`: not that of keepalives; null: it is.
+void Core::send(std::uint32_t i, Message& m, const Endpoint& to, const Guise* guise) {
     Tunnel& t = tunnels_[i];
     std::array<std::uint8_t, wire::kMaxProbeSize> buffer;
     m.key_number = t.key_number[t.tx_key_index];
@@ -29,10 +29,10 @@ void Core::send(std::uint32_t i, Message& m, const Endpoint& to, std::uint16_t p
     const std::span<std::uint8_t> message(buffer.data(), size);
     write_tag(t.tx_key, message);
     ++statistics_.sent;
-    if (port == 0)
+    if (guise == nullptr)
         host_.send({i}, to, message);
     else
-        host_.send_from({i}, port, to, message);
+        host_.send_as({i}, *guise, to, message);
 }
 
 void Core::fill_group(const Group& g, Message& m) const {

@@ -99,6 +99,9 @@ struct TunnelConfig {
     // GRE-in-UDP: the source ports of data may be the flows' own once those are seen to pass
     // (TUNNEL.md §12).
     bool flow_ports = false;
+    // GRE-in-UDP: the host can send data with right UDP checksums, and does so until those of 0 are
+    // seen to pass (TUNNEL.md §12). Else they are 0.
+    bool checksums = false;
     Endpoint peer;   // where to send to; not known() at a DR: learned
     Endpoint local;  // what the packets are sent from, to find a NAT; not known(): don't
     std::array<TunnelKey, 2> keys;
@@ -174,6 +177,7 @@ enum class EventKind : std::uint8_t {
     Encapsulation,     // of an automatic tunnel; value: 1 native GRE, 0 GRE-in-UDP; endpoint
     PathMtu,           // value: the largest inner packet from now on
     FlowPorts,         // value: 1 other source ports pass towards the peer, 0 they may not
+    Checksums,         // value: 1 UDP checksums of 0 do not pass towards the peer, 0 they do again
 };
 const char* text(EventKind kind);
 
@@ -190,17 +194,24 @@ struct Event {
     Endpoint endpoint;
 };
 
+// What is different about a datagram of data.
+struct Guise {
+    std::uint16_t port = 0;      // source port; 0: that of keepalives
+    bool zero_checksum = false;  // of UDP
+};
+
 // What the engine needs of its host. Called from inside the engine's functions; must not call back.
 class Host {
   public:
     virtual ~Host() = default;
     // Sends a message: the 8-byte GRE header with the tunnel's key and protocol 0x88B5 goes before
-    // it. `to.port` 0: native GRE; else GRE-in-UDP to that port, from the tunnel's keepalive port.
+    // it. `to.port` 0: native GRE; else GRE-in-UDP to that port, from the tunnel's keepalive port,
+    // with a right UDP checksum.
     virtual void send(TunnelRef tunnel, const Endpoint& to,
                       std::span<const std::uint8_t> message) = 0;
-    // The same in GRE-in-UDP from another source port of this end, as data of flows has them.
-    virtual void send_from(TunnelRef, std::uint16_t /*port*/, const Endpoint& /*to*/,
-                           std::span<const std::uint8_t> /*message*/) {}
+    // The same in GRE-in-UDP in the guise of data.
+    virtual void send_as(TunnelRef, const Guise&, const Endpoint& /*to*/,
+                         std::span<const std::uint8_t> /*message*/) {}
     // Data and keepalives go to this endpoint from now on. Of an automatic tunnel that goes over to
     // native GRE it is the peer's address with port 0; what comes in the other encapsulation is
     // still the peer's.
@@ -211,6 +222,9 @@ class Host {
     // The largest inner packet that the tunnel carries in both directions, from now on. For hosts
     // whose tunnels carry data.
     virtual void path_mtu(TunnelRef, std::uint16_t) {}
+    // Whether the UDP checksums of data are 0 from now on; called where TunnelConfig::checksums is
+    // set. At first they are not.
+    virtual void zero_checksums(TunnelRef, bool) {}
     // First called when something is known of the group's lines; until then none is eligible.
     virtual void choice(GroupRef group, const Choice& choice) = 0;
     virtual void event(const Event& event) = 0;
@@ -265,6 +279,7 @@ struct TunnelStatus {
     bool suspect_rx, suspect_tx, degraded, damped, active;
     bool nat_known, nat;
     bool flow_ports;  // source ports of data may be the flows' own
+    bool checksums;   // UDP checksums of 0 do not pass: data has right ones
     std::uint32_t flaps;
     std::uint32_t penalty;
     std::uint32_t tx_interval_us, rx_interval_us, detection_us;

@@ -8,6 +8,7 @@
 #include "dataplane/liveness/auth.h"
 #include "dataplane/liveness/choice.h"
 #include "dataplane/liveness/detection.h"
+#include "dataplane/liveness/passage.h"
 #include "dataplane/liveness/path_mtu.h"
 #include "dataplane/liveness/quality.h"
 #include "dataplane/liveness/restore.h"
@@ -61,6 +62,9 @@ struct alignas(64) Tunnel {
     bool native : 1;      // the latter is in use
     bool free_ports : 1;  // source ports of data may be the flows' own where those pass
     bool flow_ports : 1;  // ... and they are
+    bool any_sums : 1;    // UDP checksums of data may be 0 where those pass
+    bool zero_sums : 1;   // ... and they are
+    bool sums_told : 1;   // that they do not pass
 
     MacKey tx_key;
     std::uint64_t tx_salt;
@@ -181,17 +185,16 @@ struct alignas(64) TunnelExtra : TunnelWarm {
         std::uint8_t passed;  // in a row
     } trial;
 
-    // Of the flows' source ports, towards the peer.
-    struct Ports {
-        Time next;               // probe, or the start of a trial
-        Time hold;               // as of Trial
-        std::uint64_t token;     // of the probe under way; 0: none
-        Time asked_at;           // see Core::doubt_ports(); 0: all that was sent has arrived
+    // Towards the peer: the flows' source ports, and UDP checksums of 0.
+    Passage ports, zero_sums;
+
+    // Whether data that was sent has arrived; see Core::doubt_guise().
+    struct Doubt {
+        Time asked_at;           // 0: all that was sent has arrived
         std::uint32_t asked;     // data packets sent by then
         std::uint32_t silent;    // data packets sent when `received` last grew
         std::uint32_t received;  // data packets, as the peer counts them
-        std::uint8_t passed, lost;
-    } ports;
+    } doubt;
 
     // So many bytes from the start are what most messages touch.
     static constexpr std::size_t kWarm = sizeof(TunnelWarm) + History::kCurrent;

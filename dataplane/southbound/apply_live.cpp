@@ -146,7 +146,8 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     // Without keepalives nothing can tell whether entropy passes.
     const bool free_port = has_free_port(record);
     const BoundTunnel configured{record, record.remote_port == 0,
-                                 record.remote_port == 0 && record.key_number == 0, either};
+                                 record.remote_port == 0 && record.key_number == 0, either,
+                                 record.key_number == 0};
     if (record.key_number == 0 || learned.empty()) return configured;
     const auto found = learned.find(TunnelId{record.id}.slot());
     if (found == learned.end()) return configured;
@@ -158,6 +159,7 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     if (!known.bind.peer.known()) {
         BoundTunnel out = configured;
         out.entropy = known.bind.entropy && free_port;
+        out.zero_checksums = known.bind.zero_checksums;
         limit_mtu(known.bind, &out.record);
         return out;
     }
@@ -165,7 +167,7 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     const bool own_address =
         !is_learned(record) || known.bind.any_port || known.bind.peer.port == 0;
     BoundTunnel out{record, known.bind.any_port && free_port, known.bind.entropy && free_port,
-                    either && own_address};
+                    either && own_address, known.bind.zero_checksums};
     out.record.remote = known.bind.peer.address;
     out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
     out.record.remote_port = known.bind.peer.port;

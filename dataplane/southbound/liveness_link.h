@@ -48,10 +48,11 @@ struct LiveSubscriber {
 // Data and keepalives of a tunnel go to this endpoint from now on, and come from there.
 struct BindRequest {
     TunnelId tunnel;
-    wire::Endpoint peer;  // not known(): as configured
-    bool any_port{};      // the peer's data may come from any port
-    bool entropy{};       // ours may
-    std::uint16_t mtu{};  // largest inner packet that the path carries; 0: not known
+    wire::Endpoint peer;    // not known(): as configured
+    bool any_port{};        // the peer's data may come from any port
+    bool entropy{};         // ours may
+    std::uint16_t mtu{};    // largest inner packet that the path carries; 0: not known
+    bool zero_checksums{};  // of UDP in data: packets with them arrive
 };
 
 // These lines carry the subscriber's traffic from now on.

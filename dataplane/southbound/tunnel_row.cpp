@@ -89,6 +89,7 @@ void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, Tun
         (udp ? TunnelRow::kUdp : 0) | (ipv6 ? TunnelRow::kIpv6 : 0) |
         (udp && tunnel.any_port ? TunnelRow::kAnyPort : 0) |
         (udp && tunnel.entropy ? TunnelRow::kEntropy : 0) |
+        (udp && !tunnel.zero_checksums ? TunnelRow::kChecksum : 0) |
         (tunnel.either ? TunnelRow::kEither : 0) | (is_learned(record) ? TunnelRow::kDisabled : 0));
     row->mtu = record.mtu;
 }

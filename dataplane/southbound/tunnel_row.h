@@ -15,6 +15,8 @@ struct BoundTunnel {
     bool entropy;   // ours carries the flow's
     // Automatic: the peer may send in the other encapsulation too.
     bool either = false;
+    // GRE-in-UDP: packets with UDP checksum 0 arrive, or nothing can tell.
+    bool zero_checksums = true;
 };
 
 // Fills everything but next_hop. The record was accepted by decode(). Writer, on a row that no

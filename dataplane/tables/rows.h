@@ -47,8 +47,8 @@ static_assert(sizeof(BucketMap) == 256);
 struct alignas(kCacheLine) TunnelRow {
     // The outer header as sent: IPv4 (20) or IPv6 (40), UDP (8) when GRE-in-UDP, GRE with key (8).
     // Lengths are 0, IPv4 checksum is over the header with length 0 and TOS 0, IPv4 id 0 with DF,
-    // TTL 64, UDP source port as configured (entropy base when kEntropy), UDP checksum 0.
-    // IPv4 outer: bytes 0-27 (GRE) or 0-35; IPv6 outer: 0-47 or 0-55. The rest is 0.
+    // TTL 64, UDP source port as configured (entropy base when kEntropy), UDP checksum 0 (but see
+    // kChecksum). IPv4 outer: bytes 0-27 (GRE) or 0-35; IPv6 outer: 0-47 or 0-55. The rest is 0.
     std::array<std::uint8_t, 56> header;
     std::uint32_t subscriber : 24;  // SubscriberIndex
     std::uint32_t flags : 8;
@@ -61,7 +61,8 @@ struct alignas(kCacheLine) TunnelRow {
     static constexpr std::uint8_t kDisabled = 8;  // neither encapsulate nor decapsulate
     static constexpr std::uint8_t kEither =
         16;  // the peer may send in the other encapsulation; then its port is free
-    static constexpr std::uint8_t kAnyPort = 32;  // the peer's UDP source port is free
+    static constexpr std::uint8_t kAnyPort = 32;   // the peer's UDP source port is free
+    static constexpr std::uint8_t kChecksum = 64;  // UDP checksums are right, and not 0
     // Bytes of outer header by the low two flag bits.
     static constexpr std::array<std::uint8_t, 4> kHeaderLength{28, 36, 48, 56};
     [[nodiscard]] unsigned header_length() const {

@@ -6,6 +6,7 @@
 // find the key, check the tunnel's row, check the inner packet.
 #include "dataplane/ports/rx_checksum.h"
 #include "dataplane/wire/flow_key.h"
+#include "dataplane/wire/udp_checksum.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"
 
@@ -47,11 +48,7 @@ const std::uint8_t* plain_gre(const Packet& p) {
         if (udp.length.host() < sizeof udp || udp.length.host() + offset != p.length)
             return {nullptr, Exit::DropUdpFormat, false};
         if (udp.checksum.raw != 0 && !udp_checksum_known(port, *p.mbuf)) {
-            // Pseudo-header: addresses, protocol, length (RFC 768, RFC 8200 §8.1).
-            std::uint64_t sum = p.family == 4 ? wire::checksum_add(p.ip + 12, 8, 0)
-                                              : wire::checksum_add(p.ip + 8, 32, 0);
-            sum += static_cast<std::uint32_t>(wire::kProtoUdp) << 8;
-            sum += udp.length.raw;
+            const std::uint64_t sum = wire::udp_pseudo_sum(p.ip, p.family, udp.length);
             if (!wire::checksum_ok(p.ip + offset, udp.length.host(), sum))
                 return {nullptr, Exit::DropUdpChecksum, false};
         }

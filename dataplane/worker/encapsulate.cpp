@@ -2,6 +2,7 @@
 // with what differs from packet to packet (proto/TUNNEL.md §2).
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/flow_key.h"
+#include "dataplane/wire/udp_checksum.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"
 #include "dataplane/worker/mss.h"
@@ -96,6 +97,18 @@ void frame_up(rte_mbuf* m, const Inner& in, const TunnelRow& row, const NextHopR
     return bytes;
 }
 
+// Of a frame that is otherwise finished, and of the fragments with it.
+[[gnu::noinline]] void checksum_up(Burst& b, const Packet& p) {
+    const unsigned udp = (p.tunnel->flags & TunnelRow::kIpv6) != 0 ? 40 : 20;
+    const auto write = [&](rte_mbuf* m) {
+        wire::write_udp_checksum(rte_pktmbuf_mtod_offset(m, std::uint8_t*, sizeof(wire::Ethernet)),
+                                 udp);
+    };
+    write(p.mbuf);
+    for (unsigned e = p.extra; e < p.extra + static_cast<unsigned>(p.extras); ++e)
+        write(b.extra[e]);
+}
+
 // The low 24 bits of the GRE key, which ends the header.
 std::uint32_t tunnel_slot(const TunnelRow& row) {
     return wire::detail::load32(row.header.data() + row.header_length() - 4) & 0xffffffU;
@@ -174,6 +187,8 @@ void stage_encapsulate(Context& c, Burst& b) {
         frame_up(p.mbuf, inner, row, hop);
         if (extras != 0) [[unlikely]]
             bytes += frame_up_extras(b, p, hop);
+        if ((row.flags & TunnelRow::kChecksum) != 0) [[unlikely]]
+            checksum_up(b, p);
         count_up(counters[k]->downlink_packets, 1U + extras);
         count_up(counters[k]->downlink_bytes, bytes);
     }

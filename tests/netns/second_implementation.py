@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).resolve().parent)]
 
 from lablib.cases import Cases, expect  # noqa: E402
+from lablib.packets import Capture  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
 from second_ur import attacks  # noqa: E402
 from second_ur import messages as wire  # noqa: E402
@@ -103,6 +104,32 @@ def _(lab):
     for one in lab.ur.sessions.values():
         wait_until(lambda s=one: (s.remote["data_received"], s.remote["data_sent"])
                    == (s.data_sent, s.data_received), "the same counts of data at both ends")
+
+
+def is_right(packet):
+    """Whether a UDP checksum is what scapy computes."""
+    from scapy.layers.inet import IP
+
+    again = IP(bytes(packet["IP"]))
+    del again["UDP"].chksum
+    return IP(bytes(again))["UDP"].chksum == packet["UDP"].chksum
+
+
+@cases.case("the DR's messages have right UDP checksums, and its data 0 once its probes with 0 were "
+            "acknowledged")
+def _(lab):
+    with Capture(lab, "ispa", "ur1", "udp src port 4754 and src host 198.51.100.1") as capture:
+        site.exchange(lab)
+        time.sleep(1)
+    kinds = {True: [], False: []}
+    for packet in capture.packets():
+        # The GRE protocol type stands behind UDP's header and GRE's flags.
+        kind = bytes(packet["UDP"].payload)[2:4]
+        kinds[kind == wire.GRE_MESSAGE.to_bytes(2, "big")].append(packet)
+    expect(len(kinds[True]) >= 3 and len(kinds[False]) >= 3, kinds)
+    zero = [p for p in kinds[True] if p["UDP"].chksum == 0]
+    expect(not zero and all(map(is_right, kinds[True])), kinds[True])
+    expect(all(p["UDP"].chksum == 0 for p in kinds[False]), kinds[False])
 
 
 @cases.case("each end finds what its direction carries, and both use the smaller size")

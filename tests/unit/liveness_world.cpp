@@ -30,12 +30,11 @@ Endpoint World::dr_endpoint() {
 }
 
 void End::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) {
-    send_from(tunnel, 0, to, message);
+    send_as(tunnel, {}, to, message);
 }
 
-// `port` 0: that of keepalives.
-void End::send_from(TunnelRef tunnel, std::uint16_t port, const Endpoint& to,
-                    std::span<const std::uint8_t> message) {
+void End::send_as(TunnelRef tunnel, const Guise& guise, const Endpoint& to,
+                  std::span<const std::uint8_t> message) {
     ++sent;
     const auto line =
         static_cast<unsigned>(std::find(tunnels.begin(), tunnels.end(), tunnel) - tunnels.begin());
@@ -46,14 +45,14 @@ void End::send_from(TunnelRef tunnel, std::uint16_t port, const Endpoint& to,
                   {message.begin(), message.end()}};
     const bool native = to.port == 0;
     if (native) packet.from.port = 0;
-    if (port != 0) packet.from.port = port;
+    if (guise.port != 0) packet.from.port = guise.port;
     if (world.tap) world.tap(packet);
     const Path& path = is_dr ? world.down[number] : world.up[number];
     // The network delivers to the UR only what goes to where it is now.
     Endpoint now_at = world.ur_seen_as[number];
     if (native) now_at.port = 0;
-    const bool lost =
-        (is_dr && to != now_at) || (native && path.cut_native) || (port != 0 && path.one_port);
+    const bool lost = (is_dr && to != now_at) || (native && path.cut_native) ||
+                      (guise.port != 0 && path.one_port) || (guise.zero_checksum && path.no_zero);
     if (lost || path.cut || (path.drop && path.drop(packet))) return;
     world.put({world.now + path.delay, 0, std::move(packet), false});
 }
@@ -95,6 +94,7 @@ TunnelConfig World::tunnel_config(const End& end, unsigned line) const {
     config.automatic = setup.automatic;
     config.mtu = setup.mtu;
     config.flow_ports = setup.flow_ports;
+    config.checksums = setup.checksums;
     if (!end.is_dr) {
         config.peer = dr_endpoint();
         config.local = ur_endpoint(line);
@@ -150,6 +150,7 @@ void World::move_data() {
             ++end->data[end->tunnels[line].value].sent;
             const Path& path = end->is_dr ? down[line] : up[line];
             if (path.cut || path.cut_data) continue;
+            if (path.no_zero && end->zero[end->tunnels[line].value]) continue;
             if (path.one_port && status(*end, line).flow_ports) continue;
             if (lose_data && lose_data(line, !end->is_dr)) continue;
             put({now + path.delay, 0, {line, !end->is_dr, {}, {}}, true});

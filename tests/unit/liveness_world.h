@@ -26,6 +26,7 @@ struct Path {
     bool cut_data = false;
     bool cut_native = false;
     bool one_port = false;                    // nothing passes but from the port of keepalives
+    bool no_zero = false;                     // UDP checksum 0 does not pass
     std::function<bool(const Packet&)> drop;  // true: lost
 };
 
@@ -35,8 +36,9 @@ struct World;
 struct End final : Host {
     End(World& w, bool dr_side) : world(w), is_dr(dr_side) {}
     void send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) override;
-    void send_from(TunnelRef tunnel, std::uint16_t port, const Endpoint& to,
-                   std::span<const std::uint8_t> message) override;
+    void send_as(TunnelRef tunnel, const Guise& guise, const Endpoint& to,
+                 std::span<const std::uint8_t> message) override;
+    void zero_checksums(TunnelRef tunnel, bool on) override { zero[tunnel.value] = on; }
     void bind(TunnelRef tunnel, const Endpoint& peer) override { bound[tunnel.value] = peer; }
     void path_mtu(TunnelRef tunnel, std::uint16_t size) override { mtu[tunnel.value] = size; }
     void choice(GroupRef, const Choice& c) override { choices.push_back(c); }
@@ -60,6 +62,7 @@ struct End final : Host {
     std::vector<TunnelRef> tunnels;
     std::array<Endpoint, 16> bound{};
     std::array<DataCounters, 16> data{};
+    std::array<bool, 16> zero{};          // checksums of data
     std::array<std::uint16_t, 16> mtu{};  // as the engine said last
     std::array<std::uint32_t, kBuckets> ages{};
     std::vector<Choice> choices;
@@ -77,6 +80,7 @@ struct Setup {
     bool strict = false;
     bool automatic = false;
     bool flow_ports = false;
+    bool checksums = false;
     std::uint16_t mtu = 0;  // largest inner packet allowed; 0: no discovery
 };
 

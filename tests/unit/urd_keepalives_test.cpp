@@ -72,7 +72,7 @@ struct Dr final : Host {
 struct Sink final : KeepaliveSink {
     std::map<unsigned, std::uint16_t> mtu_of;
     void send(unsigned slot, const Endpoint& from, const Endpoint& to, std::uint32_t key,
-              std::span<const std::uint8_t> m) override {
+              std::span<const std::uint8_t> m, bool) override {
         keys[slot] = key;
         out.push_back({slot, from, to, {m.begin(), m.end()}});
     }

@@ -77,7 +77,7 @@ TEST_CASE("an outer packet that is cut anywhere before its message ends is refus
 
 TEST_CASE("fragments, other protocols, other GRE types and bad checksums are refused") {
     const Ends ends = all_outers()[0];
-    const auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage);
+    const auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage, true);
     struct Change {
         const char* what;
         std::size_t at;
@@ -99,9 +99,11 @@ TEST_CASE("fragments, other protocols, other GRE types and bad checksums are ref
     }
 }
 
-TEST_CASE("a UDP checksum that is right is accepted") {
+TEST_CASE("a UDP checksum that is right is accepted, and is what messages have") {
     const Ends ends = all_outers()[0];
-    auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage);
+    auto packet = dr::ur::make_outer(ends.from, ends.to, 1, kMessage, true);
+    REQUIRE((packet[26] == 0 && packet[27] == 0));
+    CHECK(read_outer(packet));
     // Sum of pseudo header and datagram, by hand.
     std::uint32_t sum = 17 + static_cast<std::uint32_t>(packet.size() - 20);
     for (std::size_t i = 12; i < packet.size(); i += 2)
@@ -110,6 +112,7 @@ TEST_CASE("a UDP checksum that is right is accepted") {
     packet[26] = static_cast<std::uint8_t>(~sum >> 8);
     packet[27] = static_cast<std::uint8_t>(~sum);
     CHECK(read_outer(packet));
+    CHECK(packet == dr::ur::make_outer(ends.from, ends.to, 1, kMessage));
     packet[40] ^= 1;
     CHECK_FALSE(read_outer(packet));
 }

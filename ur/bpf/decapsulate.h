@@ -7,6 +7,7 @@
 #ifndef DR_UR_BPF_DECAPSULATE_H
 #define DR_UR_BPF_DECAPSULATE_H
 
+#include "ur/bpf/checksum.h"
 #include "ur/bpf/guard.h"
 #include "ur/bpf/mss.h"
 
@@ -95,21 +96,6 @@ static __always_inline int ur_is_message(const struct ur_outer* o, const struct 
            (o->protocol == IPPROTO_GRE || o->destination_port == t->local_port);
 }
 
-/* A piece of a datagram, and what fills it up to words. */
-#define UR_PIECE 512
-#define UR_UDP_PIECES 18 /* of lines with an MTU of up to 9000 bytes */
-
-struct ur_scratch {
-    __u8 bytes[UR_PIECE + 4];
-};
-
-struct {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, __u32);
-    __type(value, struct ur_scratch);
-} scratch SEC(".maps");
-
 /* Slot of the tunnel that this packet is of; otherwise -1 to pass, or -2 - the counter to drop.
  * Global, not static: so the kernel's verifier goes through the loop once, and not again for all
  * that its callers may know, which takes seconds of urd's start. */
@@ -144,43 +130,15 @@ __noinline int ur_find_tunnel(const struct ur_outer* o) {
     return verdict;
 }
 
-/* The datagram at `at` in pieces, for its checksum; `sum` is the pseudo header's. */
-__noinline int ur_udp_sum_is_right(struct __sk_buff* skb, __u32 at, __u32 length, __u32 sum) {
-    const __u32 zero = 0;
-    struct ur_scratch* piece = bpf_map_lookup_elem(&scratch, &zero);
-
-    if (!piece || length >= UR_UDP_PIECES * UR_PIECE) return 0;
-    for (__u32 i = 0; i < UR_UDP_PIECES && length >= UR_PIECE; i++) {
-        if (bpf_skb_load_bytes(skb, at, piece->bytes, UR_PIECE)) return 0;
-        sum = bpf_csum_diff(0, 0, (__be32*)piece->bytes, UR_PIECE, sum);
-        at += UR_PIECE;
-        length -= UR_PIECE;
-    }
-    if (length) {
-        /* One less, masked, and one more: bounds from 1, which the verifier sees so. */
-        length--;
-        asm volatile("%0 &= 511" : "+r"(length));
-        length++;
-        if (bpf_skb_load_bytes(skb, at, piece->bytes, length)) return 0;
-        __builtin_memset(piece->bytes + length, 0, 3);
-        sum = bpf_csum_diff(0, 0, (__be32*)piece->bytes, (length + 3) & ~3U, sum);
-    }
-    return ur_fold(sum) == 0xffff;
-}
-
 /* What a receiver must verify where it is not 0 (RFC 768, RFC 8200 §8.1). The kernel has done so
  * for what it has joined. */
 static __always_inline int ur_udp_is_right(struct __sk_buff* skb, const struct ur_outer* o,
                                            const struct ur_udp* udp) {
-    __be32 end[2] = {bpf_htonl(bpf_ntohs(udp->length)), bpf_htonl(IPPROTO_UDP)};
-    __u32 sum;
+    const __u16 length = bpf_ntohs(udp->length);
 
     if (!udp->checksum || skb->gso_size) return 1;
-    /* The words of an IPv4 address that are not used are 0. */
-    sum = bpf_csum_diff(0, 0, (__be32*)o->source.word, sizeof(o->source), 0);
-    sum = bpf_csum_diff(0, 0, (__be32*)o->destination.word, sizeof(o->destination), sum);
-    sum = bpf_csum_diff(0, 0, end, sizeof(end), sum);
-    return ur_udp_sum_is_right(skb, o->gre - sizeof(*udp), bpf_ntohs(udp->length), sum);
+    return ur_udp_sum(skb, o->gre - sizeof(*udp), length,
+                      ur_pseudo_sum(&o->source, &o->destination, length)) == 0xffff;
 }
 
 /* What is wrong with the outer header of a tunnel's packet; UrCounters: nothing. */

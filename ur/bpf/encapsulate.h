@@ -5,6 +5,7 @@
 #ifndef DR_UR_BPF_ENCAPSULATE_H
 #define DR_UR_BPF_ENCAPSULATE_H
 
+#include "ur/bpf/checksum.h"
 #include "ur/bpf/mss.h"
 
 /* A segmentable packet may exceed 16 bits with its outer header; segmenting writes every length
@@ -63,9 +64,20 @@ static __always_inline int ur_write_gre(struct __sk_buff* skb, const struct ur_t
     return bpf_skb_store_bytes(skb, at, &gre, sizeof(gre), 0);
 }
 
+/* Of the datagram at `at`, which is written and whole; never 0. */
+static __always_inline int ur_write_checksum(struct __sk_buff* skb, const struct ur_tunnel* t,
+                                             __u32 at, __u32 length) {
+    int sum = ur_udp_sum(skb, at, length, ur_pseudo_sum(&t->local, &t->remote, length));
+    __u16 checksum = sum == 0xffff ? 0xffff : ~sum;
+
+    if (sum < 0 || skb->gso_size) return -1;
+    return bpf_skb_store_bytes(skb, at + __builtin_offsetof(struct ur_udp, checksum), &checksum,
+                               sizeof(checksum), 0);
+}
+
 /* 0, or not 0 when the kernel refused. The packet has an Ethernet header. */
 static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur_tunnel* t,
-                                          __u8 tos, __u32 hash) {
+                                          __u8 tos, __u32 hash, int whole) {
     __be16 inner = skb->protocol;
     __u32 ip = t->family == 6 ? sizeof(struct ur_ip6) : sizeof(struct ur_ip4);
     __u32 header = ip + sizeof(struct ur_gre) + (t->udp ? sizeof(struct ur_udp) : 0);
@@ -78,7 +90,9 @@ static __always_inline int ur_encapsulate(struct __sk_buff* skb, const struct ur
     if (t->family == 6 ? ur_write_ip6(skb, t, length, tos, hash)
                        : ur_write_ip4(skb, t, length, tos))
         return -1;
-    return ur_write_gre(skb, t, ETH_HLEN + ip, length - ip, inner, hash);
+    if (ur_write_gre(skb, t, ETH_HLEN + ip, length - ip, inner, hash)) return -1;
+    return whole && t->checksum && t->udp ? ur_write_checksum(skb, t, ETH_HLEN + ip, length - ip)
+                                          : 0;
 }
 
 static __always_inline int ur_transmit(struct __sk_buff* skb, const struct ur_tunnel* t) {
@@ -134,7 +148,10 @@ static __always_inline int ur_keepalive_out(struct __sk_buff* skb) {
     return ur_transmit(skb, t);
 }
 
-static __always_inline int ur_uplink(struct __sk_buff* skb) {
+/* `whole`: a packet that is no segmentable one, with all its checksums: what a checksum over it
+ * needs. What comes from the site may lack both, and passes the finisher first, a device without
+ * offloads, before which the kernel does what a NIC would have to. */
+static __always_inline int ur_uplink(struct __sk_buff* skb, int whole) {
     int v4 = skb->protocol == bpf_htons(ETH_P_IP);
     __u32 inner = skb->len - ETH_HLEN, segments = ur_segments(skb), hash, slot;
     struct ur_tunnel_counters* count;
@@ -151,7 +168,8 @@ static __always_inline int ur_uplink(struct __sk_buff* skb) {
     t = ur_tunnel_of(slot);
     if (!t->ifindex) return ur_drop(UrDropNoTunnel);
     ur_maybe_clamp(skb, &u, v4 ? 4 : 6);
-    if (ur_encapsulate(skb, t, tos, hash)) return ur_drop(UrDropEncapsulate);
+    if (!whole && t->checksum && t->udp && site.finisher) return bpf_redirect(site.finisher, 0);
+    if (ur_encapsulate(skb, t, tos, hash, whole)) return ur_drop(UrDropEncapsulate);
     count = bpf_map_lookup_elem(&tunnel_counters, &slot);
     if (count) {
         count->tx_packets += segments;

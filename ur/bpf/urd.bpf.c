@@ -4,6 +4,7 @@
 //
 //   site ── kernel routing ──> tunnel device, egress: urd_uplink ──> line's device ── DR
 //   site <── kernel routing <── tunnel device <── line's device, ingress: urd_downlink*
+//   where UDP checksums are needed: urd_uplink ──> finisher ──> urd_uplink_whole ── DR
 //   all that leaves ── line's device, egress: urd_line_out*
 //
 // The kernel does TTL, ICMP errors, fragmentation and path MTU, because to it the tunnel device is
@@ -14,7 +15,13 @@
 
 SEC("tc")
 int urd_uplink(struct __sk_buff* skb) {
-    return ur_uplink(skb);
+    return ur_uplink(skb, 0);
+}
+
+/* At the far end of the finisher. */
+SEC("tc")
+int urd_uplink_whole(struct __sk_buff* skb) {
+    return ur_uplink(skb, 1);
 }
 
 SEC("tc")
