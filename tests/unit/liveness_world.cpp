@@ -29,6 +29,15 @@ Endpoint World::dr_endpoint() {
     return endpoint(1, 4754);
 }
 
+Time Path::take(Time now, std::size_t bytes) {
+    if (bit_s == 0) return delay;
+    const Time waits = std::max(free_at, now) - now;
+    const double queued = static_cast<double>(waits) / 8e9 * static_cast<double>(bit_s);
+    if (queued + static_cast<double>(bytes) > static_cast<double>(queue_bytes)) return kNever;
+    free_at = now + waits + bytes * 8 * kSecond / bit_s;
+    return free_at - now + delay;
+}
+
 void End::send(TunnelRef tunnel, const Endpoint& to, std::span<const std::uint8_t> message) {
     send_as(tunnel, {}, to, message);
 }
@@ -47,14 +56,16 @@ void End::send_as(TunnelRef tunnel, const Guise& guise, const Endpoint& to,
     if (native) packet.from.port = 0;
     if (guise.port != 0) packet.from.port = guise.port;
     if (world.tap) world.tap(packet);
-    const Path& path = is_dr ? world.down[number] : world.up[number];
+    Path& path = is_dr ? world.down[number] : world.up[number];
     // The network delivers to the UR only what goes to where it is now.
     Endpoint now_at = world.ur_seen_as[number];
     if (native) now_at.port = 0;
     const bool lost = (is_dr && to != now_at) || (native && path.cut_native) ||
                       (guise.port != 0 && path.one_port) || (guise.zero_checksum && path.no_zero);
     if (lost || path.cut || (path.drop && path.drop(packet))) return;
-    world.put({world.now + path.delay, 0, std::move(packet), false});
+    constexpr std::size_t kHeaders = 50;  // Ethernet, IPv4, UDP, GRE
+    const Time takes = path.take(world.now, packet.bytes.size() + kHeaders);
+    if (takes != kNever) world.put({world.now + takes, 0, std::move(packet), false});
 }
 
 std::uint64_t End::random() {
@@ -87,7 +98,7 @@ TunnelConfig World::tunnel_config(const End& end, unsigned line) const {
     config.group = end.group;
     config.line = static_cast<std::uint8_t>(line);
     config.id = 0x01000100 + line;
-    config.profile = setup.profile;
+    config.profile = (setup.metered >> line & 1U) != 0 ? ProfileId::Metered : setup.profile;
     config.keys[0].number = 1;
     config.keys[0].bytes.fill(static_cast<std::uint8_t>(line + 1));
     config.roaming = end.is_dr;
@@ -137,6 +148,7 @@ void World::deliver(const Flight& flight) {
     const unsigned line = flight.packet.line;
     if (flight.data) {
         ++end.data[end.tunnels[line].value].received;
+        if (flight.loaded) ++load_arrived[flight.packet.to_dr ? 1 : 0];
     } else {
         end.engine->receive(now, end.tunnels[line], flight.packet.bytes, flight.packet.from);
     }
@@ -158,6 +170,35 @@ void World::move_data() {
     }
 }
 
+unsigned World::in_use(const End& end) const {
+    unsigned best = kLines;
+    for (unsigned line = 0; line < setup.lines; ++line) {
+        if ((end.eligible() >> line & 1U) == 0) continue;
+        if (best == kLines || setup.tier[line] < setup.tier[best]) best = line;
+    }
+    return best;
+}
+
+// Each millisecond as many packets of `load` as are due, from none to twice the average.
+void World::move_load() {
+    for (End* end : {&dr, &ur}) {
+        const unsigned way = end->is_dr ? 0 : 1;
+        const unsigned line = in_use(*end);
+        if (load[way] == 0) continue;
+        load_due[way] += load[way] / 1000.0 * static_cast<double>(end->random() % 2001) / 1000.0;
+        for (; load_due[way] >= 1; load_due[way] -= 1) {
+            if (line == kLines) continue;
+            ++load_sent[way];
+            ++end->data[end->tunnels[line].value].sent;
+            Path& path = end->is_dr ? down[line] : up[line];
+            if (path.cut || path.cut_data || (lose_data && lose_data(line, !end->is_dr))) continue;
+            const Time takes = path.take(now, load_bytes);
+            if (takes == kNever) continue;
+            put({now + takes, 0, {line, !end->is_dr, {}, {}}, true, load_bytes, true});
+        }
+    }
+}
+
 void World::run(Time duration) {
     run_until([] { return false; }, duration);
 }
@@ -168,6 +209,7 @@ bool World::run_until(const std::function<bool()>& done, Time most) {
         if (done()) return true;
         now += kMillisecond;
         move_data();
+        move_load();
         while (!flights_.empty() && flights_.front().at <= now) {
             std::pop_heap(flights_.begin(), flights_.end(), later<Flight>);
             const Flight flight = std::move(flights_.back());

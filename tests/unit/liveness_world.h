@@ -28,6 +28,13 @@ struct Path {
     bool one_port = false;                    // nothing passes but from the port of keepalives
     bool no_zero = false;                     // UDP checksum 0 does not pass
     std::function<bool(const Packet&)> drop;  // true: lost
+    // A line of this rate behind a queue of so many bytes; 0: no limit.
+    std::uint64_t bit_s = 0;
+    std::uint64_t queue_bytes = 0;
+    Time free_at = 0;  // when all that is queued has left
+
+    // How long a packet takes; kNever: the queue is full.
+    Time take(Time now, std::size_t bytes);
 };
 
 struct World;
@@ -43,7 +50,10 @@ struct End final : Host {
     void path_mtu(TunnelRef tunnel, std::uint16_t size) override { mtu[tunnel.value] = size; }
     void choice(GroupRef, const Choice& c) override { choices.push_back(c); }
     void event(const Event& e) override { events.push_back(e); }
-    DataCounters data_counters(TunnelRef tunnel) override { return data[tunnel.value]; }
+    DataCounters data_counters(TunnelRef tunnel) override {
+        ++counted;
+        return data[tunnel.value];
+    }
     void bucket_ages(GroupRef, std::span<std::uint32_t, kBuckets> out) override {
         std::copy(ages.begin(), ages.end(), out.begin());
     }
@@ -68,11 +78,13 @@ struct End final : Host {
     std::vector<Choice> choices;
     std::vector<Event> events;
     std::uint64_t sent = 0;
+    std::uint64_t counted = 0;  // calls of data_counters()
 };
 
 struct Setup {
     unsigned lines = 2;
     ProfileId profile = ProfileId::Fixed;
+    unsigned metered = 0;                               // bit n: line n has that profile instead
     std::array<std::uint8_t, kLines> tier{0, 1, 2, 3};  // of class 0
     std::uint32_t restore_ms = 60'000;
     Tuning tuning;
@@ -93,6 +105,14 @@ struct World {
     bool run_until(const std::function<bool()>& done, Time most);
     // Data packets a second in each direction of a line, until changed.
     void set_traffic(unsigned line, unsigned per_second) { traffic[line] = per_second; }
+    // The same of the group, each direction apart: each end sends over the line that its choice
+    // prefers. Packets are `bytes` long.
+    void set_load(unsigned downlink, unsigned uplink, unsigned bytes) {
+        load = {downlink, uplink};
+        load_bytes = bytes;
+    }
+    // The line on which an end sends data; kLines: none.
+    [[nodiscard]] unsigned in_use(const End& end) const;
     void cut(unsigned line, bool on = true) { down[line].cut = up[line].cut = on; }
     void engine_drain(End& end, unsigned line) {
         end.engine->set_admin(now, end.tunnels[line], Admin::Drain);
@@ -118,6 +138,10 @@ struct World {
     std::array<Endpoint, 16> ur_seen_as;  // by the DR: what a NAT makes of it
     std::array<unsigned, 16> traffic{};
     std::array<Time, 16> traffic_next{};
+    std::array<unsigned, 2> load{};
+    std::array<double, 2> load_due{};  // packets
+    unsigned load_bytes = 0;
+    std::array<std::uint64_t, 2> load_sent{}, load_arrived{};
     std::function<bool(unsigned line, bool to_dr)> lose_data;
     std::function<void(const Packet&)> tap;  // sees each message as it is sent
     std::uint64_t random_state = 88172645463325252ULL;
@@ -128,11 +152,14 @@ struct World {
         std::uint64_t order;
         Packet packet;
         bool data;
+        unsigned bytes = 0;
+        bool loaded = false;  // one of `load`
     };
     friend struct End;
     void put(Flight flight);
     void deliver(const Flight& flight);
     void move_data();
+    void move_load();
     std::vector<Flight> flights_;  // a heap by time
     std::uint64_t order_ = 0;
 };
