@@ -113,11 +113,11 @@ class Core {
     [[nodiscard]] static bool tries_ports(const Tunnel& t);
     void check_ports(Time now, std::uint32_t i);
     void ports_answered(Time now, std::uint32_t i, const Message& m);
+    void count_guise(Time now, std::uint32_t i);
     void use_ports(Time now, std::uint32_t i, bool free);
     [[nodiscard]] static bool tries_sums(const Tunnel& t);
     void check_sums(Time now, std::uint32_t i);
     void sums_answered(Time now, std::uint32_t i, const Message& m);
-    void sums_fail(Time now, std::uint32_t i);
     void use_sums(std::uint32_t i, bool zero);
     void tell_sums(Time now, std::uint32_t i, bool fail);
     void send_guised(std::uint32_t i, std::uint64_t token, std::uint16_t port);

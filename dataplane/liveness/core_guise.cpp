@@ -23,6 +23,12 @@ constexpr Time kLeastGap = 60 * kMillisecond;
 constexpr Time kMostGap = kSecond;
 constexpr Time kUnknownGap = 200 * kMillisecond;  // while no round trip is known
 
+// What was sent until now has arrived, as far as anybody knows.
+void begin_doubt(TunnelExtra& x) {
+    x.doubt.asked_at = 0;
+    x.doubt.arrives = true;
+}
+
 }  // namespace
 
 Time Core::answer_gap(const TunnelExtra& x) {
@@ -70,7 +76,7 @@ void Core::check_ports(Time now, std::uint32_t i) {
 
 void Core::ports_answered(Time now, std::uint32_t i, const Message& m) {
     if (!extras_[i].ports.answered(now, m.token) || !tries_ports(tunnels_[i])) return;
-    extras_[i].doubt.asked_at = 0;
+    begin_doubt(extras_[i]);
     use_ports(now, i, true);
 }
 
@@ -103,7 +109,7 @@ void Core::check_sums(Time now, std::uint32_t i) {
 
 void Core::sums_answered(Time now, std::uint32_t i, const Message& m) {
     if (!extras_[i].zero_sums.answered(now, m.token) || !tries_sums(tunnels_[i])) return;
-    extras_[i].doubt.asked_at = 0;
+    begin_doubt(extras_[i]);
     tell_sums(now, i, false);
     use_sums(i, true);
 }
@@ -124,6 +130,16 @@ void Core::tell_sums(Time now, std::uint32_t i, bool fail) {
     emit(event);
 }
 
+// With each keepalive that is sent, when this end's data is counted anyway.
+void Core::count_guise(Time now, std::uint32_t i) {
+    TunnelExtra::Doubt& d = extras_[i].doubt;
+    if (d.asked_at != 0) return;
+    d.asked = tunnels_[i].told_sent;
+    if (d.arrives) d.silent = d.asked;
+    d.arrives = false;
+    d.asked_at = now;
+}
+
 // The peer's count of data received stands still although a round trip ago some had been sent: back
 // to what is known to pass, sooner than the peer takes the line for one that loses data.
 void Core::doubt_guise(Time now, std::uint32_t i, const Message& m) {
@@ -131,15 +147,15 @@ void Core::doubt_guise(Time now, std::uint32_t i, const Message& m) {
     if (!t.flow_ports && !t.zero_sums) return;
     TunnelExtra& x = extras_[i];
     TunnelExtra::Doubt& d = x.doubt;
-    const auto sent = static_cast<std::uint32_t>(host_.data_counters({i}).sent);
-    if (d.asked_at == 0 || m.data_received != d.received) {
-        d = {now, sent, sent, m.data_received};
+    if (m.data_received != d.received) {
+        d.received = m.data_received;
+        d.arrives = true;
+        d.asked_at = 0;
         return;
     }
-    if (now < d.asked_at + answer_gap(x)) return;
+    if (d.asked_at == 0 || now < d.asked_at + answer_gap(x)) return;
     if (d.asked - d.silent < kSuspicious) {
-        d.asked = sent;
-        d.asked_at = now;
+        d.asked_at = 0;
         return;
     }
     if (t.flow_ports) x.ports.rest(now, kDoubtHold);

@@ -75,7 +75,8 @@ struct alignas(64) Tunnel {
 
     std::array<MacKey, 2> rx_key;
     Endpoint peer;
-    Time since;  // of `state`
+    std::uint32_t told_sent;  // data packets, in this end's newest keepalive
+    Time since;               // of `state`
 };
 static_assert(sizeof(Tunnel) == 192);
 
@@ -190,10 +191,11 @@ struct alignas(64) TunnelExtra : TunnelWarm {
 
     // Whether data that was sent has arrived; see Core::doubt_guise().
     struct Doubt {
-        Time asked_at;           // 0: all that was sent has arrived
+        Time asked_at;           // 0: with the next keepalive sent
         std::uint32_t asked;     // data packets sent by then
-        std::uint32_t silent;    // data packets sent when `received` last grew
+        std::uint32_t silent;    // data packets sent soon after `received` last grew
         std::uint32_t received;  // data packets, as the peer counts them
+        bool arrives;            // `received` has grown, and `silent` is to be set
     } doubt;
 
     // So many bytes from the start are what most messages touch.

@@ -77,6 +77,33 @@ TEST_CASE("where data from the flows' ports is lost it takes the keepalives' por
     CHECK(w.run_until([&] { return both(w, true); }, 200 * kSecond));
 }
 
+TEST_CASE("data is counted for keepalives that are sent, and else a few times a second only") {
+    World w(free_ports());
+    w.set_traffic(0, 100);
+    REQUIRE(w.run_until([&] { return both(w, true); }, 3 * kSecond));
+    w.run(5 * kSecond);
+    for (End* end : {&w.dr, &w.ur}) end->sent = end->counted = 0;
+    w.run(20 * kSecond);
+    for (const End* end : {&w.dr, &w.ur}) {
+        CHECK(end->sent > 200);
+        CHECK(end->counted <= end->sent + 5 * 20);
+    }
+    CHECK(both(w, true));
+}
+
+TEST_CASE("a burst that is acknowledged at once is no reason to leave the flows' ports") {
+    World w(free_ports());
+    w.down[0].delay = w.up[0].delay = kMillisecond;
+    REQUIRE(w.run_until([&] { return both(w, true); }, 3 * kSecond));
+    for (int n = 0; n < 200; ++n) {
+        w.set_traffic(0, 1000);
+        w.run(20 * kMillisecond);
+        w.set_traffic(0, 0);
+        w.run((300 + static_cast<unsigned>(n)) * kMillisecond);
+        REQUIRE(both(w, true));
+    }
+}
+
 TEST_CASE("a line that loses all data is left as soon as without the flows' ports") {
     for (const bool free : {false, true}) {
         CAPTURE(free);
