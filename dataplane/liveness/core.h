@@ -70,6 +70,7 @@ class Core {
                   const Endpoint& source);
     void keepalive(Time now, std::uint32_t i, const Message& m);
     void measure(Time now, std::uint32_t i, const Message& m);
+    void judge_down(Time now, std::uint32_t i, const Message& m);
     void take_notes(Time now, std::uint32_t i, const Message& m);
     void take_view(Time now, std::uint32_t i, const Message& m);
     void count_received(Tunnel& t, TunnelExtra& x, std::uint64_t counter);

@@ -167,22 +167,7 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
         t.final_owed = true;
         send_soon(now, i);
     }
-    if (x.down_detected != 0) {
-        // Silence that ended soon, of a peer that was sending all the time, was no failure.
-        const Time outage = now - x.last_rx_before_down;
-        const Time detection = Time{x.detection.detection_us} * kMicrosecond;
-        const Time expected = outage / kMicrosecond / std::max(1U, x.intervals.rx());
-        const bool soon = now < x.down_detected + detection;
-        x.down_detected = 0;
-        if (soon && m.counter - x.counter_before_down >= expected / 2) {
-            ++statistics_.false_downs;
-            if (x.detection.false_down(profile_of(t), config_.tuning)) {
-                Event event = event_of(EventKind::DetectionAdapted, now, i);
-                event.value = x.detection.detection_us;
-                emit(event);
-            }
-        }
-    }
+    if (x.down_detected != 0) judge_down(now, i, m);
     const State next = next_state(t.state, m.state);
     if (next != t.state) {
         Cause cause = next == State::Init ? Cause::PeerNotUpYet : Cause::HandshakeComplete;
@@ -200,6 +185,26 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     take_peer_mtu(now, i, m.path_mtu);
     doubt_guise(now, i, m);
     check_data(now, i, m);
+}
+
+// Silence that ended soon, of a peer that was sending all the time, was no failure. What was held
+// up comes one after the other, so each message is looked at until it is too late.
+void Core::judge_down(Time now, std::uint32_t i, const Message& m) {
+    TunnelExtra& x = extras_[i];
+    const Time outage = now - x.last_rx_before_down;
+    const Time detection = Time{x.detection.detection_us} * kMicrosecond;
+    const Time expected = outage / kMicrosecond / std::max(1U, x.intervals.rx());
+    if (now >= x.down_detected + detection) {
+        x.down_detected = 0;
+        return;
+    }
+    if (m.counter - x.counter_before_down < expected / 2) return;
+    x.down_detected = 0;
+    ++statistics_.false_downs;
+    if (!x.detection.false_down(profile_of(tunnels_[i]), config_.tuning)) return;
+    Event event = event_of(EventKind::DetectionAdapted, now, i);
+    event.value = x.detection.detection_us;
+    emit(event);
 }
 
 void Core::take_notes(Time now, std::uint32_t i, const Message& m) {

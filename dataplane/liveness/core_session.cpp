@@ -71,7 +71,6 @@ void Core::went_up(Time now, std::uint32_t i, Event& event) {
     if (t.was_up) event.outage = now - x.last_rx_before_down;
     t.was_up = true;
     t.restarted = false;
-    x.down_detected = 0;
     x.restore.clean_since = now;
     x.loss_rx = x.loss_tx = {};
     x.data_since = 0;

@@ -334,3 +334,34 @@ TEST_CASE("a peer that never answers is told of four times, however long it is s
     w.run(20 * kSecond);
     CHECK(w.ur.count(EventKind::Unanswered) == 6);
 }
+
+TEST_CASE("messages that were held up and then come in order make the detection time longer") {
+    World w;
+    w.run(20 * kSecond);
+    for (int n = 0; n < 6; ++n) {
+        const Time until = w.now + 1200 * kMillisecond;
+        for (; w.now < until; w.run(kMillisecond)) {
+            w.down[0].delay = w.up[0].delay = until - w.now + 10 * kMillisecond;
+        }
+        w.down[0].delay = w.up[0].delay = 10 * kMillisecond;
+        w.run(20 * kSecond);
+        REQUIRE(w.state(w.dr, 0) == State::Up);
+    }
+    for (const End* end : {&w.dr, &w.ur}) {
+        CHECK(end->engine->statistics().false_downs == 1);
+        CHECK(end->count_to(State::Down) <= 2);
+        CHECK(w.status(*end, 0).detection_us >= 1'400'000);
+    }
+}
+
+TEST_CASE("a peer that was away for longer than the detection time beyond it was down indeed") {
+    World w;
+    w.run(20 * kSecond);
+    w.cut(0);
+    w.run(2200 * kMillisecond);
+    w.cut(0, false);
+    w.run(10 * kSecond);
+    CHECK(w.state(w.dr, 0) == State::Up);
+    CHECK(w.dr.engine->statistics().false_downs == 0);
+    CHECK(w.status(w.dr, 0).detection_us == 1'000'000);
+}
