@@ -1,6 +1,6 @@
 // The engine behind engine.h. Internal. Its parts: core.cpp (rows and setters), core_receive.cpp,
 // core_adopt.cpp (salts, endpoints, challenges), core_session.cpp (states, timers),
-// core_transmit.cpp, core_data.cpp (data that is lost, quality), core_group.cpp (choice),
+// core_transmit.cpp, core_data.cpp (data that is lost), core_quality.cpp, core_group.cpp (choice),
 // core_native.cpp (automatic tunnels), core_ports.cpp (source ports), core_mtu.cpp (path MTU),
 // core_status.cpp.
 #pragma once
@@ -165,6 +165,8 @@ class Core {
     void check_data(Time now, std::uint32_t i, const Message& m);
     void check_data_second(Time now, std::uint32_t i, std::uint32_t sent, std::uint32_t received);
     void degrade(Time now, std::uint32_t i, bool tell_peer);
+
+    // core_quality.cpp
     void check_quality(Time now, std::uint32_t i, const Sample& second);
     void judge_anew(const Group& g, const Policy& before, const Policy& after);
 

@@ -1,4 +1,4 @@
-// Paths that answer keepalives and lose data, and paths that are not good enough for a class.
+// Paths that answer keepalives and lose data.
 #include <algorithm>
 
 #include "dataplane/liveness/core.h"
@@ -107,81 +107,6 @@ void Core::degrade(Time now, std::uint32_t i, bool tell_peer) {
     event.cause = Cause::DataLost;
     emit(event);
     choose(now, t.group);
-}
-
-namespace {
-
-bool over(unsigned value, unsigned limit, unsigned percent) {
-    return limit != 0 && std::uint64_t{value} * 100 > std::uint64_t{limit} * percent;
-}
-
-struct Measured {
-    unsigned loss_permille;
-    unsigned rtt_us;
-    unsigned jitter_us;
-};
-
-// Whether something is above so much of its limit.
-bool violates(const Measured& m, const ClassPolicy& limits, unsigned percent) {
-    return over(m.loss_permille, limits.max_loss_permille, percent) ||
-           over(m.rtt_us, limits.max_rtt_ms * 1000U, percent) ||
-           over(m.jitter_us, limits.max_jitter_ms * 1000U, percent);
-}
-
-bool same_limits(const ClassPolicy& a, const ClassPolicy& b) {
-    return a.max_loss_permille == b.max_loss_permille && a.max_rtt_ms == b.max_rtt_ms &&
-           a.max_jitter_ms == b.max_jitter_ms;
-}
-
-}  // namespace
-
-// Each second: a class's line must go after 3 bad seconds of 5, and may come back after 30 good
-// ones in a row that keep a fifth away from the limits.
-void Core::check_quality(Time now, std::uint32_t i, const Sample& second) {
-    const Tunnel& t = tunnels_[i];
-    TunnelExtra& x = extras_[i];
-    x.loss_rx.add(second.rx_expected, second.rx_got);
-    x.loss_tx.add(second.tx_sent, second.tx_got);
-    if (second.rx_got == 0) return;
-    const Policy& policy = policies_[groups_[t.group].policy];
-    const Measured measured{std::max(x.loss_rx.permille(), x.loss_tx.permille()),
-                            second.rtt_count != 0 ? second.rtt_sum_us / second.rtt_count : 0,
-                            x.smoothed.jitter};
-    const std::uint8_t before = x.violating;
-    for (unsigned c = 0; c < policy.classes; ++c) {
-        const ClassPolicy& limits = policy.klass[c];
-        if (!limits.limited()) continue;
-        const bool bad = violates(measured, limits, 100);
-        const bool good = !violates(measured, limits, 80);
-        x.bad_history[c] = static_cast<std::uint8_t>((x.bad_history[c] << 1) | (bad ? 1 : 0));
-        x.good_seconds[c] =
-            static_cast<std::uint8_t>(good ? std::min(x.good_seconds[c] + 1, 255) : 0);
-        const auto bit = static_cast<std::uint8_t>(1U << c);
-        if (__builtin_popcount(x.bad_history[c] & 31U) >= 3) {
-            x.violating |= bit;
-        } else if (x.good_seconds[c] >= 30) {
-            x.violating &= static_cast<std::uint8_t>(~bit);
-        }
-    }
-    if (x.violating == before) return;
-    Event event = event_of(EventKind::Degraded, now, i);
-    event.cause = Cause::QualityViolated;
-    event.value = x.violating;
-    emit(event);
-    choose(now, t.group);
-}
-
-// What was found under other limits says nothing under these.
-void Core::judge_anew(const Group& g, const Policy& before, const Policy& after) {
-    for (unsigned c = 0; c < kClasses; ++c) {
-        if (same_limits(before.klass[c], after.klass[c])) continue;
-        for (const std::uint32_t i : g.tunnel) {
-            if (i == kNone) continue;
-            TunnelExtra& x = extras_[i];
-            x.bad_history[c] = x.good_seconds[c] = 0;
-            x.violating &= static_cast<std::uint8_t>(~(1U << c));
-        }
-    }
 }
 
 }  // namespace dr::liveness

@@ -151,9 +151,11 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     std::uint8_t bad_seconds;
     std::uint32_t adoptions;
 
-    Losses loss_rx, loss_tx;                          // while Up
-    std::array<std::uint8_t, kClasses> bad_history;   // bit 0: the latest second violated the class
-    std::array<std::uint8_t, kClasses> good_seconds;  // in a row, with margin
+    Losses loss_rx, loss_tx;                         // while Up
+    std::array<std::uint8_t, kClasses> bad_history;  // bit 0: the latest second violated the class
+    std::array<std::uint16_t, kClasses> good_seconds;  // in a row, with margin
+    std::array<std::uint8_t, kClasses> violations;     // of late: each makes the next return later
+    std::uint32_t violated_at_s;                       // the latest, of any class
 
     // Times that start with the tunnel.
     void start(Time now) {

@@ -119,3 +119,37 @@ TEST_CASE(
     CHECK(back >= 29);
     CHECK(back < 40);
 }
+
+TEST_CASE("a line that breaks a limit whenever it carries is returned to ever more seldom") {
+    World w(quick());
+    Policy policy;
+    policy.klass[0].tier[0] = 0;
+    policy.klass[0].tier[1] = 1;
+    policy.klass[0].max_rtt_ms = 100;
+    for (End* end : {&w.dr, &w.ur}) REQUIRE(end->engine->set_policy(w.now, 0, policy));
+    w.dr.ages.fill(1000);  // idle: planned moves end at once
+    w.run(10 * kSecond);
+    REQUIRE(w.in_use(w.dr) == 0);
+    std::array<unsigned, 2> changes{};
+    for (const unsigned hour : {0U, 1U}) {
+        unsigned line = w.in_use(w.dr);
+        for (const Time end = w.now + 3600 * kSecond; w.now < end;) {
+            // Somebody's upload fills the queue of the first line as long as it uses it.
+            w.up[0].delay = w.in_use(w.dr) == 0 ? 300 * kMillisecond : 10 * kMillisecond;
+            w.run(100 * kMillisecond);
+            changes[hour] += w.in_use(w.dr) != line ? 1 : 0;
+            line = w.in_use(w.dr);
+        }
+    }
+    CHECK(changes[0] >= 9);
+    CHECK(changes[0] <= 15);
+    CHECK(changes[1] <= 5);
+    // An hour without: as if for the first time.
+    w.up[0].delay = 10 * kMillisecond;
+    w.run(3 * 3600 * kSecond);
+    REQUIRE(w.in_use(w.dr) == 0);
+    w.up[0].delay = 300 * kMillisecond;
+    REQUIRE(w.run_until([&] { return w.in_use(w.dr) == 1; }, 20 * kSecond));
+    w.up[0].delay = 10 * kMillisecond;
+    CHECK(w.run_until([&] { return w.in_use(w.dr) == 0; }, 40 * kSecond));
+}
