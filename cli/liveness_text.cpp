@@ -87,6 +87,7 @@ std::string in_use_text(const TunnelLiveness& liveness) {
     }
     add_part(text, suspect_text(liveness));
     add_part(text, liveness.degraded() && !says("data is lost") ? "degraded" : "");
+    add_part(text, liveness.congested() ? "congested" : "");
     add_part(text, liveness.damped() && !says("damped") ? "damped" : "");
     add_part(text, limits);
     if (text.empty()) {
@@ -201,6 +202,7 @@ std::vector<std::pair<std::string, std::string>> liveness_entries(const TunnelLi
         {"Restored", restore_text(l).empty() ? "-" : restore_text(l)},
         {"Suspect", suspect_text(l).empty() ? "no" : suspect_text(l)},
         {"Degraded", yes(l.degraded())},
+        {"Congested", yes(l.congested())},
         {"Damped", yes(l.damped())},
         {"Outside limits", broken_list(l)},
         {"Flaps", fmt::format("{}, penalty {}", l.flaps(), l.penalty())},

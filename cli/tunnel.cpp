@@ -243,9 +243,10 @@ class ChangeTable {
   private:
     static std::string essence(const TunnelStatus& status) {
         const auto& l = status.liveness();
-        return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(status.state()),
+        return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(status.state()),
                            l.cause(), l.ineligible(), l.active(), l.suspect_uplink(),
-                           l.suspect_downlink(), l.degraded(), l.damped(), l.endpoint());
+                           l.suspect_downlink(), l.degraded(), l.congested(), l.damped(),
+                           l.endpoint());
     }
 
     Context& context_;

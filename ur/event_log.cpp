@@ -42,6 +42,8 @@ const char* value_name(EventKind kind) {
             return "flow_ports";
         case EventKind::Checksums:
             return "checksums";
+        case EventKind::Congested:
+            return "directions";
         case EventKind::StateChanged:
         case EventKind::EndpointAdopted:
         case EventKind::PeerRestarted:

@@ -352,7 +352,7 @@ void Router::choice(const liveness::Choice& choice) {
 
 liveness::DataCounters Router::data_counters(unsigned slot) {
     const ur_tunnel_counters c = datapath_.tunnel_counters(slot);
-    return {c.tx_packets, c.rx_arrived};
+    return {c.tx_packets, c.rx_arrived, c.rx_bytes};
 }
 
 void Router::bucket_ages(std::span<std::uint32_t, liveness::kBuckets> ages) {

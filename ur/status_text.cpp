@@ -48,6 +48,7 @@ void add_keepalives(json& out, const Router& router, const Tunnel& tunnel) {
     out["active"] = s.active;
     out["suspect"] = s.suspect_rx || s.suspect_tx;
     out["degraded"] = s.degraded;
+    out["congested"] = s.congested;
     out["damped"] = s.damped;
     out["nat"] = s.nat_known ? json(s.nat) : json(nullptr);
     out["entropy"] = ends.entropy;
@@ -133,7 +134,7 @@ std::string loss(const json& tunnel, const char* name) {
 std::string flags(const json& t) {
     std::string out;
     for (const char* name :
-         {"carries", "suspect", "degraded", "damped", "nat", "entropy", "checksums"}) {
+         {"carries", "suspect", "degraded", "congested", "damped", "nat", "entropy", "checksums"}) {
         const auto at = t.find(name);
         if (at == t.end() || *at != true) continue;
         if (!out.empty()) out.append(",");

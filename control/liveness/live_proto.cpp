@@ -20,7 +20,7 @@ using liveness::State;
 constexpr std::array<std::uint32_t, 3> kWindowSeconds{1, 10, 60};
 constexpr std::uint16_t kNoLoss = 0xffff;
 constexpr std::uint32_t kNever = 0xffffffff;
-constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::Checksums);
+constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::Congested);
 
 constexpr int offset_of(State state, v1::TunnelStatus::State named) {
     return static_cast<int>(named) - static_cast<int>(state);
@@ -123,6 +123,7 @@ void fill_liveness(const sb::LivenessState& from, const WallClock& clock, v1::Tu
     out.set_suspect_uplink(is(sb::LivenessState::kSuspectRx));
     out.set_suspect_downlink(is(sb::LivenessState::kSuspectTx));
     out.set_degraded(is(sb::LivenessState::kDegraded));
+    out.set_congested(is(sb::LivenessState::kCongested));
     out.set_damped(is(sb::LivenessState::kDamped));
     if (is(sb::LivenessState::kNatKnown)) out.set_nat(is(sb::LivenessState::kNat));
     out.set_endpoint(endpoint_text(from.family, from.endpoint, from.port));
@@ -167,7 +168,8 @@ void fill_broken_limits(const sb::LivenessState& from, const v1::Policy& policy,
 
 bool troubled(const sb::LivenessState& state) {
     constexpr unsigned kTrouble = sb::LivenessState::kSuspectRx | sb::LivenessState::kSuspectTx |
-                                  sb::LivenessState::kDegraded | sb::LivenessState::kDamped;
+                                  sb::LivenessState::kDegraded | sb::LivenessState::kCongested |
+                                  sb::LivenessState::kDamped;
     return state.state != static_cast<std::uint8_t>(State::Up) || state.ineligible != 0 ||
            (state.flags & kTrouble) != 0 || breaks_limits(state);
 }
@@ -209,6 +211,11 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (is(EventKind::Checksums))
         return value != 0 ? "data with UDP checksums: those of 0 do not arrive"
                           : "data with UDP checksum 0 again";
+    if (is(EventKind::Congested)) {
+        constexpr std::array<const char*, 4> kWhich{"no more", "uplink", "downlink",
+                                                    "both directions"};
+        return kWhich[value & 3U];
+    }
     if (is(EventKind::PathMtu)) return fmt::format("inner packets of at most {} bytes", value);
     if (is(EventKind::MoveFinished))
         return value == 0 ? std::string() : fmt::format("{} buckets were forced", value);

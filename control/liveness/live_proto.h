@@ -45,7 +45,8 @@ void fill_broken_limits(const southbound::LivenessState& from, const v1::Policy&
 [[nodiscard]] inline bool breaks_limits(const southbound::LivenessState& from) {
     return from.flags >> southbound::LivenessState::kViolatingShift != 0;
 }
-// Whether an operator should look at it: no traffic may use it, it is suspect or degraded, or
+// Whether an operator should look at it: no traffic may use it, it is suspect, degraded or
+// congested, or
 // it does not keep the limits of a class.
 bool troubled(const southbound::LivenessState& state);
 

@@ -324,6 +324,8 @@ TEST_CASE("every kind of event has a name of its own, and values are told in wor
     CHECK(std::set<std::string>(kinds.begin(), kinds.end()).size() == kinds.size());
     CHECK(event_detail("suspect", 1) == "uplink");
     CHECK(event_detail("degraded", 5) == "in class 1 3");
+    CHECK(event_detail("congested", 1) == "uplink");
+    CHECK(event_detail("congested", 0) == "no more");
     CHECK(event_detail("nat", 0) == "there is no NAT");
     CHECK(event_detail("detection-time", 350'000) == "down after 350.0 ms of silence");
     CHECK(event_detail("missed", 12) == "12 events were overwritten unread");

@@ -272,6 +272,7 @@ liveness::DataCounters Shard::data_counters(TunnelRef tunnel) {
         sum.sent += __atomic_load_n(&c.downlink_packets, __ATOMIC_RELAXED);
         sum.received += __atomic_load_n(&c.uplink_packets, __ATOMIC_RELAXED) +
                         around_.handover->refused[w][slot].load(std::memory_order_relaxed);
+        sum.received_bytes += __atomic_load_n(&c.uplink_bytes, __ATOMIC_RELAXED);
     }
     return sum;
 }

@@ -34,6 +34,7 @@ std::uint16_t flags_of(const liveness::TunnelStatus& s) {
     if (s.active) flags |= LivenessState::kActive;
     if (s.nat_known) flags |= LivenessState::kNatKnown;
     if (s.nat) flags |= LivenessState::kNat;
+    if (s.congested) flags |= LivenessState::kCongested;
     flags |= unsigned{s.violating} << LivenessState::kViolatingShift;
     return static_cast<std::uint16_t>(flags);
 }

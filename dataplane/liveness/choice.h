@@ -14,12 +14,15 @@ struct Lines {
     std::uint16_t up = 0;       // sessions that are Up
     std::uint16_t suspect = 0;  // the rest only weighs on lines that are up
     std::uint16_t degraded = 0;
-    std::uint16_t losing = 0;  // the line on which data was found to be lost last
+    std::uint16_t losing = 0;  // of them, all but those that lose least
     std::uint16_t damped = 0;
     std::uint16_t waiting = 0;  // to be restored
     std::uint16_t draining = 0;
     std::array<std::uint16_t, kClasses> violating{};  // the class's quality
 };
+
+// Losses of data (permille) that differ less are the same.
+inline constexpr unsigned kSameLoss = 50;
 
 // Lines of a class.
 std::uint16_t members(const ClassPolicy& policy);
@@ -28,8 +31,8 @@ std::uint16_t in_use(const ClassPolicy& policy, std::uint16_t eligible);
 
 // The eligible lines of class `number`: Up, and with nothing against them. When there is none and
 // the class is not strict: the lines that are Up and have the least against them, in the order
-// waiting; violating or draining; damped; degraded; degraded and the last that was found to lose
-// data. Suspicion is not held against a line.
+// waiting; violating or draining; damped; degraded; degraded and losing more than another.
+// Suspicion is not held against a line.
 std::uint16_t eligible_lines(const ClassPolicy& policy, unsigned number, const Lines& lines);
 
 using BucketSet = std::array<std::uint64_t, kBuckets / 64>;

@@ -142,6 +142,7 @@ class Core {
     void trouble(Time now, std::uint32_t i);
     void set_suspect(Time now, std::uint32_t i, bool rx, bool suspect);
     void check_detection(Time now, std::uint32_t i);
+    [[nodiscard]] bool held_by_data(Time now, std::uint32_t i, Time down);
     void check_restore(Time now, std::uint32_t i);
     void check_unanswered(Time now, std::uint32_t i);
     void want_interval(Time now, std::uint32_t i);
@@ -163,14 +164,22 @@ class Core {
 
     // core_data.cpp
     void check_data(Time now, std::uint32_t i, const Message& m);
-    void check_data_second(Time now, std::uint32_t i, std::uint32_t sent, std::uint32_t received);
-    void degrade(Time now, std::uint32_t i, bool tell_peer);
+    void begin_second(Time now, std::uint32_t i, std::uint64_t bytes);
+    void judge_second(Time now, std::uint32_t i, std::uint64_t bytes);
+    [[nodiscard]] std::uint16_t sending_loss(std::uint32_t i) const;
+    [[nodiscard]] bool loses_most(std::uint32_t i, unsigned lost) const;
+    [[nodiscard]] bool all_lose(std::uint32_t group) const;
+    void set_congested(Time now, std::uint32_t i, bool congested);
+    void tell_congestion(Time now, std::uint32_t i);
+    void degrade(Time now, std::uint32_t i, bool tell_peer, std::uint16_t loss);
+    void take_data_lost(Time now, std::uint32_t i);
 
     // core_quality.cpp
     void check_quality(Time now, std::uint32_t i, const Sample& second);
     void judge_anew(const Group& g, const Policy& before, const Policy& after);
 
     // core_group.cpp
+    [[nodiscard]] std::uint16_t losing_most(const Group& g, const Lines& lines) const;
     [[nodiscard]] Lines lines_of(Time now, const Group& g) const;
     void choose(Time now, std::uint32_t group);
     void apply_choice(Time now, std::uint32_t group,

@@ -1,4 +1,5 @@
-// Paths that answer keepalives and lose data.
+// Paths that answer keepalives and lose data: broken ones, and such as are asked for more than they
+// can carry.
 #include <algorithm>
 
 #include "dataplane/liveness/core.h"
@@ -6,8 +7,26 @@
 namespace dr::liveness {
 
 namespace {
+
 // How long the peer is told that some of its data did not arrive: two keepalives of a slow line.
 constexpr Time kMissingNote = kSecond;
+// A line is congested that is full and loses more than this, three seconds in a row; until it has
+// not for so long.
+constexpr unsigned kLossyPermille = 250;
+constexpr unsigned kLossySeconds = 3;
+constexpr Time kCongested = 10 * kSecond;
+// The peer's count stands still for so long and a round trip: nothing arrives there.
+constexpr std::uint32_t kNothingArrivesMs = 400;
+// Between two changes of line because of lost data where all lines lose some: twice as long each
+// time, until there was none for a while.
+constexpr Time kFirstHold = kSecond;
+constexpr unsigned kMostDoublings = 9;
+constexpr Time kForgetMoves = 1200 * kSecond;
+
+std::uint32_t milliseconds(Time t) {
+    return static_cast<std::uint32_t>(t / kMillisecond);
+}
+
 }  // namespace
 
 // The receiver compares: the peer's count of data sent, in its keepalive, and what has arrived here
@@ -22,7 +41,12 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         (x.data_messages < 2 || now < x.data_since + Time{k.data_window_us} * kMicrosecond)) {
         return;
     }
-    const auto here = static_cast<std::uint32_t>(host_.data_counters({i}).received);
+    if (m.data_received != x.reported) {
+        x.reported = m.data_received;
+        x.reported_ms = milliseconds(now);
+    }
+    const DataCounters counted = host_.data_counters({i});
+    const auto here = static_cast<std::uint32_t>(counted.received);
     const std::uint32_t sent = m.data_sent - t.data_sent;
     const std::uint32_t got = here - t.data_received;
     const std::uint64_t expected = m.counter - x.data_counter;
@@ -34,56 +58,127 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
     x.data_since = now;
     x.data_counter = m.counter;
     x.data_messages = 0;
+    const bool nothing = sound && got == 0 && sent != 0;
     if (!sound || got != 0) {
         x.data_silent_since = 0;
         x.silent_sent = 0;
     }
-    if (!sound) return;
-    if (sent > got) {
+    if (nothing) {
+        if (x.data_silent_since == 0) x.data_silent_since = began;
+        x.silent_sent += std::min(sent, 0xffffU);
+    }
+    if (first) {
+        x.bad_seconds = x.lossy_seconds = 0;
+        begin_second(now, i, counted.received_bytes);
+        return;
+    }
+    if (sound && sent > got) {
         x.missing_note_until = now + kMissingNote;
         doubt_mtu(now, i);
     }
-    if (got == 0 && sent != 0) {
-        if (x.data_silent_since == 0) x.data_silent_since = began;
-        x.silent_sent += std::min(sent, 0xffffU);
-        if (x.silent_sent >= k.data_packets &&
-            now >= x.data_silent_since + Time{k.data_hole_us} * kMicrosecond) {
-            x.data_silent_since = 0;
-            x.silent_sent = 0;
-            degrade(now, i, true);
-            return;
-        }
-    }
-    check_data_second(now, i, sent, got);
-}
-
-void Core::check_data_second(Time now, std::uint32_t i, std::uint32_t sent,
-                             std::uint32_t received) {
-    TunnelExtra& x = extras_[i];
-    const Tuning& k = config_.tuning;
-    if (now > x.data_second + 2 * kSecond) {
-        x.data_second = now;
-        x.second_sent = x.second_received = 0;
-        x.bad_seconds = 0;
+    if (nothing && x.silent_sent >= k.data_packets &&
+        now >= x.data_silent_since + Time{k.data_hole_us} * kMicrosecond) {
+        x.data_silent_since = 0;
+        x.silent_sent = 0;
+        degrade(now, i, true, 1000);
+        return;
     }
     x.second_sent += sent;
-    x.second_received += received;
-    if (now < x.data_second + kSecond) return;
-    const bool bad = x.second_sent >= k.data_packets && x.second_received < x.second_sent &&
-                     std::uint64_t{x.second_sent - x.second_received} * 1000 >
-                         std::uint64_t{x.second_sent} * k.data_loss_permille;
-    x.bad_seconds = static_cast<std::uint8_t>(bad ? x.bad_seconds + 1 : 0);
-    x.data_second = now;
-    x.second_sent = x.second_received = 0;
-    if (x.bad_seconds >= 2) {
-        x.bad_seconds = 0;
-        degrade(now, i, true);
+    x.second_received += got;
+    if (!sound) {
+        x.unsound_sent += sent;
+        x.unsound_received += got;
     }
+    if (now >= x.data_second + kSecond) judge_second(now, i, counted.received_bytes);
+}
+
+void Core::begin_second(Time now, std::uint32_t i, std::uint64_t bytes) {
+    TunnelExtra& x = extras_[i];
+    x.data_second = now;
+    x.second_sent = x.second_received = x.unsound_sent = x.unsound_received = 0;
+    x.second_bytes = static_cast<std::uint32_t>(bytes);
+    x.second_told = tunnels_[i].told_sent;
+    x.second_reported = x.reported;
+}
+
+void Core::judge_second(Time now, std::uint32_t i, std::uint64_t bytes) {
+    Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    const Tuning& k = config_.tuning;
+    const DataSecond all{now - x.data_second, x.second_sent, x.second_received,
+                         static_cast<std::uint32_t>(bytes) - x.second_bytes};
+    const std::uint32_t sound_sent = x.second_sent - x.unsound_sent;
+    const std::uint16_t sound_loss =
+        lost_permille(sound_sent, x.second_received - x.unsound_received);
+    const bool enough = all.sent >= k.data_packets;
+    const std::uint16_t loss = lost_permille(all.sent, all.received);
+    const std::uint16_t worse = std::max(enough ? loss : std::uint16_t{0}, sending_loss(i));
+    const bool bad = sound_sent >= k.data_packets && sound_loss > k.data_loss_permille;
+    const bool lossy = enough && loss > kLossyPermille;
+    x.bad_seconds = static_cast<std::uint8_t>(bad ? x.bad_seconds + 1 : 0);
+    const auto seconds = static_cast<unsigned>(std::min<Time>(all.length / kSecond, kLossySeconds));
+    x.lossy_seconds =
+        static_cast<std::uint8_t>(lossy ? std::min(x.lossy_seconds + seconds, 255U) : 0);
+    const bool full = lossy && (x.capacity.full(all, x.smoothed, t.congested) || all_lose(t.group));
+    x.capacity.learn(all, full);
+    begin_second(now, i, bytes);
+    const bool much = x.bad_seconds >= 2;
+    if (full && (much || x.lossy_seconds >= kLossySeconds)) {
+        x.congested_until_s = static_cast<std::uint32_t>((now + kCongested) / kSecond);
+        set_congested(now, i, true);
+    }
+    if (!much) return;
+    x.bad_seconds = 0;
+    // What a full line loses would be lost on another one, too: there is none better for it, but
+    // one that is known to have lost less.
+    if (!full || loses_most(i, worse)) degrade(now, i, true, worse);
+}
+
+// Of the data that this end sends, since the second began, by the peer's count.
+std::uint16_t Core::sending_loss(std::uint32_t i) const {
+    const TunnelExtra& x = extras_[i];
+    const std::uint32_t sent = tunnels_[i].told_sent - x.second_told;
+    if (sent < config_.tuning.data_packets) return 0;
+    return lost_permille(sent, x.reported - x.second_reported);
+}
+
+// A line that was left because it lost data lost less than this one does.
+bool Core::loses_most(std::uint32_t i, unsigned lost) const {
+    for (const std::uint32_t other : groups_[tunnels_[i].group].tunnel) {
+        if (other == kNone || other == i) continue;
+        const Tunnel& o = tunnels_[other];
+        const unsigned least = extras_[other].lost_permille + kSameLoss;
+        if (o.state == State::Up && o.degraded && lost > least) return true;
+    }
+    return false;
+}
+
+// More is asked for than all lines together can carry.
+bool Core::all_lose(std::uint32_t group) const {
+    for (const std::uint32_t i : groups_[group].tunnel) {
+        if (i != kNone && tunnels_[i].state == State::Up && !tunnels_[i].degraded) return false;
+    }
+    return true;
+}
+
+void Core::set_congested(Time now, std::uint32_t i, bool congested) {
+    Tunnel& t = tunnels_[i];
+    if (t.congested == congested) return;
+    t.congested = congested;
+    tell_congestion(now, i);
+    send_soon(now, i);
+}
+
+void Core::tell_congestion(Time now, std::uint32_t i) {
+    Event event = event_of(EventKind::Congested, now, i);
+    const bool peer = extras_[i].peer_diagnostic == Diagnostic::Congested;
+    event.value = (tunnels_[i].congested ? 1U : 0U) | (peer ? 2U : 0U);
+    emit(event);
 }
 
 // Not eligible until its wait is over: with the traffic gone, nothing else can tell whether data
 // passes again. If it does not, it comes back here, and the next wait is longer.
-void Core::degrade(Time now, std::uint32_t i, bool tell_peer) {
+void Core::degrade(Time now, std::uint32_t i, bool tell_peer, std::uint16_t loss) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     if (tell_peer) {
@@ -93,20 +188,41 @@ void Core::degrade(Time now, std::uint32_t i, bool tell_peer) {
     trouble(now, i);
     if (config_.role == Role::UserRouter) leave_native(now, i, Leaving::LosesData);
     Group& g = groups_[t.group];
-    const bool other = g.losing != t.line + 1;
+    // In use all the same, for want of a better one: another, found out longer ago, may pass data
+    // again, but going to and fro helps nobody.
+    const bool again = t.degraded;
+    if (again && now < g.loss_hold_until) return;
+    const bool carried = t.active;
+    x.lost_permille = loss;
     g.losing = static_cast<std::uint8_t>(t.line + 1);
-    if (t.degraded) {
-        // In use all the same: one of the others, found out longer ago, may pass data again.
-        if (other) choose(now, t.group);
-        return;
+    if (!again) {
+        t.degraded = true;
+        x.restore.flap(config_.tuning, g.restore_us, now);
+        if (t.active) override_waits(now, t.group, static_cast<std::uint16_t>(1U << t.line));
+        Event event = event_of(EventKind::Degraded, now, i);
+        event.cause = Cause::DataLost;
+        emit(event);
     }
-    t.degraded = true;
-    x.restore.flap(config_.tuning, groups_[t.group].restore_us, now);
-    if (t.active) override_waits(now, t.group, static_cast<std::uint16_t>(1U << t.line));
-    Event event = event_of(EventKind::Degraded, now, i);
-    event.cause = Cause::DataLost;
-    emit(event);
     choose(now, t.group);
+    if (!carried || t.active) return;
+    if (now > g.loss_moved_at + kForgetMoves) g.loss_moves = 0;
+    g.loss_moved_at = now;
+    g.loss_hold_until = now + (kFirstHold << g.loss_moves);
+    if (g.loss_moves < kMostDoublings) ++g.loss_moves;
+}
+
+// The peer says that it has lost data of this end's.
+void Core::take_data_lost(Time now, std::uint32_t i) {
+    const Tunnel& t = tunnels_[i];
+    const TunnelExtra& x = extras_[i];
+    // A note is repeated for a while: on a line in use it is news when it comes later than that.
+    const Time repeated = Time{config_.tuning.data_note_us} * kMicrosecond;
+    if (t.degraded && (!t.active || now < x.active_since + repeated)) return trouble(now, i);
+    const std::uint32_t silence = milliseconds(now) - x.reported_ms;
+    const bool nothing = silence >= kNothingArrivesMs + x.smoothed.srtt / 1000;
+    const unsigned least = config_.tuning.data_loss_permille;
+    const unsigned loss = nothing ? 1000U : std::max<unsigned>(least, sending_loss(i));
+    degrade(now, i, false, static_cast<std::uint16_t>(loss));
 }
 
 }  // namespace dr::liveness

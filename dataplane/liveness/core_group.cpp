@@ -43,7 +43,6 @@ Lines Core::lines_of(Time now, const Group& g) const {
         set_bit(lines.up, line, t.state == State::Up && t.link_up);
         set_bit(lines.suspect, line, t.suspect_rx || t.suspect_tx);
         set_bit(lines.degraded, line, t.degraded);
-        set_bit(lines.losing, line, g.losing == t.line + 1);
         set_bit(lines.waiting, line, x.restore.pending);
         set_bit(lines.draining, line, t.admin == Admin::Drain);
         Restore damping = x.restore;
@@ -52,7 +51,27 @@ Lines Core::lines_of(Time now, const Group& g) const {
             set_bit(lines.violating[c], line, (x.violating >> c & 1U) != 0);
         }
     }
+    lines.losing = losing_most(g, lines);
     return lines;
+}
+
+// Of the degraded lines that are Up: those that lost more than another one; of those that lost as
+// much, the one that was found out last.
+std::uint16_t Core::losing_most(const Group& g, const Lines& lines) const {
+    const unsigned degraded = lines.degraded & lines.up;
+    unsigned least = 0xffff;
+    for (unsigned line = 0; line < kLines; ++line) {
+        if ((degraded >> line & 1U) == 0) continue;
+        least = std::min<unsigned>(least, extras_[g.tunnel[line]].lost_permille);
+    }
+    std::uint16_t best = 0;
+    for (unsigned line = 0; line < kLines; ++line) {
+        if ((degraded >> line & 1U) == 0) continue;
+        set_bit(best, line, extras_[g.tunnel[line]].lost_permille <= least + kSameLoss);
+    }
+    const unsigned last = g.losing == 0 ? 0U : 1U << (g.losing - 1U);
+    if (best != last) best = static_cast<std::uint16_t>(best & ~last);
+    return static_cast<std::uint16_t>(degraded & ~best);
 }
 
 // No line of the class is Up. A peer that was heard before may have stopped only its keepalives, as

@@ -53,7 +53,9 @@ void Core::check_mtu(Time now, std::uint32_t i) {
     TunnelExtra& x = extras_[i];
     if (tunnels_[i].state != State::Up || now < x.mtu_due) return;
     if (x.mtu.wants_search(now)) search_mtu(now, i);
-    for (const std::uint16_t size : x.mtu.due(now, answer_gap(x))) {
+    const bool full = tunnels_[i].congested || x.peer_diagnostic == Diagnostic::Congested ||
+                      x.capacity.queues(x.smoothed);
+    for (const std::uint16_t size : x.mtu.due(now, answer_gap(x), full)) {
         Message m;
         m.type = wire::MessageType::Probe;
         m.token = x.mtu.token();

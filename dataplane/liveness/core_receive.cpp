@@ -1,5 +1,6 @@
 // What a message does: authentication first, then everything else.
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/liveness/core.h"
 
@@ -156,7 +157,10 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     t.peer_state = m.state;
-    x.peer_diagnostic = m.diagnostic;
+    const Diagnostic said = std::exchange(x.peer_diagnostic, m.diagnostic);
+    if ((said == Diagnostic::Congested) != (m.diagnostic == Diagnostic::Congested)) {
+        tell_congestion(now, i);
+    }
     x.peer_multiplier = m.multiplier;
     x.peer_policy_generation = m.policy_generation;
     x.intervals.peer_desired = std::min(m.desired_tx_us, 60'000'000U);
@@ -245,16 +249,7 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
         leave_native(now, i, Leaving::Fails);
     }
     if ((m.notes & (wire::kNoteDataLost | wire::kNoteDataMissing)) != 0) doubt_mtu(now, i);
-    if ((m.notes & wire::kNoteDataLost) != 0 && t.state == State::Up) {
-        // A note is repeated for a while: on a line in use it is news when it comes later than
-        // that.
-        const Time repeated = Time{config_.tuning.data_note_us} * kMicrosecond;
-        if (!t.degraded || (t.active && now >= x.active_since + repeated)) {
-            degrade(now, i, false);
-        } else {
-            trouble(now, i);
-        }
-    }
+    if ((m.notes & wire::kNoteDataLost) != 0 && t.state == State::Up) take_data_lost(now, i);
 }
 
 // A line that the peer knows to be down is down here, unless its own tunnel has said something

@@ -28,6 +28,9 @@ Diagnostic diagnostic_of(Cause cause) {
     }
 }
 
+// A line is held by its data for so long at most.
+constexpr Time kLongestHold = 30 * kSecond;
+
 // A failure of the path, as against somebody's decision.
 bool is_flap(Cause cause) {
     return cause == Cause::DetectionExpired || cause == Cause::PeerSignalledDown ||
@@ -95,6 +98,7 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
     x.mtu.stop();
     x.mtu_due = kNever;
     t.suspect_rx = t.suspect_tx = t.degraded = false;
+    set_congested(now, i, false);
     t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
     const Group& g = groups_[t.group];
     if (is_flap(cause)) x.restore.flap(config_.tuning, g.restore_us, now);
@@ -114,6 +118,10 @@ void Core::set_suspect(Time now, std::uint32_t i, bool rx, bool suspect) {
         t.suspect_tx = suspect;
     }
     trouble(now, i);
+    if (rx && suspect) {
+        extras_[i].held_ms = 0;
+        extras_[i].held_received = static_cast<std::uint32_t>(host_.data_counters({i}).received);
+    }
     Event event = event_of(suspect ? EventKind::Suspect : EventKind::SuspectCleared, now, i);
     event.value = rx ? 1 : 2;
     emit(event);
@@ -136,12 +144,31 @@ Detection::Limits Core::limits_of(std::uint32_t i) const {
     return limits;
 }
 
+// A line from which data comes is not dead: its keepalives find no room, or those who send them
+// have stopped. So much is believed of data, which others may forge, for a while.
+bool Core::held_by_data(Time now, std::uint32_t i, Time down) {
+    const Tunnel& t = tunnels_[i];
+    TunnelExtra& x = extras_[i];
+    if (!t.suspect_rx || t.state != State::Up) return false;
+    if (now < t.last_rx + Time{x.held_ms} * kMillisecond) return true;
+    const Time most = std::max(kLongestHold, down);
+    if (now >= t.last_rx + most) return false;
+    const auto received = static_cast<std::uint32_t>(host_.data_counters({i}).received);
+    const std::uint32_t grown = received - x.held_received;
+    if (grown < config_.tuning.data_packets) return false;
+    x.held_received = received;
+    const Time held = now - t.last_rx + Time{x.detection.detection_us} * kMicrosecond;
+    x.held_ms = static_cast<std::uint32_t>(std::min(held, most) / kMillisecond);
+    return true;
+}
+
 void Core::check_detection(Time now, std::uint32_t i) {
     Tunnel& t = tunnels_[i];
     if ((t.state != State::Up && t.state != State::Init) || now < grace_until_) return;
     const Detection::Limits limits = limits_of(i);
     const Time silence = now - t.last_rx;
     if (silence >= limits.down) {
+        if (held_by_data(now, i, limits.down)) return;
         enter(now, i, State::Down, Cause::DetectionExpired);
     } else if (silence >= limits.suspect && !t.suspect_rx) {
         set_suspect(now, i, true, true);
@@ -224,7 +251,8 @@ void Core::schedule(Time now, std::uint32_t i) {
     Time at = t.link_up && t.peer.known() ? t.next_tx : kNever;
     if (t.state == State::Up || t.state == State::Init) {
         const Detection::Limits limits = limits_of(i);
-        const Time next = t.last_rx + (t.suspect_rx ? limits.down : limits.suspect);
+        Time next = t.last_rx + (t.suspect_rx ? limits.down : limits.suspect);
+        if (t.suspect_rx) next = std::max(next, t.last_rx + Time{x.held_ms} * kMillisecond);
         at = std::min(at, std::max(next, grace_until_));
     }
     if (x.restore.pending && t.state == State::Up) {
@@ -250,7 +278,12 @@ void Core::each_second(Time now, std::uint32_t i) {
     x.loss_tx.forget(x.history.current_second() - second);
     // What an outage has swallowed is not held against the line's quality.
     const Tunnel& t = tunnels_[i];
-    if (t.state == State::Up && t.since <= second * kSecond) check_quality(now, i, closed);
+    if (t.state != State::Up || t.since > second * kSecond) return;
+    if (closed.rtt_count != 0 && x.lossy_seconds == 0) {
+        x.capacity.calm(closed.rtt_sum_us / closed.rtt_count);
+    }
+    if (t.congested && now / kSecond >= x.congested_until_s) set_congested(now, i, false);
+    check_quality(now, i, closed);
 }
 
 void Core::tunnel_due(Time now, std::uint32_t i) {

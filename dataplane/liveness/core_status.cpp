@@ -47,11 +47,11 @@ const char* text(Cause cause) {
 }
 
 const char* text(EventKind kind) {
-    constexpr std::array<const char*, 18> kNames{
+    constexpr std::array<const char*, 19> kNames{
         "state",      "suspect",    "suspect-cleared", "degraded",      "eligible",
         "endpoint",   "nat",        "peer-restarted",  "key",           "detection-time",
         "unanswered", "probe",      "move-started",    "move-finished", "encapsulation",
-        "path-mtu",   "flow-ports", "checksums"};
+        "path-mtu",   "flow-ports", "checksums",       "congested"};
     return kNames[static_cast<unsigned>(kind)];
 }
 
@@ -84,6 +84,7 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.suspect_rx = t.suspect_rx;
     s.suspect_tx = t.suspect_tx;
     s.degraded = t.degraded;
+    s.congested = t.congested || x.peer_diagnostic == Diagnostic::Congested;
     s.damped = x.restore.suppressed_since != kNever;
     s.active = t.active;
     s.nat_known = t.nat_known;

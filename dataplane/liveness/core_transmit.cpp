@@ -21,7 +21,10 @@ void Core::send(std::uint32_t i, Message& m, const Endpoint& to, const Guise* gu
     std::array<std::uint8_t, wire::kMaxProbeSize> buffer;
     m.key_number = t.key_number[t.tx_key_index];
     m.state = t.state;
-    m.diagnostic = t.degraded && t.state == State::Up ? Diagnostic::DataLost : t.diagnostic;
+    m.diagnostic = t.state != State::Up ? t.diagnostic
+                   : t.degraded         ? Diagnostic::DataLost
+                   : t.congested        ? Diagnostic::Congested
+                                        : t.diagnostic;
     m.multiplier = profile_of(t).multiplier;
     m.salt = t.tx_salt;
     m.counter = ++t.tx_counter;

@@ -144,6 +144,7 @@ const char* text(State state);
 struct DataCounters {
     std::uint64_t sent = 0;      // data packets put into the tunnel
     std::uint64_t received = 0;  // data packets that came out of it, whatever became of them then
+    std::uint64_t received_bytes = 0;  // theirs, inner ones; 0: not counted
 };
 
 // Which lines carry a group's traffic.
@@ -178,6 +179,8 @@ enum class EventKind : std::uint8_t {
     PathMtu,           // value: the largest inner packet from now on
     FlowPorts,         // value: 1 other source ports pass towards the peer, 0 they may not
     Checksums,         // value: 1 UDP checksums of 0 do not pass towards the peer, 0 they do again
+    Congested,         // value: the line is full, and loses data: 1 our receiving direction, 2 our
+                       // sending direction, 3 both, 0 no more
 };
 const char* text(EventKind kind);
 
@@ -277,6 +280,7 @@ struct TunnelStatus {
     Time last_received;
     Endpoint peer;  // where to send to; port 0: native GRE
     bool suspect_rx, suspect_tx, degraded, damped, active;
+    bool congested;  // in either direction
     bool nat_known, nat;
     bool flow_ports;  // source ports of data may be the flows' own
     bool checksums;   // UDP checksums of 0 do not pass: data has right ones

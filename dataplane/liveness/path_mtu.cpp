@@ -88,10 +88,10 @@ bool PathMtu::wants_search(Time now) const {
     return stage_ == Stage::Idle && raise_at_ != kNever && now >= raise_at_;
 }
 
-std::span<const std::uint16_t> PathMtu::due(Time now, Time gap) {
+std::span<const std::uint16_t> PathMtu::due(Time now, Time gap, bool full) {
     if (stage_ == Stage::Idle || now < next_) return {};
     const unsigned tries = stage_ == Stage::First ? 1 : kTries;
-    if (tries_ == tries) end_of_stage(now);
+    if (tries_ == tries) end_of_stage(now, full);
     if (stage_ == Stage::Idle) return {};
     ++tries_;
     next_ = now + gap;
@@ -130,13 +130,17 @@ void PathMtu::acknowledged(Time now, std::uint16_t size) {
     if (stage_ == Stage::First || low_ + 1 == high_) finish(now);
 }
 
-void PathMtu::end_of_stage(Time now) {
-    if (stage_ == Stage::First) return enter(Stage::Common);
+void PathMtu::end_of_stage(Time now, bool full) {
+    if (stage_ == Stage::First) {
+        // Probes in number would only make it fuller.
+        if (full && first_ == size_) return give_up(now);
+        return enter(Stage::Common);
+    }
     // The smallest of those that were tried and did not pass.
     for (const std::uint16_t size : volley())
         if (size > low_) high_ = std::min(high_, size);
     const bool lossy = stage_ == Stage::Common && control_ < kControls && kFloor < size_;
-    if (low_ == 0 || (low_ < size_ && lossy)) return give_up(now);
+    if (low_ == 0 || (low_ < size_ && (lossy || full))) return give_up(now);
     if (low_ < size_) {
         shrunk_ = lowered_ = true;
         take(now, low_);

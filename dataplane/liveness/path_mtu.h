@@ -46,7 +46,9 @@ class PathMtu {
     // Time to look for a larger size again.
     [[nodiscard]] bool wants_search(Time now) const;
     // Sizes to be probed now; none: nothing to send. `gap`: how long an acknowledgement may take.
-    std::span<const std::uint16_t> due(Time now, Time gap);
+    // `full`: packets wait in a queue on the path, where a small one may find room and a large one
+    // none, so that what is lost says nothing of sizes.
+    std::span<const std::uint16_t> due(Time now, Time gap, bool full = false);
     // A probe of this size was acknowledged.
     void acknowledged(Time now, std::uint16_t size);
 
@@ -63,7 +65,7 @@ class PathMtu {
 
     void begin(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t first);
     void enter(Stage stage);
-    void end_of_stage(Time now);
+    void end_of_stage(Time now, bool full);
     void finish(Time now);
     void give_up(Time now);
     void take(Time now, std::uint16_t size);

@@ -7,6 +7,7 @@
 
 #include "dataplane/liveness/auth.h"
 #include "dataplane/liveness/choice.h"
+#include "dataplane/liveness/congestion.h"
 #include "dataplane/liveness/detection.h"
 #include "dataplane/liveness/passage.h"
 #include "dataplane/liveness/path_mtu.h"
@@ -65,6 +66,7 @@ struct alignas(64) Tunnel {
     bool any_sums : 1;    // UDP checksums of data may be 0 where those pass
     bool zero_sums : 1;   // ... and they are
     bool sums_told : 1;   // that they do not pass
+    bool congested : 1;   // it is full, and loses data that the peer sends
 
     MacKey tx_key;
     std::uint64_t tx_salt;
@@ -145,10 +147,22 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     std::uint64_t counter_before_down;
     Time data_silent_since;  // 0: not silent
     std::uint32_t silent_sent;
-    Time data_second;  // start of the second in which loss is summed
-    std::uint32_t second_sent;
-    std::uint32_t second_received;
-    std::uint8_t bad_seconds;
+    std::uint32_t reported;       // data packets that have arrived at the peer, as it says
+    std::uint16_t lost_permille;  // of data, when it was last degraded; the worse direction
+    std::uint8_t bad_seconds;     // in a row: more than half of the data was lost, keepalives not
+    std::uint8_t lossy_seconds;   // ... some was
+    std::uint32_t reported_ms;    // when `reported` changed, modulo 2^32
+    // The second in which loss is summed: its start, and counts then.
+    Time data_second;
+    std::uint32_t second_bytes, second_told, second_reported;
+    // Of the peer's data, in it. `unsound`: of them, in windows in which keepalives were lost, too.
+    std::uint32_t second_sent, second_received;
+    std::uint32_t unsound_sent, unsound_received;
+    Capacity capacity;
+    std::uint32_t congested_until_s;
+    // Silent for long, and Up because data arrives: until so long after last_rx; data packets when
+    // that was looked at.
+    std::uint32_t held_ms, held_received;
     std::uint32_t adoptions;
 
     Losses loss_rx, loss_tx;                         // while Up
@@ -225,6 +239,10 @@ struct alignas(64) Group {
     bool waits_for_move : 1;
     std::uint64_t user;
     Time first_up;  // 0: not yet
+    // Changes of line because of lost data, while all lines lose some.
+    Time loss_moved_at;
+    Time loss_hold_until;  // no other one before
+    std::uint8_t loss_moves;
 };
 static_assert(sizeof(Group) == 192);
 

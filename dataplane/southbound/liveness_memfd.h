@@ -91,6 +91,7 @@ struct LivenessState {
     static constexpr std::uint16_t kActive = 16;  // carries traffic now
     static constexpr std::uint16_t kNatKnown = 32;
     static constexpr std::uint16_t kNat = 64;
+    static constexpr std::uint16_t kCongested = 128;
     static constexpr unsigned kViolatingShift = 8;
 };
 static_assert(sizeof(LivenessState) == 168);

@@ -52,6 +52,7 @@ enum class Diagnostic : std::uint8_t {
     PeerRestarted = 18,      // the peer has lost its state
     ReportedElsewhere = 19,  // the peer said so over another line
     NoPath = 20,             // never been up
+    Congested = 21,          // the line is full, and loses data on its way to the sender
 };
 
 // Bits of byte 1: what a receiver must know to read the message. A bit that it does not know makes

@@ -30,13 +30,13 @@ def _socket(address):
     return sock
 
 
-def send(address, port, rate, seconds, flows):
+def send(address, port, rate, seconds, flows, payload):
     """Numbers the packets 0..n-1 over `flows` source ports, so that every tunnel gets some."""
     sockets = [_socket(address) for _ in range(flows)]
     for sock in sockets:
         sock.connect((address, port))
     total = int(rate * seconds)
-    padding = bytes(PAYLOAD - 8)
+    padding = bytes(payload - 8)
     start = time.monotonic()
     late = 0.0
     for number in range(total):
@@ -93,7 +93,7 @@ class Probe:
     """One direction: from a node to an address of another one, in the background."""
 
     def __init__(self, lab, source, destination, address, *, rate=1000, seconds=10, flows=16,
-                 port=9000, silence=1.5):
+                 port=9000, silence=1.5, payload=PAYLOAD):
         self.name = f"{source}-{destination}-{'6' if ':' in address else '4'}"
         self.seconds = seconds
         script = [sys.executable or "/usr/bin/python3", __file__]
@@ -104,7 +104,8 @@ class Probe:
         lab.helpers.append(self.receiver)
         self.sender = Process.start(
             f"probe sender {self.name}",
-            lab.net[source].command([*script, "send", address, port, rate, seconds, flows]),
+            lab.net[source].command([*script, "send", address, port, rate, seconds, flows,
+                                      payload]),
             lab.directory / f"probe-{self.name}-{port}-send.log")
         lab.helpers.append(self.sender)
         self.lab = lab
@@ -142,6 +143,6 @@ def lost_nothing(probes):
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]),
-             int(sys.argv[6]))
+             int(sys.argv[6]), int(sys.argv[7]))
     else:
         receive(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -356,14 +356,23 @@ def _(lab):
 
 
 @cases.case("urd that stands still for 15 s loses nothing: its data path is whole, and the DR goes on "
-            "sending over the last line")
+            "sending over the line from which data comes, and then over the last line")
 def _(lab):
+    def states():
+        return {line: x["state"] for (_, line), x in lab.tunnels().items()}
+
     ur.wait_carries(lab, "a", seconds=30)
     with ur.stopped(lab):
-        probes = four_probes(lab, seconds=15)
-        wait_until(lambda: {x["state"] for x in lab.tunnels().values()} == {"DOWN"},
-                   "both tunnels down at the DR")
+        probes = four_probes(lab, seconds=6)
+        # It is silent for longer than the other one.
+        wait_until(lambda: states() == {"a": "UP", "b": "DOWN"},
+                   "the tunnel that carries up, the other one down at the DR", interval=0.05)
         note = lost_nothing(probes)
+        site = lab.sites[0]
+        probes = [Probe(lab, "inet", "lan1", address, rate=500, seconds=8)
+                  for address in (site.lan4, site.lan6)]
+        wait_until(lambda: set(states().values()) == {"DOWN"}, "both tunnels down at the DR")
+        lost_nothing(probes)
     ur.wait_up(lab)
     return note
 

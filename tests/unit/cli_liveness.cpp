@@ -119,6 +119,9 @@ TEST_CASE("the reason is that of the state, of being out of use, or of both kind
     CHECK(why_text(status) == "suspect uplink, degraded");
     l.set_suspect_uplink(false);
     l.set_degraded(false);
+    l.set_congested(true);
+    CHECK(why_text(status) == "congested");
+    l.set_congested(false);
     l.set_ineligible("waits to be restored");
     l.set_restore_left_ms(42'000);
     CHECK(why_text(status) == "waits to be restored (in 42s)");

@@ -163,6 +163,29 @@ TEST_CASE("overload that loses two packets of three shrinks nothing") {
     CHECK(both_use(w, kLimit));
 }
 
+TEST_CASE("a queue in which a small packet finds room and a large one none shrinks nothing") {
+    World w(one_line());
+    for (Path* path : {&w.down[0], &w.up[0]}) {
+        path->bit_s = 2'000'000;
+        path->queue_bytes = 40'000;
+    }
+    REQUIRE(until_both_use(w, kLimit, 2 * kSecond) >= 0);
+    w.run(10 * kSecond);
+    const bool down = GENERATE(true, false);
+    w.set_load(down ? 600 : 0, down ? 0 : 600, 1250);
+    unsigned probes_sent = 0;
+    w.tap = [&](const Packet& p) {
+        if ((p.bytes[0] & 15U) == static_cast<unsigned>(dr::wire::MessageType::Probe))
+            ++probes_sent;
+    };
+    for (int n = 0; n < 120; ++n) {
+        w.run(kSecond);
+        REQUIRE(w.status(w.dr, 0).path_mtu == kLimit);
+        REQUIRE(w.status(w.ur, 0).path_mtu == kLimit);
+    }
+    CHECK(probes_sent < 120 * 3);
+}
+
 TEST_CASE("a path that carries nothing is not too narrow, and a larger size is taken up again") {
     World w(one_line());
     narrow(w, 1364);
