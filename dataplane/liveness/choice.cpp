@@ -29,8 +29,12 @@ std::uint16_t eligible_lines(const ClassPolicy& policy, unsigned number, const L
     const unsigned up = members(policy) & lines.up;
     const unsigned soft = static_cast<unsigned>(lines.violating[number]) | lines.draining;
     // From the least to the most serious thing that may be said against a line.
-    const std::array<unsigned, 5> against{lines.waiting, soft, lines.damped, lines.degraded,
-                                          static_cast<unsigned>(lines.degraded & lines.losing)};
+    const std::array<unsigned, 6> against{lines.waiting,
+                                          soft,
+                                          lines.damped,
+                                          lines.degraded,
+                                          static_cast<unsigned>(lines.degraded & lines.losing),
+                                          lines.silent};
     unsigned forbidden = 0;
     for (const unsigned mask : against) forbidden |= mask;
     unsigned result = up & ~forbidden;

@@ -14,7 +14,9 @@ struct Lines {
     std::uint16_t up = 0;       // sessions that are Up
     std::uint16_t suspect = 0;  // the rest only weighs on lines that are up
     std::uint16_t degraded = 0;
-    std::uint16_t losing = 0;  // of them, all but those that lose least
+    std::uint16_t losing = 0;    // of them, all but those that lose least
+    std::uint16_t silent = 0;    // stand by, and have not answered in time
+    std::uint16_t doubtful = 0;  // data does not arrive, for a moment only
     std::uint16_t damped = 0;
     std::uint16_t waiting = 0;  // to be restored
     std::uint16_t draining = 0;
@@ -31,7 +33,7 @@ std::uint16_t in_use(const ClassPolicy& policy, std::uint16_t eligible);
 
 // The eligible lines of class `number`: Up, and with nothing against them. When there is none and
 // the class is not strict: the lines that are Up and have the least against them, in the order
-// waiting; violating or draining; damped; degraded; degraded and losing more than another.
+// waiting; violating or draining; damped; degraded; degraded and losing more than another; silent.
 // Suspicion is not held against a line.
 std::uint16_t eligible_lines(const ClassPolicy& policy, unsigned number, const Lines& lines);
 

@@ -148,6 +148,7 @@ class Core {
     void want_interval(Time now, std::uint32_t i);
     [[nodiscard]] Detection::Limits limits_of(std::uint32_t i) const;
     [[nodiscard]] bool asks(std::uint32_t i) const;
+    [[nodiscard]] bool stands_far(std::uint32_t i) const;
     [[nodiscard]] std::uint32_t tx_interval(Time now, std::uint32_t i) const;
     void schedule(Time now, std::uint32_t i);
     void each_second(Time now, std::uint32_t i);
@@ -164,6 +165,7 @@ class Core {
 
     // core_data.cpp
     void check_data(Time now, std::uint32_t i, const Message& m);
+    void count_reported(Time now, std::uint32_t i, const Message& m);
     void begin_second(Time now, std::uint32_t i, std::uint64_t bytes);
     void judge_second(Time now, std::uint32_t i, std::uint64_t bytes);
     [[nodiscard]] std::uint16_t sending_loss(std::uint32_t i) const;
@@ -171,6 +173,7 @@ class Core {
     [[nodiscard]] bool all_lose(std::uint32_t group) const;
     void set_congested(Time now, std::uint32_t i, bool congested);
     void tell_congestion(Time now, std::uint32_t i);
+    void set_doubtful(Time now, std::uint32_t i, bool doubtful);
     void degrade(Time now, std::uint32_t i, bool tell_peer, std::uint16_t loss);
     void take_data_lost(Time now, std::uint32_t i);
 

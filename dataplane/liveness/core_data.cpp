@@ -10,6 +10,9 @@ namespace {
 
 // How long the peer is told that some of its data did not arrive: two keepalives of a slow line.
 constexpr Time kMissingNote = kSecond;
+// Packets that are sent and do not arrive are a reason to ask the lines that stand by.
+constexpr std::uint32_t kDoubtful = 5;
+constexpr Time kDoubt = 2 * kSecond;  // for so long
 // A line is congested that is full and loses more than this, three seconds in a row; until it has
 // not for so long.
 constexpr unsigned kLossyPermille = 250;
@@ -41,10 +44,7 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         (x.data_messages < 2 || now < x.data_since + Time{k.data_window_us} * kMicrosecond)) {
         return;
     }
-    if (m.data_received != x.reported) {
-        x.reported = m.data_received;
-        x.reported_ms = milliseconds(now);
-    }
+    count_reported(now, i, m);
     const DataCounters counted = host_.data_counters({i});
     const auto here = static_cast<std::uint32_t>(counted.received);
     const std::uint32_t sent = m.data_sent - t.data_sent;
@@ -67,7 +67,14 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         if (x.data_silent_since == 0) x.data_silent_since = began;
         x.silent_sent += std::min(sent, 0xffffU);
     }
+    const bool lost_here = x.silent_sent >= kDoubtful && now < x.data_silent_since + kDoubt;
+    const std::uint32_t unreported_us = x.unreported * k.data_window_us;
+    const bool lost_there = x.unreported > 1 && unreported_us < kDoubt / kMicrosecond &&
+                            unreported_us >= k.data_window_us + x.smoothed.srtt;
+    set_doubtful(now, i, lost_here || lost_there);
     if (first) {
+        x.reported_told = t.told_sent;
+        x.unreported = 0;
         x.bad_seconds = x.lossy_seconds = 0;
         begin_second(now, i, counted.received_bytes);
         return;
@@ -80,6 +87,7 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         now >= x.data_silent_since + Time{k.data_hole_us} * kMicrosecond) {
         x.data_silent_since = 0;
         x.silent_sent = 0;
+        set_doubtful(now, i, false);
         degrade(now, i, true, 1000);
         return;
     }
@@ -90,6 +98,20 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         x.unsound_received += got;
     }
     if (now >= x.data_second + kSecond) judge_second(now, i, counted.received_bytes);
+}
+
+// What has arrived at the peer, of this end's data.
+void Core::count_reported(Time now, std::uint32_t i, const Message& m) {
+    TunnelExtra& x = extras_[i];
+    const std::uint32_t told = tunnels_[i].told_sent;
+    if (m.data_received != x.reported) {
+        x.reported = m.data_received;
+        x.reported_ms = milliseconds(now);
+        x.reported_told = told;
+        x.unreported = 0;
+    } else if (told - x.reported_told >= kDoubtful && x.unreported < 255) {
+        ++x.unreported;
+    }
 }
 
 void Core::begin_second(Time now, std::uint32_t i, std::uint64_t bytes) {
@@ -174,6 +196,15 @@ void Core::tell_congestion(Time now, std::uint32_t i) {
     const bool peer = extras_[i].peer_diagnostic == Diagnostic::Congested;
     event.value = (tunnels_[i].congested ? 1U : 0U) | (peer ? 2U : 0U);
     emit(event);
+}
+
+// Data does not arrive, here or there: before it is known that none does, the lines that stand by
+// are asked whether they are there.
+void Core::set_doubtful(Time now, std::uint32_t i, bool doubtful) {
+    Tunnel& t = tunnels_[i];
+    if (t.doubtful == doubtful) return;
+    t.doubtful = doubtful;
+    spread_activity(now, t.group, lines_of(now, groups_[t.group]));
 }
 
 // Not eligible until its wait is over: with the traffic gone, nothing else can tell whether data

@@ -43,6 +43,8 @@ Lines Core::lines_of(Time now, const Group& g) const {
         set_bit(lines.up, line, t.state == State::Up && t.link_up);
         set_bit(lines.suspect, line, t.suspect_rx || t.suspect_tx);
         set_bit(lines.degraded, line, t.degraded);
+        set_bit(lines.silent, line, t.silent && !t.active);
+        set_bit(lines.doubtful, line, t.doubtful);
         set_bit(lines.waiting, line, x.restore.pending);
         set_bit(lines.draining, line, t.admin == Admin::Drain);
         Restore damping = x.restore;
@@ -285,7 +287,8 @@ void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
     const Policy& policy = policies_[g.policy];
     unsigned carrying = all_in_use(policy, g.eligible);
     if (g.move != kNone) carrying |= all_in_use(policy, moves_[g.move].from);
-    const bool alarm = (carrying & (lines.suspect | ~lines.up)) != 0 || carrying == 0;
+    const bool alarm =
+        (carrying & (lines.suspect | lines.doubtful | ~lines.up)) != 0 || carrying == 0;
     for (unsigned line = 0; line < kLines; ++line) {
         if (g.tunnel[line] == kNone) continue;
         Tunnel& t = tunnels_[g.tunnel[line]];
@@ -294,6 +297,8 @@ void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
         if (begins) extras_[g.tunnel[line]].active_since = now;
         t.active = active;
         t.awake = alarm;
+        if (!active && !alarm && t.asked && !t.suspect_rx) t.asked = false;
+        if (asks(g.tunnel[line]) && !t.asked) send_soon(now, g.tunnel[line]);
         want_interval(now, g.tunnel[line]);
         if (begins) {
             // Its path may have changed while it carried keepalives alone.

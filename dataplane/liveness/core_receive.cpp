@@ -76,6 +76,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     if (t.state == State::Up && previous != 0) {
         x.detection.arrived(profile_of(t), config_.tuning, x.intervals.rx(), now - previous);
     }
+    if (t.asked) t.asked = t.silent = false;
     if (t.suspect_rx) set_suspect(now, i, true, false);
     const int key = find_key(t, m.key_number);
     if (newest && key != t.tx_key_index && config_.role == Role::DistributionRouter) {

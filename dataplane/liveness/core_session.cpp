@@ -97,7 +97,8 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
     leave_native(now, i, fails ? Leaving::Fails : Leaving::Told);
     x.mtu.stop();
     x.mtu_due = kNever;
-    t.suspect_rx = t.suspect_tx = t.degraded = false;
+    t.suspect_rx = t.suspect_tx = t.degraded = t.doubtful = t.silent = false;
+    t.asked = false;
     set_congested(now, i, false);
     t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
     const Group& g = groups_[t.group];
@@ -140,8 +141,20 @@ Detection::Limits Core::limits_of(std::uint32_t i) const {
         const Time slow = Time{profile_of(t).slow_us} * profile_of(t).multiplier * kMicrosecond;
         limits.down = std::max(limits.down, slow);
         limits.suspect = limits.down;
+    } else if (t.asked && stands_far(i)) {
+        // An answer is due sooner than the next message.
+        const Time until = Time{x.asked_ms} * kMillisecond;
+        limits.suspect = std::min(limits.suspect, until + answer_gap(x));
+        limits.down = std::min(
+            limits.down, until + std::max(Time{x.detection.detection_us} * kMicrosecond,
+                                          answer_gap(x) + Time{x.smoothed.srtt} * kMicrosecond));
     }
     return limits;
+}
+
+// Messages are so rare that their absence would be noticed too late when the line is needed.
+bool Core::stands_far(std::uint32_t i) const {
+    return extras_[i].intervals.rx() > extras_[i].detection.detection_us;
 }
 
 // A line from which data comes is not dead: its keepalives find no room, or those who send them
@@ -171,6 +184,7 @@ void Core::check_detection(Time now, std::uint32_t i) {
         if (held_by_data(now, i, limits.down)) return;
         enter(now, i, State::Down, Cause::DetectionExpired);
     } else if (silence >= limits.suspect && !t.suspect_rx) {
+        t.silent = t.asked && stands_far(i);
         set_suspect(now, i, true, true);
     }
 }
@@ -225,11 +239,12 @@ void Core::want_interval(Time now, std::uint32_t i) {
     if (x.intervals.tx() < before || (x.intervals.polling && !polling)) send_soon(now, i);
 }
 
-// A long interval alone is no way to tell a lost message from a dead path: ask.
+// A long interval alone is no way to tell a lost message from a dead path: ask. And a line that is
+// needed, or will be, is asked at once where its next message is far.
 bool Core::asks(std::uint32_t i) const {
     const Tunnel& t = tunnels_[i];
-    return t.state == State::Up && t.suspect_rx &&
-           extras_[i].intervals.rx() > profile_of(t).active_us;
+    if (t.state != State::Up || extras_[i].intervals.rx() <= profile_of(t).active_us) return false;
+    return t.suspect_rx || ((t.active || t.awake) && stands_far(i));
 }
 
 std::uint32_t Core::tx_interval(Time now, std::uint32_t i) const {

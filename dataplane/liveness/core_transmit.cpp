@@ -96,6 +96,10 @@ void Core::send_keepalive(Time now, std::uint32_t i) {
     m.highest = static_cast<std::uint32_t>(t.window.highest);
     m.data_sent = t.told_sent = static_cast<std::uint32_t>(data.sent);
     if (t.flow_ports || t.zero_sums) count_guise(now, i);
+    if (!t.asked && asks(i)) {
+        t.asked = true;
+        x.asked_ms = static_cast<std::uint32_t>((now - t.last_rx) / kMillisecond);
+    }
     m.data_received = static_cast<std::uint32_t>(data.received);
     m.path_mtu = x.mtu.size();
     if (t.state == State::Up && (n.polling || asks(i))) m.flags |= wire::kFlagPoll;

@@ -67,6 +67,9 @@ struct alignas(64) Tunnel {
     bool zero_sums : 1;   // ... and they are
     bool sums_told : 1;   // that they do not pass
     bool congested : 1;   // it is full, and loses data that the peer sends
+    bool doubtful : 1;    // data of one end's has not arrived at the other, and none that has
+    bool asked : 1;       // a keepalive awaits an answer, see Core::asks()
+    bool silent : 1;      // ... and has not been answered in time
 
     MacKey tx_key;
     std::uint64_t tx_salt;
@@ -163,6 +166,7 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     // Silent for long, and Up because data arrives: until so long after last_rx; data packets when
     // that was looked at.
     std::uint32_t held_ms, held_received;
+    std::uint32_t asked_ms;  // with `asked`: after last_rx, the keepalive that awaits an answer
     std::uint32_t adoptions;
 
     Losses loss_rx, loss_tx;                         // while Up
@@ -182,9 +186,11 @@ struct alignas(64) TunnelExtra : TunnelWarm {
         unanswered_told = 0;
     }
 
-    PathMtu mtu;             // of what is sent
-    Time peer_mtu_at;        // when peer_path_mtu changed last
-    std::uint16_t told_mtu;  // to the peer: mtu.size()
+    PathMtu mtu;              // of what is sent
+    Time peer_mtu_at;         // when peer_path_mtu changed last
+    std::uint16_t told_mtu;   // to the peer: mtu.size()
+    std::uint8_t unreported;  // windows since `reported` changed, in which enough was on its way
+    std::uint32_t reported_told;  // told_sent then
 
     struct Probing {
         Endpoint to;
