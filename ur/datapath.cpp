@@ -42,27 +42,47 @@ void SkeletonFree::operator()(urd_bpf* skeleton) const {
     urd_bpf__destroy(skeleton);
 }
 
-Datapath::Datapath(Netlink& netlink, const Tap& device) : finisher_(netlink, device.name()) {
+Datapath::Datapath(Netlink& netlink, const Tap& device)
+    : netlink_(netlink), device_(device.name()) {
     libbpf_set_print(log_libbpf);
     skeleton_.reset(urd_bpf__open());
     if (!skeleton_) throw std::system_error(errno, std::generic_category(), "opening the programs");
     bpf_program__set_autoload(skeleton_->progs.urd_choice, false);
     fill_site({}, site());
-    site().device = static_cast<std::uint32_t>(device.index());
-    site().finisher = static_cast<std::uint32_t>(finisher_.in());
-    std::memcpy(site().device_mac, device.mac().data(), sizeof site().device_mac);
     const int loaded = urd_bpf__load(skeleton_.get());
     if (loaded != 0)
         throw std::system_error(
             -loaded, std::generic_category(),
             "loading the programs (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)");
-    uplink_ = std::make_unique<Hook>(netlink, device.index(), false,
+    set_device(device);
+    make_finisher();
+}
+
+void Datapath::set_device(const Tap& device) {
+    std::memcpy(site().device_mac, device.mac().data(), sizeof site().device_mac);
+    std::atomic_ref(site().device)
+        .store(static_cast<std::uint32_t>(device.index()), std::memory_order_release);
+    uplink_.reset();
+    uplink_ = std::make_unique<Hook>(netlink_, device.index(), false,
                                      bpf_program__fd(skeleton_->progs.urd_uplink));
-    whole_ = std::make_unique<Hook>(netlink, finisher_.out(), true,
+}
+
+void Datapath::make_finisher() {
+    whole_.reset();
+    finisher_.reset();
+    finisher_ = std::make_unique<Finisher>(netlink_, device_);
+    whole_ = std::make_unique<Hook>(netlink_, finisher_->out(), true,
                                     bpf_program__fd(skeleton_->progs.urd_uplink_whole));
+    std::atomic_ref(site().finisher)
+        .store(static_cast<std::uint32_t>(finisher_->in()), std::memory_order_release);
 }
 
 bool Datapath::restore() {
+    if (finisher_ == nullptr || whole_ == nullptr || !finisher_->whole()) {
+        make_finisher();
+        uplink_->restore();
+        return true;
+    }
     const bool missing = whole_->restore();
     return uplink_->restore() || missing;
 }

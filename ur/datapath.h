@@ -31,6 +31,9 @@ class Datapath final {
     // refused).
     Datapath(Netlink& netlink, const Tap& device);
 
+    // The tunnel device was made again: packets go through the new one. Throws std::system_error.
+    void set_device(const Tap& device);
+
     // Programs for the ingress and the egress of a line's device.
     [[nodiscard]] int downlink_program(bool ethernet) const;
     [[nodiscard]] int line_out_program(bool ethernet) const;
@@ -39,7 +42,8 @@ class Datapath final {
     void set_lines(const std::vector<int>& devices);
     // Whether what is not the site's may be forwarded out of a line.
     void set_breakout(bool allowed);
-    // Attaches the uplink program again where it is missing. True: it was. Throws
+    // Attaches the uplink programs again where they are missing, and makes the finisher anew where
+    // that is. True: something was. Throws
     // std::system_error.
     bool restore();
 
@@ -57,10 +61,13 @@ class Datapath final {
     [[nodiscard]] ur_tunnel_counters tunnel_counters(unsigned slot) const;
 
   private:
+    void make_finisher();
     [[nodiscard]] ur_site& site() const;
+    Netlink& netlink_;
     std::unique_ptr<urd_bpf, SkeletonFree> skeleton_;
     std::unique_ptr<Hook> uplink_;
-    Finisher finisher_;
+    std::string device_;  // the tunnel device's name
+    std::unique_ptr<Finisher> finisher_;
     std::unique_ptr<Hook> whole_;
 };
 

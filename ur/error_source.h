@@ -27,6 +27,11 @@ class ErrorSource final {
 
     // The prefixes in force. Takes effect with the next update().
     void set(std::vector<IpPrefix> prefixes) { prefixes_ = std::move(prefixes); }
+    // To a device that was made again.
+    void move(int device) {
+        device_ = device;
+        now_.clear();
+    }
     // Makes the device's addresses those that are right now. Throws std::system_error.
     void update();
 

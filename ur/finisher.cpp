@@ -49,14 +49,21 @@ void without_offloads(const std::string& device) {
 
 }  // namespace
 
-Finisher::Finisher(Netlink& netlink, const std::string& device) : netlink_(netlink) {
-    const std::string in = name_of(device, "-sum"), out = name_of(device, "-summed");
-    if (const auto old = netlink.link(in)) netlink.remove_link(old->index);
-    netlink.add_pair(in, out);
-    in_ = static_cast<int>(::if_nametoindex(in.c_str()));
-    out_ = static_cast<int>(::if_nametoindex(out.c_str()));
-    without_offloads(in);
+Finisher::Finisher(Netlink& netlink, const std::string& device)
+    : netlink_(netlink),
+      in_name_(name_of(device, "-sum")),
+      out_name_(name_of(device, "-summed")) {
+    if (const auto old = netlink.link(in_name_)) netlink.remove_link(old->index);
+    netlink.add_pair(in_name_, out_name_);
+    in_ = static_cast<int>(::if_nametoindex(in_name_.c_str()));
+    out_ = static_cast<int>(::if_nametoindex(out_name_.c_str()));
+    without_offloads(in_name_);
     for (const int index : {in_, out_}) netlink.set_up_device(index, kMtu);
+}
+
+bool Finisher::whole() {
+    const auto in = netlink_.link(in_name_), out = netlink_.link(out_name_);
+    return in && out && in->index == in_ && out->index == out_ && in->usable && out->usable;
 }
 
 Finisher::~Finisher() {

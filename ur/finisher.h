@@ -18,11 +18,14 @@ class Finisher final {
     Finisher(const Finisher&) = delete;
     Finisher& operator=(const Finisher&) = delete;
 
+    // Both devices are there and up.
+    [[nodiscard]] bool whole();
     [[nodiscard]] int in() const { return in_; }    // interface index; where packets are sent
     [[nodiscard]] int out() const { return out_; }  // where they arrive
 
   private:
     Netlink& netlink_;
+    std::string in_name_, out_name_;
     int in_ = 0;
     int out_ = 0;
 };

@@ -4,8 +4,8 @@
 
 namespace dr::ur {
 
-Forwarding::Forwarding(std::string device, std::string lan)
-    : device_(std::move(device)), lan_(std::move(lan)) {
+Forwarding::Forwarding(std::string device, std::string lan, Repairs& repairs)
+    : device_(std::move(device)), lan_(std::move(lan)), repairs_(repairs) {
     // Its packets come from everywhere; which are accepted is decided before they get here.
     guards_.emplace_back("ipv4/conf/" + device_ + "/rp_filter", "0");
 }
@@ -23,8 +23,8 @@ void Forwarding::enable(const std::vector<IpPrefix>& prefixes) {
 void Forwarding::restore() {
     for (auto& guard : guards_)
         if (guard.restore())
-            say("warning: /proc/sys/net/%s was not %s; set again", guard.name().c_str(),
-                guard.value().c_str());
+            repairs_.note(guard.name(), "/proc/sys/net/" + guard.name() + " was not " +
+                                            guard.value() + "; set again");
 }
 
 void Forwarding::enable4() {
@@ -32,9 +32,17 @@ void Forwarding::enable4() {
     guards_.emplace_back("ipv4/icmp_errors_use_inbound_ifaddr", "1");
     for (const auto& device : {device_, lan_})
         if (!device.empty()) guards_.emplace_back("ipv4/conf/" + device + "/forwarding", "1");
-    if (lan_.empty() && read_sysctl("ipv4/ip_forward") == "0")
-        say("warning: IPv4 forwarding is off; name the LAN with --lan DEVICE, or set "
-            "net.ipv4.ip_forward=1");
+    if (lan_.empty())
+        need("ipv4/ip_forward",
+             "IPv4 forwarding is off; name the LAN with --lan DEVICE, or set "
+             "net.ipv4.ip_forward=1");
+}
+
+void Forwarding::need(const std::string& setting, const char* what_to_do) {
+    if (read_sysctl(setting) == "0")
+        say("warning: %s", what_to_do);
+    else
+        guards_.emplace_back(setting, "1");
 }
 
 void Forwarding::enable6() {
@@ -47,10 +55,10 @@ void Forwarding::enable6() {
         else
             guards_.emplace_back("ipv6/conf/" + device + "/force_forwarding", "1");
     }
-    if (!every_device && read_sysctl("ipv6/conf/all/forwarding") == "0")
-        say("warning: IPv6 forwarding is off; set "
-            "net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on lines that need "
-            "router advertisements)");
+    if (!every_device)
+        need("ipv6/conf/all/forwarding",
+             "IPv6 forwarding is off; set net.ipv6.conf.all.forwarding=1 (and accept_ra=2 on lines "
+             "that need router advertisements)");
 }
 
 }  // namespace dr::ur

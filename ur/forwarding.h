@@ -1,6 +1,7 @@
 // The kernel's forwarding between the LAN and the tunnel device, for as long as urd runs, and the
 // device from which ICMP errors take their source. Otherwise only settings of single devices are
-// touched; for what is global the operator is told. One thread.
+// touched; what is global stays on where the operator has switched it on, and where it is off he is
+// told. One thread.
 #pragma once
 
 #include <set>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "ur/config.h"
+#include "ur/repairs.h"
 #include "ur/sysctl.h"
 
 namespace dr::ur {
@@ -15,20 +17,23 @@ namespace dr::ur {
 class Forwarding final {
   public:
     // `lan` may be empty: then nothing but the tunnel device is set.
-    Forwarding(std::string device, std::string lan);
+    Forwarding(std::string device, std::string lan, Repairs& repairs);
 
     // Enables what these prefixes need. Throws std::system_error.
     void enable(const std::vector<IpPrefix>& prefixes);
-    // Sets again what somebody has changed, and what a device has that was made meanwhile, with a
-    // line on standard error. Throws std::system_error.
+    // Sets again what somebody has changed, and what a device has that was made meanwhile. Throws
+    // std::system_error.
     void restore();
 
   private:
     void enable4();
     void enable6();
+    // A setting of all devices that urd needs: kept on where the operator has it on, else told.
+    void need(const std::string& setting, const char* what_to_do);
 
     std::string device_;
     std::string lan_;
+    Repairs& repairs_;
     std::set<std::uint8_t> families_;
     std::vector<SysctlGuard> guards_;
 };

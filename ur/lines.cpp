@@ -21,8 +21,8 @@ std::string name_of(int index) {
 
 }  // namespace
 
-Lines::Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always)
-    : netlink_(netlink), datapath_(datapath), always_(std::move(always)) {
+Lines::Lines(Netlink& netlink, Datapath& datapath, Repairs& repairs, std::set<std::string> always)
+    : netlink_(netlink), datapath_(datapath), repairs_(repairs), always_(std::move(always)) {
     keep({});
     restore();
 }
@@ -98,8 +98,9 @@ void Lines::restore_hooks(const std::string& device, Guard& guard) {
     const bool out = guard.out->restore();
     const bool in = guard.in->restore();
     if (out || in)
-        say("warning: line device %s: the tc programs had been taken away; attached again",
-            device.c_str());
+        repairs_.note(
+            "hooks " + device,
+            "line device " + device + ": the tc programs had been taken away; attached again");
 }
 
 std::string Lines::trouble_of(const std::string& device) const {

@@ -12,6 +12,7 @@
 #include "ur/config.h"
 #include "ur/datapath.h"
 #include "ur/netlink.h"
+#include "ur/repairs.h"
 
 namespace dr::ur {
 
@@ -33,7 +34,7 @@ struct LineFamilies {
 class Lines final {
   public:
     // `always`: devices that are guarded from the start, with a tunnel or without.
-    Lines(Netlink& netlink, Datapath& datapath, std::set<std::string> always);
+    Lines(Netlink& netlink, Datapath& datapath, Repairs& repairs, std::set<std::string> always);
     ~Lines();
     Lines(const Lines&) = delete;
     Lines& operator=(const Lines&) = delete;
@@ -43,7 +44,7 @@ class Lines final {
     // Lets go of all devices but these and those of always.
     void keep(std::set<std::string> devices);
     // Puts back what somebody has taken from the devices, and takes up new ones, with a line on
-    // standard error for what was put back, for what is missing, and for what the kernel refuses.
+    // standard error for what is missing, and for what the kernel refuses.
     void restore();
     // At the end the programs stay attached.
     void leave();
@@ -75,6 +76,7 @@ class Lines final {
 
     Netlink& netlink_;
     Datapath& datapath_;
+    Repairs& repairs_;
     std::set<std::string> always_;
     std::map<std::string, Device> devices_;
     Guards guards_;

@@ -45,6 +45,14 @@ MessageSocket::MessageSocket(int device)
     throw std::system_error(error, std::generic_category(), "packet socket on the tunnel device");
 }
 
+void MessageSocket::move(int device) {
+    const sockaddr_ll own = address_of(device, UR_KEEPALIVE);
+    if (::bind(fd_, reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0)
+        throw std::system_error(errno, std::generic_category(),
+                                "packet socket on the tunnel device");
+    device_ = device;
+}
+
 MessageSocket::~MessageSocket() {
     ::close(fd_);
 }

@@ -19,6 +19,9 @@ class MessageSocket final {
     MessageSocket(const MessageSocket&) = delete;
     MessageSocket& operator=(const MessageSocket&) = delete;
 
+    // To a tunnel device that was made again. Throws std::system_error.
+    void move(int device);
+
     [[nodiscard]] int fd() const { return fd_; }
 
     // Sends a whole outer IP packet over the line of this slot. What the kernel has no room for is

@@ -239,6 +239,14 @@ void Netlink::remove_link(int index) {
     request(message.get(), "removing a device");
 }
 
+void Netlink::set_name(int index, const std::string& name) {
+    ifinfomsg info{};
+    info.ifi_index = index;
+    auto message = make(RTM_NEWLINK, NLM_F_REQUEST, info);
+    put(message.get(), IFLA_IFNAME, name.c_str(), static_cast<int>(name.size()) + 1);
+    request(message.get(), "giving the tunnel device its name " + name);
+}
+
 void Netlink::set_group(int index, std::uint32_t group) {
     ifinfomsg info{};
     info.ifi_index = index;

@@ -53,6 +53,7 @@ class Netlink final {
     // Two Ethernet devices; what is sent on one arrives on the other (veth).
     void add_pair(const std::string& name, const std::string& peer);
     void remove_link(int index);
+    void set_name(int index, const std::string& name);
     void set_group(int index, std::uint32_t group);
     // First global address of the family on the device; family 0: none.
     IpAddress address_of(int index, std::uint8_t family);

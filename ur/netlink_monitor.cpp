@@ -17,7 +17,8 @@ NetlinkMonitor::NetlinkMonitor() : socket_(nl_socket_alloc()) {
     if (nl_connect(socket_.get(), NETLINK_ROUTE) != 0 ||
         nl_socket_add_memberships(socket_.get(), RTNLGRP_LINK, RTNLGRP_TC, RTNLGRP_IPV4_IFADDR,
                                   RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-                                  RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_NONE) != 0)
+                                  RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_NETCONF,
+                                  RTNLGRP_IPV6_NETCONF, RTNLGRP_NONE) != 0)
         throw std::system_error(errno, std::generic_category(), "route netlink monitor");
     nl_socket_set_nonblocking(socket_.get());
 }

@@ -5,7 +5,8 @@
 
 namespace dr::ur {
 
-// Tells that links, addresses, routes, rules, or tc's qdiscs and filters have changed.
+// Tells that links, addresses, routes, rules, forwarding, or tc's qdiscs and filters have
+// changed.
 class NetlinkMonitor final {
   public:
     // Throws std::system_error.

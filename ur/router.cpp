@@ -21,9 +21,8 @@ namespace {
 // gone is looked at as soon as the last look is so long past.
 constexpr liveness::Time kGather = 50 * liveness::kMillisecond;
 constexpr liveness::Time kPause = 5 * liveness::kMillisecond;
-// What is urd's in the kernel is looked at so often, and after a change once in so long a pause.
-constexpr liveness::Time kRestoreInterval = liveness::kSecond;
-constexpr liveness::Time kRestorePause = 200 * liveness::kMillisecond;
+// So long an address or a route may be away before the line counts as down.
+constexpr liveness::Time kRenewal = 300 * liveness::kMillisecond;
 // Messages taken before the timers have their turn: whoever floods us stops nothing.
 constexpr unsigned kTurn = 128;
 
@@ -44,9 +43,9 @@ Router::Router(const RouterOptions& options)
     : tap_(options.device),
       device_mtu_(set_up(netlink_, tap_)),
       datapath_(netlink_, tap_),
-      forwarding_(tap_.name(), options.lan),
-      lines_(netlink_, datapath_, options.lines),
-      routing_(netlink_, tap_.index()),
+      forwarding_(tap_.name(), options.lan, repairs_),
+      lines_(netlink_, datapath_, repairs_, options.lines),
+      routing_(netlink_, tap_.index(), repairs_),
       error_source_(netlink_, tap_.index(), options.lan),
       messages_(tap_.index()),
       keepalives_(*this) {
@@ -105,17 +104,20 @@ std::vector<std::string> Router::conflicts(const Config& config) {
 }
 
 bool Router::choose_prefixes() {
-    const std::string no_ipv6 = read_sysctl("ipv6/conf/" + tap_.name() + "/disable_ipv6");
+    without_ipv6_ = without_ipv6();
+    unroutable_.clear();
     const auto lines = line_addresses(config_);
     std::vector<IpPrefix> chosen;
     std::vector<std::string> left_out;
     for (const auto& prefix : asked_) {
         std::string why = held(prefix, lines);
-        if (why.empty() && prefix.address.family == 6 && no_ipv6 != "0")
+        if (why.empty() && prefix.address.family == 6 && without_ipv6_) {
+            unroutable_.push_back(prefix);
             why =
                 to_string(prefix) +
                 " cannot be routed: IPv6 is switched off here; set net.ipv6.conf.all.disable_ipv6 "
-                "and net.ipv6.conf.default.disable_ipv6 to 0 and start urd again";
+                "and net.ipv6.conf.default.disable_ipv6 to 0";
+        }
         if (why.empty())
             chosen.push_back(prefix);
         else
@@ -262,49 +264,13 @@ void Router::take_messages() {
 void Router::take_changes() {
     const Time wait = monitor_.drain() ? kPause : kGather;
     refresh_at_ = std::min(refresh_at_, std::max(now(), refreshed_ + wait));
-    restore_at_ = std::min(restore_at_, std::max(now(), restored_ + kRestorePause));
+    restore_soon();
 }
 
 liveness::Time Router::run() {
     if (now() >= restore_at_) restore();
     if (now() >= refresh_at_) refresh();
     return std::min({restore_at_, refresh_at_, keepalives_.run(now())});
-}
-
-void Router::restore_device(bool up) {
-    if (!up) {
-        netlink_.set_up_device(tap_.index(), device_mtu_);
-        std::fputs("urd: warning: the tunnel device was down; set up again\n", stderr);
-    }
-    if (datapath_.restore())
-        std::fputs(
-            "urd: warning: the tunnel device's tc program had been taken away; attached again\n",
-            stderr);
-}
-
-void Router::restore() {
-    restored_ = now();
-    restore_at_ = restored_ + kRestoreInterval;
-    const auto link = netlink_.link(tap_.name());
-    if (!link || link->index != tap_.index())
-        throw std::runtime_error("the tunnel device " + tap_.name() +
-                                 " has been removed or renamed; start urd again");
-    const auto part = [this](const char* what, const auto& put_back) {
-        std::string trouble;
-        try {
-            put_back();
-        } catch (const std::exception& e) {
-            trouble = e.what();
-        }
-        if (trouble != troubles_[what] && !trouble.empty())
-            say("warning: %s: %s", what, trouble.c_str());
-        troubles_[what] = trouble;
-    };
-    lines_.restore();
-    part("tunnel device", [&] { restore_device(link->usable); });
-    part("forwarding", [this] { forwarding_.restore(); });
-    part("rules and routes", [this] { routing_.restore(); });
-    part("source of ICMP errors", [this] { error_source_.update(); });
 }
 
 ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {

@@ -20,6 +20,7 @@
 #include "ur/netlink.h"
 #include "ur/netlink_monitor.h"
 #include "ur/prefix_check.h"
+#include "ur/repairs.h"
 #include "ur/routing.h"
 #include "ur/tap.h"
 
@@ -70,7 +71,7 @@ class Router final : private KeepaliveSink {
     void take_hints();
     void take_changes();
     // Does what is due; returns when to call again, by now(). Throws std::runtime_error when the
-    // tunnel device is gone.
+    // tunnel device is gone and cannot be made again.
     Time run();
     static Time now();
 
@@ -137,12 +138,19 @@ class Router final : private KeepaliveSink {
     [[nodiscard]] const Tunnel* find(unsigned slot) const;
     // Puts back what somebody has taken away of ours in the kernel.
     void restore();
-    void restore_device(bool up);
+    void restore_soon();
+    // Throws std::runtime_error where the device is gone and cannot be made again.
+    void keep_device();
+    void restore_device();
+    void make_device_again();
+    // Whether IPv6 is switched off on the tunnel device.
+    [[nodiscard]] bool without_ipv6() const;
 
     Netlink netlink_;
     NetlinkMonitor monitor_;
     Tap tap_;
     unsigned device_mtu_;
+    Repairs repairs_;
     Datapath datapath_;
     Forwarding forwarding_;
     Lines lines_;
@@ -153,6 +161,8 @@ class Router final : private KeepaliveSink {
     Config config_;
     std::vector<IpPrefix> asked_;                 // the configuration's prefixes, all of them
     std::vector<std::string> left_out_;           // of these, and why
+    std::vector<IpPrefix> unroutable_;            // of those, for want of IPv6; still guarded
+    bool without_ipv6_ = false;                   // as of the latest look at the prefixes
     std::map<std::string, std::string> devices_;  // by line
     std::vector<IpAddress> signalling_;
     std::map<unsigned, Place> places_;  // by slot
@@ -163,6 +173,7 @@ class Router final : private KeepaliveSink {
     Time refreshed_ = 0;
     Time restore_at_ = 0;
     Time restored_ = 0;
+    unsigned repairs_in_a_row_ = 0;                // by restore(), less one for each second
     std::map<std::string, std::string> troubles_;  // what was last said, by what was to be restored
     bool leave_guard_ = false;
     std::uint16_t mtu_ = 0;

@@ -22,6 +22,7 @@ void Router::set_device_mtu() {
     if (device_mtu_ == wanted) return;
     netlink_.set_mtu(tap_.index(), wanted);
     device_mtu_ = wanted;
+    routing_.renew();
 }
 
 std::uint16_t Router::mtu_of(const Tunnel& tunnel) const {
@@ -31,7 +32,9 @@ std::uint16_t Router::mtu_of(const Tunnel& tunnel) const {
 }
 
 ur_rules Router::rules() const {
-    ur_rules out = make_rules(config_);
+    Config guarded = config_;
+    guarded.prefixes.insert(guarded.prefixes.end(), unroutable_.begin(), unroutable_.end());
+    ur_rules out = make_rules(guarded);
     if (mtu_ != 0) out.mtu = mtu_;
     return out;
 }

@@ -45,7 +45,8 @@ bool put_back(const Add& add) {
 
 }  // namespace
 
-Routing::Routing(Netlink& netlink, int device) : netlink_(netlink), device_(device) {
+Routing::Routing(Netlink& netlink, int device, Repairs& repairs)
+    : netlink_(netlink), repairs_(repairs), device_(device) {
     const unsigned rules = netlink_.flush_rules(kRouteProtocol);
     const unsigned routes = netlink_.flush_routes(kTable, kRouteProtocol);
     if (rules + routes > 0)
@@ -59,11 +60,21 @@ void Routing::set(const std::vector<IpPrefix>& prefixes) {
     const std::set<IpPrefix> before = prefixes_;
     for (const auto& prefix : before)
         if (!wanted.contains(prefix)) remove(prefix);
+    // The kernel may take no more routes of a family without prefixes: IPv6 is switched off.
+    std::erase_if(families_, [this](std::uint8_t family) {
+        return std::none_of(prefixes_.begin(), prefixes_.end(), [&](const IpPrefix& prefix) {
+            return prefix.address.family == family;
+        });
+    });
 }
 
 void Routing::set_mtu(unsigned mtu) {
     if (mtu == mtu_) return;
     mtu_ = mtu;
+    renew();
+}
+
+void Routing::renew() {
     for (const std::uint8_t family : families_) set_default(family, false);
 }
 
@@ -76,10 +87,10 @@ void Routing::set_default(std::uint8_t family, bool only_missing) {
 // The family's default routes are used by nobody until a rule leads to them.
 void Routing::open_family(std::uint8_t family) {
     if (families_.contains(family)) return;
-    set_default(family, true);
+    set_default(family, false);
     IpPrefix all;
     all.address.family = family;
-    netlink_.add_unreachable(all, kTable, kUnreachableMetric, kRouteProtocol);
+    put_back([&] { netlink_.add_unreachable(all, kTable, kUnreachableMetric, kRouteProtocol); });
     families_.insert(family);
 }
 
@@ -126,10 +137,13 @@ void Routing::restore() {
     // Routes first: a rule leads to a table that is whole.
     const unsigned routes = restore_routes();
     const unsigned rules = restore_rules();
-    if (rules + routes > 0)
-        say("warning: %u of urd's rules and %u of its routes had been taken away; "
-            "put back",
-            rules, routes);
+    const auto note = [this](unsigned missing, const char* what) {
+        if (missing > 0)
+            repairs_.note(what, std::to_string(missing) + " of urd's " + what +
+                                    " had been taken away; put back");
+    };
+    note(routes, "routes");
+    note(rules, "rules");
 }
 
 void Routing::remove_all() noexcept {

@@ -15,6 +15,7 @@
 
 #include "ur/config.h"
 #include "ur/netlink.h"
+#include "ur/repairs.h"
 
 namespace dr::ur {
 
@@ -26,7 +27,7 @@ inline constexpr std::uint8_t kRouteProtocol = 147;
 class Routing final {
   public:
     // Removes what a killed run left. Throws std::system_error.
-    Routing(Netlink& netlink, int device);
+    Routing(Netlink& netlink, int device, Repairs& repairs);
     ~Routing();
     Routing(const Routing&) = delete;
     Routing& operator=(const Routing&) = delete;
@@ -34,9 +35,14 @@ class Routing final {
     // The largest packet that the site may send into the tunnels; larger ones earn the kernel's
     // ICMP errors. Throws std::system_error.
     void set_mtu(unsigned mtu);
+    // The device has another MTU: the kernel changes that of IPv6 routes with it. Throws
+    // std::system_error.
+    void renew();
     // Makes these the prefixes; those that stay are not touched. Throws std::system_error.
     void set(const std::vector<IpPrefix>& prefixes);
-    // Puts back what somebody has removed, with a line on standard error. Throws std::system_error.
+    // To a tunnel device that was made again; restore() makes its routes.
+    void move(int device) { device_ = device; }
+    // Puts back what somebody has removed. Throws std::system_error.
     void restore();
     // At the end all stays but the default routes, which go with the tunnel device.
     void leave() { leave_ = true; }
@@ -51,6 +57,7 @@ class Routing final {
     void remove_all() noexcept;
 
     Netlink& netlink_;
+    Repairs& repairs_;
     int device_;
     unsigned mtu_ = 1280;
     std::set<std::uint8_t> families_;

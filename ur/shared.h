@@ -68,11 +68,12 @@ struct ur_rules {
 };
 
 struct ur_site {
-    __u32 device; /* ifindex of the tunnel device; fixed, as its address is */
+    __u32
+        device; /* ifindex of the tunnel device; it and the address change when it is made again */
     __u8 device_mac[6];
     __u8 moving;        /* 1: the programs note when each bucket is used */
     __u8 breakout;      /* 1: what is not the site's may leave on a line (--local-breakout) */
-    __u32 finisher;     /* ifindex of the device behind which packets are whole; 0: none; fixed */
+    __u32 finisher;     /* ifindex of the device behind which packets are whole; 0: none */
     __u32 slots;        /* entries of tunnel that were ever used; only grows */
     __u32 active_rules; /* index into rules */
     struct ur_rules rules[2];

@@ -13,6 +13,8 @@ class Tap final {
   public:
     // Throws std::system_error.
     explicit Tap(const std::string& name);
+    // After somebody has deleted it; index and address are others then. Throws std::system_error.
+    void make_again();
     ~Tap();
     Tap(const Tap&) = delete;
     Tap& operator=(const Tap&) = delete;
@@ -22,6 +24,8 @@ class Tap final {
     [[nodiscard]] const std::array<std::uint8_t, 6>& mac() const { return mac_; }
 
   private:
+    void make();
+
     std::string name_;
     int fd_{-1};
     int index_{};

@@ -106,7 +106,8 @@ def _(lab):
             lab.ping("lan1", t.INET6, "-W", "0.2", check=False)
             wait_until(lambda: rules_and_routes(lab) == whole, "all rules and routes", seconds=SOON)
             ur.pings(lab)
-    said(lab, "of its routes had been taken away; put back")
+    said(lab, "of urd's routes had been taken away; put back")
+    said(lab, "of urd's rules had been taken away; put back")
     said(lab, "the tunnel device was down; set up again")
     lost_nothing(four_probes(lab, seconds=1))
     # The address of its ICMP errors is there again too.
@@ -270,12 +271,18 @@ def _(lab):
     return lost_nothing(four_probes(lab, seconds=1))
 
 
-@cases.case("a tunnel device that is deleted ends urd with a message, and the guard stays")
+@cases.case("a tunnel device that cannot be had again, because another has its name, ends urd with a "
+            "message, and the guard stays")
 def _(lab):
-    lab.net["ur1"].ip("link", "del", "dr0")
+    net = lab.net["ur1"]
+    with ur.stopped(lab):
+        net.ip("link", "set", "dr0", "name", "other")
+        net.ip("link", "add", "dr0", "type", "veth", "peer", "name", "peer0")
     wait_until(lambda: not lab.urds["site-1"].alive(), "the end of urd", seconds=SOON)
-    said(lab, "urd: error: the tunnel device dr0 has been removed or renamed; start urd again")
+    said(lab, "urd: error: the tunnel device is called other now: giving the tunnel device its name dr0: "
+              "File exists")
     closed(lab, ports())
+    net.ip("link", "del", "dr0")
     restart(lab, end=False)
 
 

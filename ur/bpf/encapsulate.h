@@ -153,6 +153,7 @@ static __always_inline int ur_keepalive_out(struct __sk_buff* skb) {
  * offloads, before which the kernel does what a NIC would have to. */
 static __always_inline int ur_uplink(struct __sk_buff* skb, int whole) {
     int v4 = skb->protocol == bpf_htons(ETH_P_IP);
+    __u32 finisher = *(const volatile __u32*)&site.finisher;
     __u32 inner = skb->len - ETH_HLEN, segments = ur_segments(skb), hash, slot;
     struct ur_tunnel_counters* count;
     const struct ur_tunnel* t;
@@ -168,7 +169,7 @@ static __always_inline int ur_uplink(struct __sk_buff* skb, int whole) {
     t = ur_tunnel_of(slot);
     if (!t->ifindex) return ur_drop(UrDropNoTunnel);
     ur_maybe_clamp(skb, &u, v4 ? 4 : 6);
-    if (!whole && t->checksum && t->udp && site.finisher) return bpf_redirect(site.finisher, 0);
+    if (!whole && t->checksum && t->udp && finisher) return bpf_redirect(finisher, 0);
     if (ur_encapsulate(skb, t, tos, hash, whole)) return ur_drop(UrDropEncapsulate);
     count = bpf_map_lookup_elem(&tunnel_counters, &slot);
     if (count) {
