@@ -68,6 +68,8 @@ class Keepalives final : private liveness::Host {
     // Whether the tunnel in this slot has keepalives.
     [[nodiscard]] bool has(unsigned slot) const { return sessions_.contains(slot); }
     [[nodiscard]] TunnelEnds ends(unsigned slot) const;
+    // How often the tunnel has tried another port since it was last Up.
+    [[nodiscard]] unsigned moves(unsigned slot) const { return sessions_.at(slot).moves; }
     [[nodiscard]] liveness::TunnelStatus status(Time now, unsigned slot) const;
     [[nodiscard]] const liveness::Statistics& statistics() const { return engine_->statistics(); }
 

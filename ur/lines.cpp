@@ -2,6 +2,7 @@
 
 #include <net/if.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <utility>
@@ -162,17 +163,37 @@ void Lines::leave() {
             if (hook != nullptr) hook->keep();
 }
 
-LinePath Lines::look(const Tunnel& tunnel) {
+void Lines::choose_source(LinePath& path, const Tunnel& tunnel, const SourceWish& wish) {
+    path.local = tunnel.local;
+    if (path.local.family != 0) return;
+    auto own = netlink_.source_addresses(path.index, tunnel.remote.family);
+    for (auto& address : own) {
+        path.sources.push_back(address.address);
+        path.expires = path.expires || address.valid_s != UINT32_MAX;
+        address.routed = netlink_.gateway(path.index, address.address, tunnel.remote).has_value();
+    }
+    if (keeps_source(own, wish.used)) {
+        path.local = wish.used;
+        return;
+    }
+    const auto ranked =
+        rank_sources(own, netlink_.source_to(path.index, tunnel.remote), tunnel.remote);
+    if (!ranked.empty()) path.local = ranked[wish.turn % ranked.size()];
+}
+
+LinePath Lines::look(const Tunnel& tunnel, const SourceWish& wish) {
     LinePath path;
     if (tunnel.device.empty()) return path;
     const auto link = attach(tunnel.device);
     if (!link) return path;
     path.index = link->index;
     path.mtu = link->mtu;
-    path.local = tunnel.local.family != 0 ? tunnel.local
-                                          : netlink_.address_of(link->index, tunnel.remote.family);
-    path.usable = link->usable && path.local.family != 0;
-    if (path.usable) path.next_hop = netlink_.gateway(link->index, path.local, tunnel.remote);
+    path.link = link->usable;
+    choose_source(path, tunnel, wish);
+    if (!path.link || path.local.family == 0) return path;
+    const auto next_hop = netlink_.gateway(path.index, path.local, tunnel.remote);
+    path.usable = next_hop.has_value();
+    path.next_hop = next_hop.value_or(IpAddress{});
     return path;
 }
 
@@ -187,8 +208,11 @@ void Lines::keep(std::set<std::string> devices) {
 LineFamilies Lines::families(const std::string& device) {
     const auto link = netlink_.link(device);
     if (!link) return {};
-    return {netlink_.address_of(link->index, 4).family != 0,
-            netlink_.address_of(link->index, 6).family != 0};
+    const auto has = [&](std::uint8_t family) {
+        const auto own = netlink_.source_addresses(link->index, family);
+        return std::any_of(own.begin(), own.end(), [](const auto& a) { return a.ready; });
+    };
+    return {has(4), has(6)};
 }
 
 }  // namespace dr::ur

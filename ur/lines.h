@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "ur/config.h"
 #include "ur/datapath.h"
@@ -19,10 +20,21 @@ namespace dr::ur {
 // How a tunnel can be reached over its line.
 struct LinePath {
     int index{};         // of the device; 0: there is none
-    bool usable{};       // up with carrier, and our address is known
+    bool link{};         // up with carrier
+    bool usable{};       // so, our address is known, and a route leads to the remote end
     IpAddress local;     // our outer address; family 0: none
     IpAddress next_hop;  // family 0: the remote end itself, on the link
     unsigned mtu{};      // of the device, bytes; 0: there is none
+    // Where the address is not configured: those that there are.
+    std::vector<IpAddress> sources;
+    bool expires{};  // one of them goes at some time, unless it is renewed
+};
+
+// What is known of a tunnel when a source is chosen for it.
+struct SourceWish {
+    IpAddress used;  // in use, and answered by the DR; family 0: none
+    // Which of the addresses is tried, from the best; rises where none is answered.
+    unsigned turn = 0;
 };
 
 // What a line is, for the DR.
@@ -40,7 +52,7 @@ class Lines final {
     Lines& operator=(const Lines&) = delete;
 
     // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
-    LinePath look(const Tunnel& tunnel);
+    LinePath look(const Tunnel& tunnel, const SourceWish& wish);
     // Lets go of all devices but these and those of always.
     void keep(std::set<std::string> devices);
     // Puts back what somebody has taken from the devices, and takes up new ones, with a line on
@@ -73,6 +85,7 @@ class Lines final {
     [[nodiscard]] std::string trouble_of(const std::string& device) const;
     void tell_trouble(const std::string& device, const std::string& trouble);
     void tell_datapath();
+    void choose_source(LinePath& path, const Tunnel& tunnel, const SourceWish& wish);
 
     Netlink& netlink_;
     Datapath& datapath_;

@@ -255,12 +255,12 @@ void Netlink::set_group(int index, std::uint32_t group) {
     request(message.get(), "setting the group of a line's device");
 }
 
-IpAddress Netlink::address_of(int index, std::uint8_t family) {
+std::vector<SourceAddress> Netlink::source_addresses(int index, std::uint8_t family) {
     ifaddrmsg filter{};
     filter.ifa_family = af(family);
-    IpAddress out;
+    std::vector<SourceAddress> out;
     dump(RTM_GETADDR, &filter, sizeof filter, [&](nlmsghdr* header) {
-        if (out.family == 0) out = address_in(header, index, family);
+        if (const auto own = source_address_in(header, index, family)) out.push_back(*own);
     });
     return out;
 }
@@ -277,30 +277,47 @@ std::vector<IpPrefix> Netlink::addresses_of(int index) {
     return out;
 }
 
-// nullopt: the answer leads over another device, or there is none.
-std::optional<IpAddress> Netlink::ask_route(int index, const IpAddress& local,
-                                            const IpAddress& remote) {
+std::optional<Netlink::Route> Netlink::ask_route(int index, const IpAddress& local,
+                                                 const IpAddress& remote) {
     const std::uint8_t family = remote.family;
     rtmsg header{};
     header.rtm_family = af(family);
     header.rtm_dst_len = static_cast<unsigned char>(size_of(family) * 8);
     if (local.family != 0) header.rtm_src_len = header.rtm_dst_len;
-    auto message = make(RTM_GETROUTE, NLM_F_REQUEST, header);
-    put(message.get(), RTA_DST, remote.bytes.data(), size_of(family));
-    if (local.family != 0) put(message.get(), RTA_SRC, local.bytes.data(), size_of(family));
-    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
-    std::optional<IpAddress> out;
-    const int error =
-        talk(message.get(), [&](nlmsghdr* answer) { out = gateway_in(answer, index, family); });
-    return error == 0 ? out : std::nullopt;
+    const auto ask = [&](const Visit& visit) {
+        auto message = make(RTM_GETROUTE, NLM_F_REQUEST, header);
+        put(message.get(), RTA_DST, remote.bytes.data(), size_of(family));
+        if (local.family != 0) put(message.get(), RTA_SRC, local.bytes.data(), size_of(family));
+        put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
+        return talk(message.get(), visit);
+    };
+    std::optional<Route> out;
+    const int error = ask([&](nlmsghdr* answer) {
+        if (const auto gateway = gateway_in(answer, index, family))
+            out = Route{*gateway, source_in(answer, family)};
+    });
+    if (error != 0 || !out) return std::nullopt;
+    // Where no IPv4 route leads over the device, the kernel takes the destination to be on its
+    // link. Asked for the route itself it says that there is none.
+    if (family == 4 && out->gateway.family == 0) {
+        header.rtm_flags = RTM_F_FIB_MATCH;
+        if (ask({}) != 0) return std::nullopt;
+    }
+    return out;
 }
 
-IpAddress Netlink::gateway(int index, const IpAddress& local, const IpAddress& remote) {
+std::optional<IpAddress> Netlink::gateway(int index, const IpAddress& local,
+                                          const IpAddress& remote) {
     // With the source, so that per-line rules `from LOCAL lookup ...` are honoured. For IPv6 the
     // kernel then takes the device as a wish only; without a source it is binding.
     auto answer = ask_route(index, local, remote);
     if (!answer) answer = ask_route(index, {}, remote);
-    return answer.value_or(IpAddress{});
+    return answer ? std::optional(answer->gateway) : std::nullopt;
+}
+
+IpAddress Netlink::source_to(int index, const IpAddress& remote) {
+    const auto answer = ask_route(index, {}, remote);
+    return answer ? answer->source : IpAddress{};
 }
 
 void Netlink::add_rule(const RuleSpec& rule, std::uint8_t protocol) {

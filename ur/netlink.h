@@ -55,12 +55,16 @@ class Netlink final {
     void remove_link(int index);
     void set_name(int index, const std::string& name);
     void set_group(int index, std::uint32_t group);
-    // First global address of the family on the device; family 0: none.
-    IpAddress address_of(int index, std::uint8_t family);
+    // Global addresses of the family on the device; `routed` is not set.
+    std::vector<SourceAddress> source_addresses(int index, std::uint8_t family);
+    // The address from which the kernel itself would send to `remote` over the device (RFC 6724);
+    // family 0: no route leads there.
+    IpAddress source_to(int index, const IpAddress& remote);
     // All addresses on the device but link-local ones, with the lengths of their networks.
     std::vector<IpPrefix> addresses_of(int index);
     // The gateway that leads from `local` to `remote` over this device; family 0: on the link.
-    IpAddress gateway(int index, const IpAddress& local, const IpAddress& remote);
+    // nullopt: no route leads there.
+    std::optional<IpAddress> gateway(int index, const IpAddress& local, const IpAddress& remote);
 
     void add_rule(const RuleSpec& rule, std::uint8_t protocol);
     // Nothing is done when there is none.
@@ -101,7 +105,11 @@ class Netlink final {
     void request(nl_msg* message, const std::string& what);
     void dump(int type, const void* header, std::size_t length, const Visit& visit);
     unsigned remove_all(std::vector<NlMessage>& messages, const char* what);
-    std::optional<IpAddress> ask_route(int index, const IpAddress& local, const IpAddress& remote);
+    struct Route {
+        IpAddress gateway, source;
+    };
+    // nullopt: the answer leads over another device, or there is none.
+    std::optional<Route> ask_route(int index, const IpAddress& local, const IpAddress& remote);
 
     NlSocket socket_;
 };

@@ -99,15 +99,27 @@ std::optional<Link> link_in(nlmsghdr* message) {
                 told ? nla_get_u32(mtu) : 0};
 }
 
-IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family) {
-    const Parsed<ifaddrmsg, IFA_MAX> address(message, {});
+std::optional<SourceAddress> source_address_in(nlmsghdr* message, int index, std::uint8_t family) {
+    Parsed<ifaddrmsg, IFA_MAX>::Policy expected{};
+    expected[IFA_CACHEINFO].minlen = sizeof(ifa_cacheinfo);
+    const Parsed<ifaddrmsg, IFA_MAX> address(message, expected);
     const auto* info = address.header();
-    constexpr unsigned kNotYet = IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED;
-    if (info == nullptr || info->ifa_family != af(family) || (info->ifa_flags & kNotYet) != 0 ||
+    if (info == nullptr || info->ifa_family != af(family) ||
         static_cast<int>(info->ifa_index) != index || info->ifa_scope != RT_SCOPE_UNIVERSE)
-        return {};
-    return to_address(address[IFA_LOCAL] != nullptr ? address[IFA_LOCAL] : address[IFA_ADDRESS],
-                      family);
+        return std::nullopt;
+    SourceAddress out;
+    out.address = to_address(
+        address[IFA_LOCAL] != nullptr ? address[IFA_LOCAL] : address[IFA_ADDRESS], family);
+    if (out.address.family == 0) return std::nullopt;
+    out.ready = (info->ifa_flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) == 0;
+    out.deprecated = (info->ifa_flags & IFA_F_DEPRECATED) != 0;
+    out.valid_s = UINT32_MAX;
+    if (const nlattr* times = address[IFA_CACHEINFO]; times != nullptr) {
+        ifa_cacheinfo cache{};
+        std::memcpy(&cache, nla_data(times), sizeof cache);
+        out.valid_s = cache.ifa_valid;
+    }
+    return out;
 }
 
 std::optional<OwnAddress> own_address_in(nlmsghdr* message) {
@@ -144,6 +156,11 @@ std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t f
         return std::nullopt;
     if (route[RTA_VIA] != nullptr) return to_via(route[RTA_VIA]);
     return to_address(route[RTA_GATEWAY], family);
+}
+
+IpAddress source_in(nlmsghdr* message, std::uint8_t family) {
+    const ParsedRoute route = route_in(message);
+    return route.header() == nullptr ? IpAddress{} : to_address(route[RTA_PREFSRC], family);
 }
 
 bool is_rule_of(nlmsghdr* message, std::uint8_t protocol) {

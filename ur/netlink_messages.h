@@ -11,6 +11,7 @@
 #include <span>
 
 #include "dataplane/tables/rib.h"
+#include "ur/source_choice.h"
 
 namespace dr::ur {
 
@@ -29,8 +30,8 @@ struct OwnAddress {
 
 // Of RTM_NEWLINK.
 std::optional<Link> link_in(nlmsghdr* message);
-// Of RTM_NEWADDR: a global address of the family on the device, ready for use; family 0: none.
-IpAddress address_in(nlmsghdr* message, int index, std::uint8_t family);
+// Of RTM_NEWADDR: a global address of the family on the device, `routed` not set. nullopt: none.
+std::optional<SourceAddress> source_address_in(nlmsghdr* message, int index, std::uint8_t family);
 // Of RTM_NEWADDR: a global address that can be sent from. nullopt: none such.
 std::optional<OwnAddress> own_address_in(nlmsghdr* message);
 // Of RTM_NEWADDR: any address on the device but link-local ones, ready for use or not, with the
@@ -39,6 +40,8 @@ std::optional<IpPrefix> interface_address_in(nlmsghdr* message, int index);
 // Of RTM_NEWROUTE, an answer to where packets of the family go: the gateway, family 0 when they
 // reach their destination on the link. nullopt: not over this device.
 std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family);
+// Of the same answer: the address that the kernel sends from; family 0: it does not say.
+IpAddress source_in(nlmsghdr* message, std::uint8_t family);
 // Whether it is a rule of this protocol number (RTM_NEWRULE).
 bool is_rule_of(nlmsghdr* message, std::uint8_t protocol);
 // Whether it is a route of this table and protocol number (RTM_NEWROUTE).

@@ -30,6 +30,10 @@ std::uint32_t kernel_family(const IpAddress& address) {
     return address.family == 0 ? 0U : address.family == 4 ? AF_INET : AF_INET6;
 }
 
+bool contains(const std::vector<IpAddress>& addresses, const IpAddress& address) {
+    return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+}
+
 // Before the program is on it: what the kernel itself sends on a device that comes up is nothing
 // that the site has lost. Returns the MTU that it has then.
 unsigned set_up(Netlink& netlink, const Tap& tap) {
@@ -77,12 +81,12 @@ std::vector<LineAddresses> Router::line_addresses(const Config& config) {
         entry.addresses = netlink_.addresses_of(link->index);
         for (const auto& tunnel : config.tunnels)
             if (tunnel.device == device)
-                entry.gateways.push_back(
-                    netlink_.gateway(link->index,
-                                     tunnel.local.family != 0
-                                         ? tunnel.local
-                                         : netlink_.address_of(link->index, tunnel.remote.family),
-                                     tunnel.remote));
+                if (const auto gateway = netlink_.gateway(
+                        link->index,
+                        tunnel.local.family != 0 ? tunnel.local
+                                                 : netlink_.source_to(link->index, tunnel.remote),
+                        tunnel.remote))
+                    entry.gateways.push_back(*gateway);
     }
     return out;
 }
@@ -173,7 +177,7 @@ void Router::place_tunnels() {
         devices.insert(tunnel.device);
         Place& place = places_[tunnel.slot];
         if (place.id == tunnel.id) continue;
-        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot), 0};
+        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot), 0, 0};
     }
     lines_.keep(devices);
 }
@@ -213,12 +217,39 @@ void Router::refresh() {
 bool Router::look(const Tunnel& tunnel) {
     Place& place = places_[tunnel.slot];
     const LinePath before = place.path;
-    place.path = lines_.look(tunnel);
+    LinePath found = lines_.look(tunnel, wish(tunnel, place));
+    place.path = outlasts(place, found) ? before : std::move(found);
     publish(tunnel);
     keepalives_.line(now(), tunnel.slot, place.path.usable, place.path.local, place.path.mtu);
     const bool better = place.path.usable && (!before.usable || before.local != place.path.local);
     if (better && on_better_lines_) on_better_lines_();
     return place.path.usable;
+}
+
+SourceWish Router::wish(const Tunnel& tunnel, const Place& place) const {
+    if (!keepalives_.has(tunnel.slot)) return {};
+    const auto status = keepalives_.status(now(), tunnel.slot);
+    const bool answered = status.state == liveness::State::Up && !status.suspect_rx;
+    // The port is changed first, then the address.
+    return {answered ? place.path.local : IpAddress{}, keepalives_.moves(tunnel.slot) / 2};
+}
+
+// A client that renews a lease may take the address and the routes away and put the same ones on
+// again; nothing has happened then.
+bool Router::outlasts(Place& place, const LinePath& found) {
+    const LinePath& used = place.path;
+    const bool same =
+        found.usable && (found.local == used.local || contains(found.sources, used.local));
+    const bool fresh = found.usable && !contains(used.sources, found.local);
+    if (!used.usable || !found.link || found.index != used.index || same || fresh) {
+        place.lost_at = 0;
+        return false;
+    }
+    if (place.lost_at == 0) place.lost_at = now();
+    const Time until = place.lost_at + kRenewal;
+    if (now() >= until) return false;
+    refresh_at_ = std::min(refresh_at_, until);
+    return true;
 }
 
 // The tunnel's row, as its configuration, its line and its keepalives have it.

@@ -104,6 +104,7 @@ class Router final : private KeepaliveSink {
         std::uint32_t id{};
         LinePath path;
         ur_tunnel_counters base{};
+        Time lost_at{};       // the path's address or route has been away since; 0: it has not
         std::uint16_t mtu{};  // that the path carries, as keepalives have found; 0: not known
     };
 
@@ -133,6 +134,9 @@ class Router final : private KeepaliveSink {
     void clear_slots();
     // Whether the tunnel's line can be used.
     bool look(const Tunnel& tunnel);
+    [[nodiscard]] SourceWish wish(const Tunnel& tunnel, const Place& place) const;
+    // Whether the place's path stays in use for now, though its address or route is not there.
+    bool outlasts(Place& place, const LinePath& found);
     void publish(const Tunnel& tunnel);
     void publish_buckets();
     [[nodiscard]] const Tunnel* find(unsigned slot) const;

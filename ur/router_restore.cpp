@@ -101,6 +101,12 @@ void Router::restore() {
     part("tunnel device", [this] { restore_device(); });
     lines_.restore();
     if (without_ipv6() != without_ipv6_) look_at_prefixes();
+    // The kernel does not tell when an address is about to go, or has no answer.
+    const bool look =
+        std::any_of(config_.tunnels.begin(), config_.tunnels.end(), [this](const auto& t) {
+            return path(t).expires || (path(t).sources.size() > 1 && !up(t));
+        });
+    if (look) refresh();
     part("forwarding", [this] { forwarding_.restore(); });
     part("rules and routes", [this] { routing_.restore(); });
     part("source of ICMP errors", [this] { error_source_.update(); });

@@ -45,9 +45,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Message message(input.rest());
 
     (void)link_in(message.header());
-    const IpAddress address = address_in(message.header(), index, family);
-    check_address(address);
-    require(address.family == 0 || address.family == family, "an address of another family");
+    if (const auto own = source_address_in(message.header(), index, family)) {
+        check_address(own->address);
+        require(own->address.family == family, "an address of another family");
+    }
+    const IpAddress source = source_in(message.header(), family);
+    check_address(source);
+    require(source.family == 0 || source.family == family, "a source of another family");
     if (const auto own = own_address_in(message.header())) {
         check_address(own->address);
         require(own->address.family != 0, "an own address without a family");

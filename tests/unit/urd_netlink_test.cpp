@@ -1,4 +1,5 @@
 // What is read of route netlink's messages.
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 
@@ -79,9 +80,37 @@ TEST_CASE("a message without its fixed part says nothing") {
     nlmsghdr header{};
     header.nlmsg_len = sizeof header;
     CHECK_FALSE(dr::ur::link_in(&header));
-    CHECK(dr::ur::address_in(&header, 2, 4).family == 0);
+    CHECK_FALSE(dr::ur::source_address_in(&header, 2, 4));
+    CHECK(dr::ur::source_in(&header, 4).family == 0);
     CHECK_FALSE(dr::ur::own_address_in(&header));
     CHECK_FALSE(dr::ur::gateway_in(&header, 2, 4));
     CHECK_FALSE(dr::ur::is_rule_of(&header, 0));
     CHECK_FALSE(dr::ur::is_route_of(&header, 0, 0));
+}
+
+TEST_CASE("an address is read with its state and how long the device has it") {
+    const auto address = [](std::uint8_t flags, const Bytes& times) {
+        std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(nlmsg_alloc_simple(RTM_NEWADDR, 0),
+                                                               &nlmsg_free);
+        ifaddrmsg info{};
+        info.ifa_family = AF_INET;
+        info.ifa_flags = flags;
+        info.ifa_index = 2;
+        REQUIRE(nlmsg_append(message.get(), &info, sizeof info, NLMSG_ALIGNTO) == 0);
+        const Bytes local{192, 0, 2, 7};
+        REQUIRE(nla_put(message.get(), IFA_LOCAL, 4, local.data()) == 0);
+        if (!times.empty())
+            REQUIRE(nla_put(message.get(), IFA_CACHEINFO, static_cast<int>(times.size()),
+                            times.data()) == 0);
+        return dr::ur::source_address_in(nlmsg_hdr(message.get()), 2, 4);
+    };
+    const auto plain = address(0, {});
+    REQUIRE(plain);
+    CHECK(to_string(plain->address) == "192.0.2.7");
+    CHECK((plain->ready && !plain->deprecated && plain->valid_s == UINT32_MAX));
+    CHECK(address(IFA_F_DEPRECATED, {})->deprecated);
+    CHECK_FALSE(address(IFA_F_TENTATIVE, {})->ready);
+    CHECK_FALSE(address(IFA_F_DADFAILED, {})->ready);
+    CHECK(address(0, Bytes{9, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})->valid_s == 7);
+    CHECK_FALSE(address(0, {9, 0, 0, 0}));  // cut short
 }

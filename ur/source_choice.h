@@ -1,0 +1,34 @@
+// Which of a line's own addresses a tunnel is sent from. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "dataplane/tables/rib.h"
+
+namespace dr::ur {
+
+// A global address of a line's device.
+struct SourceAddress {
+    IpAddress address;
+    bool ready{};             // it may be sent from: no duplicate detection under way or failed
+    bool deprecated{};        // RFC 4862 §5.5.4
+    std::uint32_t valid_s{};  // how long the device has it; UINT32_MAX: for ever
+    bool routed{};            // a route leads from it to the remote end over the device
+};
+
+// An address that goes within so many seconds is left before.
+inline constexpr std::uint32_t kExpiresS = 5;
+
+// The addresses that are ready, best first: one that stays (not deprecated, not about to expire)
+// and is not of 169.254/16, then one with a route, then the kernel's own choice (`kernel`, RFC
+// 6724; family 0 or another device's address: none), then one of the remote end's kind, unique
+// local or not.
+std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const IpAddress& kernel,
+                                    const IpAddress& remote);
+// Whether an address that is in use stays in use: the device has it and will have it, be it under
+// duplicate detection again after it was put on again.
+bool keeps_source(std::span<const SourceAddress> own, const IpAddress& used);
+
+}  // namespace dr::ur
