@@ -198,6 +198,19 @@ Keepalives::Time Keepalives::run(Time now) {
     return std::min(next, engine_->next_deadline());
 }
 
+void Keepalives::say_goodbye(Time now) {
+    for (const auto& [slot, session] : sessions_)
+        engine_->set_admin(now, session.ref, liveness::Admin::Down);
+    engine_->run(now);
+}
+
+bool Keepalives::expected(Time now) const {
+    return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& entry) {
+        return entry.second.up.value_or(false) &&
+               engine_->status(now, entry.second.ref).peer_state == liveness::State::Up;
+    });
+}
+
 TunnelEnds Keepalives::ends(unsigned slot) const {
     return sessions_.at(slot).ends;
 }

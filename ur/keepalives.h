@@ -62,6 +62,11 @@ class Keepalives final : private liveness::Host {
     // A router on the way says that it carries outer packets of at most so many bytes; 0: it did
     // not say how many.
     void hint(Time now, unsigned slot, unsigned outer_mtu);
+    // Says AdminDown on every tunnel: the DR leaves them at once, and nothing is held against their
+    // lines. For the end; the tunnels stay so.
+    void say_goodbye(Time now);
+    // Whether a DR may still send to this end.
+    [[nodiscard]] bool expected(Time now) const;
     // Does what is due; returns when to call again.
     Time run(Time now);
 

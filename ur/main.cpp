@@ -166,6 +166,7 @@ int run(const Options& options) {
     // A fault that ends urd must not open the lines: what guards them stays until the next start.
     router.leave_guard(true);
     serve(signals, options, status, router, signalling ? &*signalling : nullptr);
+    router.say_goodbye();
     router.leave_guard(options.keep_guard);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "ur/router.h"
 
+#include <poll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
@@ -302,6 +303,20 @@ liveness::Time Router::run() {
     if (now() >= restore_at_) restore();
     if (now() >= refresh_at_) refresh();
     return std::min({restore_at_, refresh_at_, keepalives_.run(now())});
+}
+
+void Router::say_goodbye() {
+    constexpr Time kLongest = 300 * liveness::kMillisecond;
+    const Time until = now() + kLongest;
+    keepalives_.say_goodbye(now());
+    while (keepalives_.expected(now()) && now() < until) {
+        // Said again while there is no answer: one may be lost.
+        const Time next = std::min(keepalives_.run(now()), until);
+        const Time left = next - std::min(next, now());
+        pollfd fd{messages_.fd(), POLLIN, 0};
+        (void)::poll(&fd, 1, static_cast<int>(left / liveness::kMillisecond) + 1);
+        take_messages();
+    }
 }
 
 ur_tunnel_counters Router::counters(const Tunnel& tunnel) const {

@@ -58,6 +58,8 @@ class Router final : private KeepaliveSink {
 
     // Looks at all lines anew. Only warns where the kernel refuses.
     void refresh();
+    // For the end on purpose: tells the DR, and waits until it has heard it, 300 ms at most.
+    void say_goodbye();
     // Whether the destructor leaves what keeps the site's packets off the lines: their programs,
     // the rules, the unreachable routes.
     void leave_guard(bool leave) { leave_guard_ = leave; }

@@ -92,6 +92,7 @@ class Core {
     [[nodiscard]] bool good_answer(Time now, std::uint32_t i, const Message& m,
                                    const Endpoint& source) const;
     void adopt_salt(Time now, std::uint32_t i, const Message& m);
+    [[nodiscard]] bool peer_was_away(Time now, std::uint32_t i) const;
     void forget_nat(Time now, std::uint32_t i);
     void adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source);
     void probe_answered(Time now, std::uint32_t i, const Message& m);

@@ -1,4 +1,6 @@
 // Salts and endpoints that are new: believed after a challenge, and not before.
+#include <algorithm>
+
 #include "dataplane/liveness/core.h"
 
 namespace dr::liveness {
@@ -124,6 +126,10 @@ void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
     t.received = 1;
     t.baseline = false;
     t.peer_highest = t.peer_received = 0;
+    if (restarted) {
+        x.last_rx_before_restart = t.last_rx;
+        x.adopted_at = now;
+    }
     t.last_rx = now;
     t.peer_tx_us = 0;
     t.restarted = restarted;
@@ -135,8 +141,26 @@ void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
     // A DR that has started again counts its epochs from anywhere.
     groups_[t.group].peer_epoch_any = true;
     if (!restarted) return;
+    if (peer_was_away(now, i)) x.restore.forgive(config_.tuning, now);
     Event event = event_of(EventKind::PeerRestarted, now, i);
     emit(event);
+}
+
+// Whether the tunnel went down because its peer was away, and not its line: the peer has started
+// again, and it was silent on every line when it was found to be silent on this one.
+bool Core::peer_was_away(Time now, std::uint32_t i) const {
+    constexpr Time kLongest = 120 * kSecond;
+    const Tunnel& t = tunnels_[i];
+    if (t.state != State::Down || t.cause != Cause::DetectionExpired ||
+        extras_[i].restore.flap_at != t.since || now >= t.since + kLongest)
+        return false;
+    const auto& lines = groups_[t.group].tunnel;
+    return std::none_of(lines.begin(), lines.end(), [&](std::uint32_t other) {
+        if (other == kNone || other == i) return false;
+        const bool anew = extras_[other].adopted_at > t.since;
+        const Time heard = anew ? extras_[other].last_rx_before_restart : tunnels_[other].last_rx;
+        return heard > t.since;
+    });
 }
 
 void Core::adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source) {

@@ -86,7 +86,8 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     ++statistics_.downs;
-    x.last_rx_before_down = t.last_rx;
+    const bool anew = cause == Cause::PeerRestarted && t.restarted;
+    x.last_rx_before_down = anew ? x.last_rx_before_restart : t.last_rx;
     x.counter_before_down = t.window.highest;
     // The other end may only have been the first to lose patience.
     const bool silence =

@@ -16,6 +16,7 @@ void Restore::flap(const Tuning& tuning, std::uint32_t base_us, Time now) {
         std::min<std::uint64_t>(grown, std::max(tuning.restore_max_us, base_us)));
     flap_at = now;
     ++flaps;
+    was_pending = pending;
     pending = true;
     penalty = penalty_now(tuning, now) + static_cast<float>(tuning.penalty);
     penalty_at = now;
@@ -27,7 +28,7 @@ void Restore::flap(const Tuning& tuning, std::uint32_t base_us, Time now) {
 void Restore::forgive(const Tuning& tuning, Time now) {
     if (flaps == 0) return;
     --flaps;
-    pending = false;
+    pending = was_pending;
     wait_us /= 2;
     penalty = std::max(penalty_now(tuning, now) - static_cast<float>(tuning.penalty), 0.0F);
     penalty_at = now;

@@ -16,6 +16,7 @@ struct Restore {
     Time flap_at = 0;           // the latest
     std::uint32_t wait_us = 0;  // wait-to-restore as of flap_at; 0: never flapped
     bool pending = false;       // not back yet
+    bool was_pending = false;   // before the latest flap
     Time clean_since = 0;       // Up and without suspicion since
 
     Restore() { suppressed_since = kNever; }

@@ -146,7 +146,9 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     Endpoint local;
     std::uint64_t user;
 
-    Time last_rx_before_down;  // for the outage, and to know a false down
+    Time last_rx_before_down;     // for the outage, and to know a false down
+    Time last_rx_before_restart;  // of the peer's salt before
+    Time adopted_at;              // the peer's salt; 0: the first one
     std::uint64_t counter_before_down;
     Time data_silent_since;  // 0: not silent
     std::uint32_t silent_sent;

@@ -64,7 +64,7 @@ def restart(lab):
 
 def flaps(lab):
     here = {x["line"]: x["flaps"] for x in ur.status(lab)["tunnels"]}
-    there = {line: int(x.get("flaps", 0)) for (_, line), x in lab.tunnels().items()}
+    there = {line: x["liveness"]["flaps"] for (_, line), x in lab.tunnels().items()}
     return here, there
 
 
