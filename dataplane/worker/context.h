@@ -26,8 +26,9 @@ inline constexpr unsigned kBurst = 64;
 // Packets that one burst may give birth to by fragmentation.
 inline constexpr unsigned kMaxExtra = 512;
 
-// Why an ICMP error is due, and which exit the packet takes when it may not be sent.
-enum class IcmpError : std::uint8_t { None, TimeExceeded, TooBig, NoRoute };
+// Why an ICMP error, or an echo reply, is due, and which exit the packet takes when it may not be
+// sent.
+enum class IcmpError : std::uint8_t { None, TimeExceeded, TooBig, NoRoute, Echo };
 
 struct alignas(64) Packet {
     rte_mbuf* mbuf;
@@ -65,6 +66,7 @@ struct alignas(64) Packet {
     static constexpr std::uint8_t kOwn = 2;            // made by this router, not received
     static constexpr std::uint8_t kFragment = 4;       // IP fragment
     static constexpr std::uint8_t kLaterFragment = 8;  // IP fragment that is not the first
+    static constexpr std::uint8_t kAddressed = 16;     // kOwn, with its source already
 };
 static_assert(sizeof(Packet) == 64);
 

@@ -8,6 +8,7 @@
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/wire/udp_checksum.h"
 #include "dataplane/worker/context.h"
+#include "dataplane/worker/echo.h"
 #include "dataplane/worker/ip_check.h"
 
 namespace dr {
@@ -237,6 +238,8 @@ void route_inner(Context& c, Burst& b, unsigned i) {
                 (u.protocol == wire::kProtoUdp &&
                  (u.later_fragment || (u.offset + 4U <= p.length &&
                                        load_be16(p.ip + u.offset + 2) == wire::kGreUdpPort)));
+            if (!nested && is_ping(p, u))
+                return fail_with(c, b, i, IcmpError::Echo, Exit::DropToRouter);
             return exit_with(c, p, nested ? Exit::DropNestedTunnel : Exit::DropToRouter);
         }
         case TargetKind::Pool:

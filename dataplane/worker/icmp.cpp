@@ -1,8 +1,10 @@
-// Slow stage: ICMP errors (RFC 792, RFC 1812 §4.3, RFC 4443). An error goes back to the source the
-// way any packet to it would: by the routing table, or into the subscriber's tunnel.
+// Slow stage: ICMP errors (RFC 792, RFC 1812 §4.3, RFC 4443), and replies to a site that pings the
+// router. An answer goes back to the source the way any packet to it would: by the routing table,
+// or into the subscriber's tunnel.
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
+#include "dataplane/worker/echo.h"
 #include "dataplane/worker/ip_check.h"
 
 namespace dr {
@@ -23,6 +25,8 @@ constexpr Kind kind_of(IcmpError error) {
                 11, 0, 3, 0, Exit::IcmpTimeExceeded, Exit::IcmpTimeExceeded, Exit::DropTtlExpired};
         case IcmpError::TooBig:
             return {3, 4, 2, 0, Exit::IcmpFragNeeded, Exit::IcmpPacketTooBig, Exit::DropTooBig};
+        case IcmpError::Echo:
+            return {0, 0, 129, 0, Exit::IcmpEcho, Exit::IcmpEcho, Exit::DropToRouter};
         case IcmpError::NoRoute:
         case IcmpError::None:
             break;
@@ -66,6 +70,8 @@ bool within_limit(Context& c, const Packet& p) {
             return c.icmp.too_big.take(whom, back, c.secret, now, c.tsc_hz);
         case IcmpError::TimeExceeded:
             return c.icmp.time_exceeded.take(whom, back, c.secret, now, c.tsc_hz);
+        case IcmpError::Echo:
+            return c.icmp.echo.take(whom, back, c.secret, now, c.tsc_hz);
         case IcmpError::NoRoute:
         case IcmpError::None:
             break;
@@ -135,11 +141,12 @@ bool has_source(const Context& c, const Burst& b, unsigned family) {
             own.ipv6[1].load(std::memory_order_relaxed)) != 0;
 }
 
-// The error as a packet in a buffer of its own; null: no buffer.
+// The answer as a packet in a buffer of its own; null: no buffer.
 rte_mbuf* build(Context& c, const Packet& p, const Kind& kind) {
     const unsigned limit = p.family == 4 ? kQuote4 : kQuote6;
-    const unsigned quote = p.length < limit ? p.length : limit;
-    const unsigned header = p.family == 4 ? 28 : 48;
+    const bool echo = p.error == IcmpError::Echo;
+    const unsigned header = echo ? 0 : p.family == 4 ? 28 : 48;
+    const unsigned quote = echo || p.length < limit ? p.length : limit;
     rte_mbuf* m = rte_pktmbuf_alloc(c.shared->pool);
     if (m == nullptr) return nullptr;
     auto* ip = reinterpret_cast<std::uint8_t*>(
@@ -148,7 +155,9 @@ rte_mbuf* build(Context& c, const Packet& p, const Kind& kind) {
         rte_pktmbuf_free(m);
         return nullptr;
     }
-    if (p.family == 4)
+    if (echo)
+        write_echo_reply(ip, p);
+    else if (p.family == 4)
         write_icmp4(ip, p, kind, quote);
     else
         write_icmp6(ip, p, kind, quote);
@@ -181,6 +190,7 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
         r.length = m->data_len;
         r.family = p.family;
         r.flags = Packet::kLive | Packet::kOwn;
+        if (p.error == IcmpError::Echo) r.flags |= Packet::kAddressed;
         (p.family == 4 ? replies.lookup4 : replies.lookup6).add(replies.count);
         p.reply = static_cast<std::uint8_t>(++replies.count);
         exit_with(c, p, p.family == 4 ? kind.sent4 : kind.sent6);
@@ -192,11 +202,13 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
 void address_errors(Context& c, Burst& replies) {
     for (const unsigned i : replies.steer) {
         Packet& r = replies.packets[i];
+        if ((r.flags & Packet::kAddressed) != 0) continue;
         const std::uint32_t next = r.tunnel->next_hop.load(std::memory_order_acquire);
         set_source(r, c.shared->addresses[c.tables->next_hop(next).port]);
     }
     for (const unsigned i : replies.forward) {
         Packet& r = replies.packets[i];
+        if ((r.flags & Packet::kAddressed) != 0) continue;
         set_source(r, c.shared->addresses[c.tables->next_hop(r.target.index()).port]);
     }
 }

@@ -1,12 +1,12 @@
-// Limits on ICMP errors (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)): whoever provokes many of them
-// leaves everybody else theirs. A worker's own, see rate_limit.h.
+// Limits on ICMP errors and echo replies (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)): whoever provokes
+// many of them leaves everybody else theirs. A worker's own, see rate_limit.h.
 #pragma once
 
 #include "dataplane/worker/rate_limit.h"
 
 namespace dr {
 
-// Errors of one kind. `whom`: the subscriber that the
+// Messages of one kind. `whom`: the subscriber that the
 // packet is of, or for; 0: nobody's. `back`: the network or the host that the error goes to.
 template <std::uint64_t PerSecond>
 struct IcmpKindLimiter {
@@ -30,6 +30,7 @@ struct IcmpLimiter {
     IcmpKindLimiter<5'000> too_big;
     IcmpKindLimiter<1'000> time_exceeded;
     IcmpKindLimiter<1'000> unreachable;
+    IcmpKindLimiter<1'000> echo;
 };
 
 }  // namespace dr

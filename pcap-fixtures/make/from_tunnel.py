@@ -2,13 +2,15 @@
 
 import struct
 
+from lib import flow
 from lib.case import Case
-from lib.forward import checksummed, hop, out_of_tunnel
+from lib.forward import checksummed, hop, into_tunnel, out_of_tunnel
 from lib.model import (GRE, GRE_UDP, KEY_A, KEY_B, OTHER4, SITE4, SITE6, other, site, tunnel)
 from lib.packets import echo, ether, sent, udp
 from lib.topology import DR4, DR6, HOST4, HOST6, LINE_A4, LINE_A6, LINE_B4, up0
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.layers.inet import ICMP, IP, UDP, IPOption
+from scapy.layers.inet6 import (ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt,
+                                IPv6ExtHdrFragment)
 from scapy.layers.l2 import GRE as GreHeader
 from scapy.packet import Raw
 
@@ -173,12 +175,49 @@ def _to_the_router():
               bytes(out_of_tunnel(tunnel(GRE_UDP, 4, "a", KEY_B), INNER4, src=SITE4)),
               bytes(out_of_tunnel(tunnel(GRE, 6, "a", KEY_B), INNER4, src=SITE6)),
               bytes(out_of_tunnel(tunnel(GRE_UDP, 6, "a", KEY_B), INNER4, src=SITE6))]
-    plain = [echo(SITE4, DR4), echo(SITE6, DR6), udp(SITE4, DR4, dport=179)]
+    options = IP(src=SITE4, dst=DR4, options=IPOption(b"\x07\x07\x04\0\0\0\0\0")) / ICMP() / Raw(b"ping")
+    extended = IPv6(src=SITE6, dst=DR6) / IPv6ExtHdrDestOpt() / ICMPv6EchoRequest(data=b"ping")
+    plain = [udp(SITE4, DR4, dport=179), udp(SITE6, DR6, dport=22),
+             IP(src=SITE4, dst=DR4) / ICMP(type=0) / Raw(b"reply"),
+             IP(src=SITE4, dst=DR4) / ICMP(type=13, ts_ori=0, ts_rx=0, ts_tx=0),
+             IP(src=SITE4, dst=DR4, flags="MF") / ICMP() / Raw(bytes(64)), options, extended]
     return [
         denied("nested-tunnel", "a tunnel packet within a tunnel is not opened again", customer,
                [out_of_tunnel(line, p) for p in nested], neighbour, drop__nested_tunnel=len(nested)),
-        denied("to-router", "what a site sends to the router itself is dropped", customer,
-               [out_of_tunnel(line, p) for p in plain], drop__to_router=len(plain))]
+        denied("to-router", "what a site sends to the router itself is dropped, but for plain pings",
+               customer, [out_of_tunnel(line, p) for p in plain], drop__to_router=len(plain)),
+        _pinged()]
+
+
+def _pinged():
+    """An echo reply has the bytes of its request, and a checksum that is right as far as the
+    request's was."""
+    customer = site(tunnel(GRE))
+    line = customer.tunnels[0]
+    pings = [echo(SITE4, DR4), echo(SITE6, DR6), echo(SITE4, DR4, number=2, size=0, ttl=1),
+             echo(SITE6, DR6, number=2, size=1000), echo(SITE4, DR4, number=65535, size=1333)]
+    bad = IP(src=SITE4, dst=DR4) / ICMP(id=7, seq=9, chksum=0x1234) / Raw(b"damaged")
+    replies = [_echo_reply(p) for p in pings]
+    # One's complement: the type falls by 8, the checksum rises by 0x0800.
+    replies.append(IP(src=DR4, dst=SITE4, id=0, ttl=64) /
+                   ICMP(type=0, id=7, seq=9, chksum=0x1234 + 0x0800) / Raw(b"damaged"))
+    expected = [bytes(r) for r in replies]
+    return Case("ping-router", "a site's ping of an address of the router is answered through its tunnel") \
+        .provision(customer) \
+        .send([ether(out_of_tunnel(line, p)) for p in [*pings, bad]],
+              [sent(into_tunnel(line, r, flow.flow_hash(r, customer.seed))) for r in expected]) \
+        .counters(icmp__echo_reply=len(expected))
+
+
+def _echo_reply(request):
+    data = bytes(request[Raw]) if Raw in request else b""
+    if request.version == 4:
+        echoed = request[ICMP]
+        return IP(src=request.dst, dst=request.src, id=0, ttl=64) / \
+            ICMP(type=0, id=echoed.id, seq=echoed.seq) / Raw(data)
+    echoed = request[ICMPv6EchoRequest]
+    return IPv6(src=request.dst, dst=request.src, hlim=64) / \
+        ICMPv6EchoReply(id=echoed.id, seq=echoed.seq, data=bytes(echoed.data) + data)
 
 
 def _elsewhere():

@@ -56,6 +56,31 @@ trace_case("inet", SITE.lan4, [DR4, UR4, {SITE.lan4}], "the DR, the UR, and the 
 trace_case("inet", SITE.lan6, [DR6, UR6, {SITE.lan6}], "the DR, the UR, and the LAN host")
 
 
+@cases.case("a LAN host's pings of each of the DR's addresses are answered, of every size that the tunnels take")
+def _(lab):
+    for address in (t.DR_UP4, t.DR_IX4, t.DR_UP6, t.DR_IX6):
+        for size in (0, 56, 1300):
+            lab.ping("lan1", address, "-s", size, count=3)
+
+
+@cases.case("a LAN host that floods the DR with pings has some of them answered, and another host all of its own")
+def _(lab):
+    before = lab.counters()
+    lan, other, count = lab.net["lan1"], "203.0.113.14", 1000
+    lan.ip("address", "add", f"{other}/29", "dev", "eth0")
+    try:
+        flood = lan.run(["ping", "-q", "-l", count, "-c", count, "-W", "1", t.DR_UP4], check=False).stdout
+        single = lan.run(["ping", "-q", "-c", "5", "-i", "0.05", "-I", other, "-W", "1", t.DR_UP4]).stdout
+    finally:
+        lan.ip("address", "del", f"{other}/29", "dev", "eth0")
+    answered = int(re.search(r"(\d+) received", flood).group(1))
+    grown = lab.counters().get("drop.icmp_limited", 0) - before.get("drop.icmp_limited", 0)
+    expect(0 < answered < count * 0.75, flood)
+    expect(answered + grown == count, f"{answered} answered, {grown} over the limit")
+    expect(" 5 received" in single, single)
+    return f"{answered} of {count}"
+
+
 def pmtu_case(node, address, source):
     family = 6 if ":" in address else 4
     headers = 48 if family == 6 else 28
