@@ -1,6 +1,7 @@
 #include "dataplane/data_plane.h"
 
 #include <fmt/format.h>
+#include <rte_cycles.h>
 #include <rte_launch.h>
 #include <sys/capability.h>
 #include <sys/epoll.h>
@@ -106,6 +107,7 @@ struct DataPlane::Core {
     std::unique_ptr<Rib> rib;
     std::unique_ptr<southbound::CountersMemfd> counters;
     std::unique_ptr<southbound::LivenessMemfd> liveness_memfd;
+    std::unique_ptr<southbound::DropsMemfd> drops;
     std::unique_ptr<southbound::TableWriter> writer;
     std::unique_ptr<NetlinkMirror> mirror;
     WorkerShared shared;
@@ -172,8 +174,15 @@ bool DataPlane::Core::make_tables(std::string* error) {
     liveness_memfd = southbound::LivenessMemfd::create(
         config.capacity.tunnels, config.liveness.threads, counters->uuid(), error);
     if (!liveness_memfd) return false;
+    drops = southbound::DropsMemfd::create(config.workers, config.capacity.tunnels,
+                                           counters->uuid(), rte_get_tsc_hz(), error);
+    if (!drops) return false;
+    drops->set_clock(rte_rdtsc(), now_ns());
     southbound::WriterHooks hooks;
-    hooks.zero_tunnel_counters = [this](std::uint32_t slot) { counters->zero_tunnel(slot); };
+    hooks.zero_tunnel_counters = [this](std::uint32_t slot) {
+        counters->zero_tunnel(slot);
+        drops->zero_tunnel(slot);
+    };
     hooks.policy_changed = [this](const southbound::LivePolicy& policy) {
         liveness->policy_changed(policy);
     };
@@ -255,6 +264,7 @@ bool DataPlane::Core::make_workers(std::string* error) {
         configs[i].sleep_when_idle = config.sleep_when_idle;
         configs[i].measure_stages = config.measure_stages;
         configs[i].inject = liveness->inject(i);
+        configs[i].drops = drops->worker(i);
         WorkerMaker maker{configs[i], shared, *counters, nullptr};
         if (rte_eal_remote_launch(make_worker, &maker, i + 1) != 0 ||
             rte_eal_wait_lcore(i + 1) != 0) {
@@ -271,6 +281,7 @@ bool DataPlane::Core::make_server(std::string* error) {
     server_config.path = config.socket;
     server_config.group = config.socket_group;
     server_config.liveness = liveness_memfd.get();
+    server_config.drops = drops.get();
     server_config.report = [this](southbound::State* state) {
         ports->report(state);
         state->flags |= std::min(waiting_routes(), southbound::kMaxRoutesWaiting)
@@ -414,6 +425,8 @@ void DataPlane::Core::housekeeping() {
             if (mirror) mirror->want(request.port, request.address);
     writer->housekeeping();
     counters->settle();
+    drops->settle();
+    drops->set_clock(rte_rdtsc(), now_ns());
     rib->reclaim();
     steer();
     tell_waiting_routes();

@@ -15,6 +15,7 @@
 //   GetState                         -> State
 //   GetCounters                      -> CountersReply + one descriptor (SCM_RIGHTS): counters.h
 //   GetLiveness                      -> LivenessReply + one descriptor: liveness_memfd.h
+//   GetDrops                         -> DropsReply + one descriptor: drops.h
 //   SetDrain                         -> State
 //   Subscribe                        -> Event… as they happen
 //   AdvanceGate                      -> State (replay ports only: lets step n's packets in)
@@ -31,7 +32,7 @@
 
 namespace dr::southbound {
 
-inline constexpr std::uint32_t kVersion = 5;
+inline constexpr std::uint32_t kVersion = 6;
 inline constexpr std::uint32_t kMaxMessage = 64 * 1024;  // bytes after the header
 inline constexpr std::uint32_t kMaxTxnBytes = 16 * 1024 * 1024;
 inline constexpr std::uint32_t kMaxTxnRecords = 65'536;
@@ -65,6 +66,8 @@ enum class Type : std::uint16_t {
     AdvanceGate = 37,
     GetLiveness = 38,
     LivenessReply = 39,
+    GetDrops = 40,
+    DropsReply = 41,
 };
 
 struct Header {
@@ -270,12 +273,13 @@ inline std::uint64_t record_digest(const std::uint8_t* body, std::size_t length)
     return h;
 }
 
-// Also the body of LivenessReply.
+// Also the body of LivenessReply and DropsReply.
 struct CountersReply {
     std::uint64_t bytes;  // size of the memfd
     std::array<std::uint8_t, 16> uuid;
 };
 using LivenessReply = CountersReply;
+using DropsReply = CountersReply;
 
 struct SetDrain {
     std::uint32_t drain;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "dataplane/southbound/counters_memfd.h"
+#include "dataplane/southbound/drops_memfd.h"
 #include "dataplane/southbound/liveness_memfd_writer.h"
 #include "dataplane/southbound/table_writer.h"
 
@@ -24,6 +25,8 @@ struct ServerConfig {
     unsigned max_clients = 32;
     // Null: there are no liveness threads, and GetLiveness is refused. Outlives the server.
     const LivenessMemfd* liveness = nullptr;
+    // Null: dropped packets are not noted, and GetDrops is refused. Outlives the server.
+    const DropsMemfd* drops = nullptr;
 
     // Called in the writer thread.
     // Adds what the server does not know to a State that is about to be sent. Empty: nothing.

@@ -39,6 +39,7 @@ void Server::Core::handle(Client& client, const Connection::Message& message) {
         case Type::GetState:
         case Type::GetCounters:
         case Type::GetLiveness:
+        case Type::GetDrops:
         case Type::Subscribe:
             if (!body.empty())
                 return refuse(client, Status::Malformed, "this message type has no body");
@@ -184,6 +185,13 @@ void Server::Core::handle_plain(Client& client, Type type) {
             const LivenessReply reply{config.liveness->bytes(), config.liveness->uuid()};
             return answer(client, Type::LivenessReply, bytes_of(reply), config.liveness->fd());
         }
+        case Type::GetDrops: {
+            if (config.drops == nullptr)
+                return refuse(client, Status::NotPermitted,
+                              "this data plane takes no notes of dropped packets");
+            const DropsReply reply{config.drops->bytes(), config.drops->uuid()};
+            return answer(client, Type::DropsReply, bytes_of(reply), config.drops->fd());
+        }
         default:
             client.subscribed = true;
             return;
@@ -204,6 +212,7 @@ void Server::Core::answer_state(Client& client, Type type) {
     writer.fill(&state);
     counters.report(&state);
     if (config.liveness != nullptr) config.liveness->report(&state);
+    if (config.drops != nullptr) config.drops->report(&state);
     if (config.report) config.report(&state);
     answer(client, type, bytes_of(state));
 }

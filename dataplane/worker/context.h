@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "dataplane/worker/drop_note.h"
 #include "dataplane/worker/exits.h"
 #include "dataplane/worker/icmp_limit.h"
 #include "dataplane/worker/rate_limit.h"
@@ -140,6 +141,7 @@ struct Context {
     // Of destinations on connected networks, by the subscriber whose packet it is.
     LimiterArray<RateLimiter<20, 8>, 1'024> asking;
     SpscRing<ResolveRequest, 256> resolve;
+    DropNotes drop_notes;
 };
 
 // Counters are written by this worker alone; whole words, so that a reader sees no half of one.

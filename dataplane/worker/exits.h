@@ -33,4 +33,16 @@ static_assert(std::ranges::all_of(kExits,
                                   }),
               "counters.h, ExitName: a name and its help fit with their zero");
 
+// Whether a packet that takes this exit is gone.
+constexpr bool is_drop(Exit exit) {
+    return exit >= Exit::DropTooShort;
+}
+static_assert(
+    [] {
+        for (std::size_t e = 0; e < kExitCount; ++e)
+            if (kExits[e].name.starts_with("drop.") != is_drop(static_cast<Exit>(e))) return false;
+        return true;
+    }(),
+    "drops are declared last");
+
 }  // namespace dr

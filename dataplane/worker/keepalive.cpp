@@ -135,11 +135,13 @@ Exit hand_over(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     // Ethernet, the shortest IP header and GRE are longer than what takes their place.
     static_assert(sizeof(KeepaliveArrival) <=
                   sizeof(wire::Ethernet) + sizeof(wire::Ipv4) + sizeof(wire::GreKey));
-    leave_arrival(p.mbuf, a.bytes, a.size, {a.now, source, a.key, sequence});
     rte_ring* const ring = way == Way::Trusted ? rings.trusted : rings.other;
-    if (rte_ring_enqueue(ring, p.mbuf) != 0) return Exit::DropKeepalive;
+    if (rte_ring_full(ring) != 0) return Exit::DropKeepalive;  // with its headers as they came
+    leave_arrival(p.mbuf, a.bytes, a.size, {a.now, source, a.key, sequence});
+    const bool taken = rte_ring_enqueue(ring, p.mbuf) == 0;
+    if (!taken) rte_pktmbuf_free(p.mbuf);  // another worker was faster
     p.mbuf = nullptr;
-    return Exit::Keepalive;
+    return taken ? Exit::Keepalive : Exit::DropKeepalive;
 }
 
 }  // namespace

@@ -92,6 +92,9 @@ bool hand_over(Context& c, const Packet& p, unsigned at) {
 }  // namespace
 
 void take_tunnel_icmp(Context& c, Packet& p, unsigned at) {
+    // Handed over, the buffer is another thread's.
+    p.exit = Exit::DropTunnelIcmp;
+    note_drop(c, c.received.in_port, p);
     if (hand_over(c, p, at)) p.mbuf = nullptr;
     exit_with(c, p, Exit::DropTunnelIcmp);
 }

@@ -30,7 +30,10 @@ void flush(Context& c, unsigned port) {
                                        static_cast<std::uint16_t>(q.count - sent));
     count_exits(c, q.exits.data(), sent);
     for (unsigned i = sent; i < q.count; ++i) {
-        if (q.exits[i] != kNoExit) count_exit(c, Exit::DropTransmit);
+        if (q.exits[i] != kNoExit) {
+            count_exit(c, Exit::DropTransmit);
+            note_unsent(c, port, *q.mbufs[i], static_cast<Exit>(q.exits[i]));
+        }
         q.bytes -= q.mbufs[i]->pkt_len;
         rte_pktmbuf_free(q.mbufs[i]);
     }
@@ -57,10 +60,12 @@ void send(Context& c, Burst& b, Packet& p) {
 
 // Everything about one packet that is not simply sent.
 [[gnu::noinline]] void finish_careful(Context& c, Burst& b, Packet& p, Burst& replies) {
-    if ((p.flags & Packet::kLive) != 0)
+    if ((p.flags & Packet::kLive) != 0) {
         send(c, b, p);
-    else
+    } else {
+        note_drop(c, b.in_port, p);
         rte_pktmbuf_free(p.mbuf);  // null when it was handed over
+    }
     if (p.reply == 0) return;
     Packet& r = replies.packets[p.reply - 1U];
     if ((r.flags & Packet::kLive) != 0)

@@ -10,6 +10,7 @@
 
 #include "dataplane/ports/port.h"
 #include "dataplane/southbound/counters.h"
+#include "dataplane/southbound/drops.h"
 #include "dataplane/tables/rib.h"
 #include "dataplane/tables/spsc_ring.h"
 #include "dataplane/tables/tables.h"
@@ -35,6 +36,8 @@ struct WorkerConfig {
     bool measure_stages = false;
     // Outer IP packets that liveness threads have made: many put, the worker takes. Null: none do.
     rte_ring* inject = nullptr;
+    // Where it notes dropped packets; null: nowhere.
+    southbound::WorkerDrops drops{};
 };
 
 // Shared by all workers; set up before the first one starts.

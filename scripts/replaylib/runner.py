@@ -75,6 +75,7 @@ class _Run:
         self._marks = []
         self._captures = {}  # run -> port -> frames
         self._total = {}     # counters of the incarnations that have ended
+        self._unnoted = set()  # drop reasons that counted packets, and noted none
 
     def go(self):
         try:
@@ -135,6 +136,9 @@ class _Run:
         for name, value in self._bed.snapshot().items():
             delta = value - self._before.get(name, 0)
             self._total[name] = self._total.get(name, 0) + delta
+        noted = self._bed.noted()
+        self._unnoted |= {name for name, value in self._bed.snapshot().items()
+                          if name.startswith("drop.") and value and name not in noted}
         self._captures[self._run] = self._bed.end_dataplane()
 
     def _mark(self, step, port):
@@ -210,6 +214,8 @@ class _Run:
             lines += [f"counter {name}: {value}, expected 0 (countersExact)"
                       for name, value in totals.items()
                       if name.startswith("drop.") and value and name not in named]
+        lines += [f"counter {name} counted, and no packet of it is noted (`drcli stats drops --last`)"
+                  for name in sorted(self._unnoted)]
         if lines:
             moved = [f"{n} {v}" for n, v in totals.items() if v and not n.startswith("port.")]
             lines.append(f"all exits that moved: {', '.join(moved) or 'none'}")

@@ -6,12 +6,13 @@ import os
 import socket
 import struct
 
-VERSION = 5
+VERSION = 6
 READER = 0
 
 HELLO, HELLO_REPLY, ERROR = 1, 2, 3
 GET_STATE, STATE, GET_COUNTERS, COUNTERS_REPLY = 30, 31, 32, 33
 ADVANCE_GATE = 37
+GET_DROPS, DROPS_REPLY = 40, 41
 
 _HEADER = struct.Struct("<IHH")
 _TABLES = 9
@@ -19,6 +20,8 @@ _STATE = struct.Struct(f"<II16s32sQ{_TABLES}I{_TABLES}I3QII{24 * 48}s")
 _RESULT = struct.Struct(f"<QIIQ{_TABLES}II160s")
 
 COUNTERS_MAGIC = 0x3172746E63726400
+DROPS_MAGIC = 0x3173706F72646400
+DROP_SAMPLES, DROP_SAMPLE = 16, 160  # of an exit; bytes
 EXIT_SLOTS = 128
 PORT_SLOTS = 16
 
@@ -53,12 +56,25 @@ class Client:
         return fields[4]
 
     def counters(self) -> "Counters":
-        body, fds = self._call(GET_COUNTERS, b"", COUNTERS_REPLY, want_fd=True)
+        return Counters(self._memory(GET_COUNTERS, COUNTERS_REPLY))
+
+    def noted_exits(self) -> set:
+        """Numbers of the exits of which a dropped packet is noted (dataplane/southbound/drops.h)."""
+        with self._memory(GET_DROPS, DROPS_REPLY) as memory:
+            head = struct.Struct("<QIIII16sQQ").unpack_from(memory)
+            magic, version, workers, exits, _, _, samples, stride = head
+            if magic != DROPS_MAGIC or version != 1:
+                raise SouthboundError(f"notes of drops: magic {magic:#x}, version {version}")
+            return {e for w in range(workers) for e in range(exits) if struct.unpack_from(
+                "<Q", memory, samples + w * stride + e * DROP_SAMPLES * DROP_SAMPLE)[0]}
+
+    def _memory(self, ask, reply) -> mmap.mmap:
+        body, fds = self._call(ask, b"", reply, want_fd=True)
         size = struct.unpack_from("<Q", body)[0]
         if not fds:
-            raise SouthboundError("GetCounters was answered without a file descriptor")
+            raise SouthboundError(f"message type {ask} was answered without a file descriptor")
         try:
-            return Counters(mmap.mmap(fds[0], size, mmap.MAP_SHARED, mmap.PROT_READ))
+            return mmap.mmap(fds[0], size, mmap.MAP_SHARED, mmap.PROT_READ)
         finally:
             for fd in fds:
                 os.close(fd)

@@ -111,6 +111,10 @@ class Testbed:
     def snapshot(self) -> dict:
         return self._counters.snapshot()
 
+    def noted(self) -> set:
+        """Names of the exits of which a dropped packet is noted."""
+        return {self._counters.exits[number] for number in self._client.noted_exits()}
+
     def _quiet(self):
         """Every worker has been through two idle rounds: the last burst is out and counted."""
         start = self._counters.idle_polls()

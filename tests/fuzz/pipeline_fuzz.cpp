@@ -64,6 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     pipeline->run();
     require(pipeline->exits() - before == sent);
+    require(pipeline->unnoted().empty());
     for (unsigned port = 0; port < 2; ++port) {
         for (const Bytes& frame : pipeline->out(port)) require(frame.size() > 14 + 20);
         pipeline->out(port).clear();

@@ -113,10 +113,10 @@ def _(lab):
     return f"{left} open; attached after {took:.1f} s, drcli answered in {answered * 1000:.0f} ms"
 
 
-@cases.case("counters and liveness rows that a client of the data plane is handed can be neither "
-            "written nor resized by it")
+@cases.case("counters, liveness rows and notes of drops that a client of the data plane is handed can "
+            "be neither written nor resized by it")
 def _(lab):
-    for what in ("counters", "liveness"):
+    for what in ("counters", "liveness", "drops"):
         descriptor, size = sb.memory(lab.router.dataplane_socket, what)
         try:
             found = sb.attempts(descriptor, size)

@@ -4,6 +4,7 @@
 #include <rte_mbuf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -123,8 +124,41 @@ Pipeline::Pipeline(unsigned tx_size, unsigned punt_size) {
     WorkerConfig config;
     config.queues = {{0, 0}, {1, 0}};
     config.sleep_when_idle = false;
+    samples_ = std::make_unique<southbound::DropSample[]>(kExitCount * southbound::kDropSamples);
+    tunnel_drops_.resize(128);
+    config.drops = {samples_.get(), tunnel_drops_.data()};
     worker_ = std::make_unique<Worker>(config, shared_, block_.get(), tunnel_counters_.data());
     tables_->qsbr.online(0);
+}
+
+std::uint64_t Pipeline::notes(Exit exit) const {
+    std::uint64_t latest = 0;
+    for (unsigned i = 0; i < southbound::kDropSamples; ++i) {
+        const auto place = static_cast<std::size_t>(exit) * southbound::kDropSamples + i;
+        latest = std::max(latest, samples_[place].sequence.load());
+    }
+    return latest / 2;
+}
+
+southbound::DropState Pipeline::noted(Exit exit) const {
+    const std::uint64_t count = notes(exit);
+    if (count == 0) std::abort();
+    const auto place = static_cast<std::size_t>(exit) * southbound::kDropSamples +
+                       (count - 1) % southbound::kDropSamples;
+    std::array<std::uint64_t, sizeof(southbound::DropState) / 8> words;
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = samples_[place].words[i].load();
+    southbound::DropState state;
+    std::memcpy(&state, words.data(), sizeof state);
+    return state;
+}
+
+std::vector<Exit> Pipeline::unnoted() const {
+    std::vector<Exit> out;
+    for (std::size_t e = 0; e < kExitCount; ++e) {
+        const auto exit = static_cast<Exit>(e);
+        if (is_drop(exit) && this->exit(exit) != 0 && notes(exit) == 0) out.push_back(exit);
+    }
+    return out;
 }
 
 Pipeline::~Pipeline() {

@@ -55,6 +55,15 @@ class Pipeline final {
     [[nodiscard]] const southbound::TunnelCounters& tunnel_counters(TunnelId id) const {
         return tunnel_counters_[id.slot()];
     }
+    // Exits of the kind drop.* that were taken, and of which no packet is noted.
+    [[nodiscard]] std::vector<Exit> unnoted() const;
+    // The latest packet that is noted of an exit. It must have one.
+    [[nodiscard]] southbound::DropState noted(Exit exit) const;
+    // How many were.
+    [[nodiscard]] std::uint64_t notes(Exit exit) const;
+    [[nodiscard]] const southbound::TunnelDrops& tunnel_drops(TunnelId id) const {
+        return tunnel_drops_[id.slot()];
+    }
     [[nodiscard]] Tables& tables() { return *tables_; }
     [[nodiscard]] Worker& worker() { return *worker_; }
     // A route discards what is sent to the subscriber's IPv4 prefix.
@@ -86,6 +95,8 @@ class Pipeline final {
     rte_ring* punt_{};
     std::vector<rte_ring*> rx_, tx_;
     std::vector<southbound::TunnelCounters> tunnel_counters_;
+    std::unique_ptr<southbound::DropSample[]> samples_;
+    std::vector<southbound::TunnelDrops> tunnel_drops_;
     std::unique_ptr<southbound::WorkerBlock> block_;
     std::unique_ptr<Worker> worker_;
     std::array<std::vector<Bytes>, 2> out_;

@@ -556,6 +556,36 @@ TEST_CASE("the liveness descriptor is handed over sealed, and refused where ther
     f.server.reset();
 }
 
+TEST_CASE("the notes of drops are handed over, and refused where there are none") {
+    Fixture f;
+    Peer stranger(f);
+    greet(stranger, kReader);
+    stranger.say(Type::GetDrops);
+    stranger.expect(Type::Error);
+    stranger.hang_up();
+
+    std::string error;
+    const auto memory = DropsMemfd::create(2, 256, f.counters->uuid(), 1'000'000'000, &error);
+    REQUIRE(memory != nullptr);
+    f.server.reset();
+    f.config.drops = memory.get();
+    f.server = Server::create(f.config, *f.writer, *f.counters, &error);
+    REQUIRE(f.server != nullptr);
+    Peer peer(f);
+    greet(peer, kReader);
+    peer.say(Type::GetDrops);
+    const Reply reply = peer.expect(Type::DropsReply);
+    const auto info = reply.as<DropsReply>();
+    REQUIRE(reply.fd >= 0);
+    CHECK(info.uuid == f.counters->uuid());
+    void* map = mmap(nullptr, info.bytes, PROT_READ, MAP_SHARED, reply.fd, 0);
+    REQUIRE(map != MAP_FAILED);
+    CHECK(static_cast<const DropsHeader*>(map)->magic == kDropsMagic);
+    munmap(map, info.bytes);
+    close(reply.fd);
+    f.server.reset();
+}
+
 TEST_CASE("tunnel counters of two workers share no huge page, and wait to be placed on a node") {
     constexpr std::ptrdiff_t kHugePage = 2 << 20;
     std::string error;

@@ -65,6 +65,7 @@ TEST_CASE_METHOD(Started,
     }
     CHECK(pipeline.received() == sent);
     CHECK(pipeline.exits() == sent);
+    CHECK(pipeline.unnoted().empty());
     CHECK(pipeline.missing_buffers() == 0);
     CHECK(pipeline.exit(Exit::ForwardedDownlink) > 0);
     CHECK(pipeline.exit(Exit::ForwardedUplink) > 0);

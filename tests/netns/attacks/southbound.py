@@ -61,10 +61,11 @@ def _ended(sock):
 
 
 def memory(path, what):
-    """The descriptor of "counters" or "liveness", as every client gets it, and its size."""
+    """The descriptor of "counters", "liveness" or "drops", as every client gets it, and its size."""
     client = southbound.Client(str(path), southbound.READER)
     ask, reply = {"counters": (southbound.GET_COUNTERS, southbound.COUNTERS_REPLY),
-                  "liveness": (southbound.GET_LIVENESS, southbound.LIVENESS_REPLY)}[what]
+                  "liveness": (southbound.GET_LIVENESS, southbound.LIVENESS_REPLY),
+                  "drops": (southbound.GET_DROPS, southbound.DROPS_REPLY)}[what]
     client.socket.sendall(southbound.message(ask))
     size, = southbound.struct.unpack_from("<Q", client.expect(reply))
     client.close()
