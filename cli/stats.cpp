@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/drops.h"
 #include "cli/format.h"
 #include "cli/live_view.h"
 #include "cli/paging.h"
@@ -23,6 +24,11 @@ struct WatchOptions {
     std::chrono::milliseconds interval{1000};
     std::uint64_t count = 0;
     bool all = false;
+};
+
+struct DropsOptions {
+    std::string exit;
+    std::uint32_t limit = 0;
 };
 
 std::vector<std::string> matching_names(const CountersSnapshot& snapshot,
@@ -44,6 +50,9 @@ int show(Context& context, const std::string& prefix) {
               return stub->GetCounters(&client, {}, &snapshot);
           }));
     const auto names = matching_names(snapshot, prefix);
+    if (names.empty() && !prefix.empty()) {
+        throw Failure(kExitRefused, fmt::format("no counter's name begins with {}", prefix));
+    }
     if (context.json()) {
         Json json = Json::object();
         json["counters"] = Json::object();
@@ -59,9 +68,6 @@ int show(Context& context, const std::string& prefix) {
             table.add({name, std::to_string(snapshot.counters().at(name))});
         }
         std::fputs(table.flush().c_str(), context.out);
-    }
-    if (names.empty() && !prefix.empty()) {
-        throw Failure(kExitRefused, fmt::format("no counter's name begins with {}", prefix));
     }
     return kExitOk;
 }
@@ -155,8 +161,27 @@ void add_stats(CLI::App& root, Context& context) {
     showing->add_option("PREFIX", *prefix, "Only names that begin with this")->type_name("");
     add_examples(*showing, "drcli stats show drop.\ndrcli stats show port.up0 -o json");
 
-    add_command(*group, context, "drops", "Explain every drop reason, with its count",
-                [](Context& c) { return exits(c, "drop."); });
+    auto drops = std::make_shared<DropsOptions>();
+    auto* dropping =
+        add_command(*group, context, "drops",
+                    "Explain every drop reason, with its count; or whose packets it drops",
+                    [drops](Context& c) {
+                        return drops->exit.empty() ? exits(c, "drop.")
+                                                   : list_drops(c, drops->exit, drops->limit);
+                    });
+    auto* last = dropping
+                     ->add_option("--last", drops->exit,
+                                  "Show the latest packets that were dropped for this reason")
+                     ->type_name("REASON");
+    dropping->add_option("--limit", drops->limit, "At most so many of them (default: 16)")
+        ->type_name("N")
+        ->needs(last)
+        ->check([](const std::string& text) {
+            return CLI::Range(1, 1000)(text).empty() ? "" : "must be 1 to 1000, not " + text;
+        });
+    add_examples(*dropping,
+                 "drcli stats drops --last drop.unknown_tunnel\n"
+                 "drcli stats drops --last encap_mismatch -o json | jq -r '.[].subscriber'");
     add_command(*group, context, "exits", "Explain every way out of the pipeline, with its count",
                 [](Context& c) { return exits(c, ""); });
 

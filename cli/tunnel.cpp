@@ -9,6 +9,7 @@
 
 #include "base/printable.h"
 #include "cli/commands.h"
+#include "cli/drops.h"
 #include "cli/format.h"
 #include "cli/live_view.h"
 #include "cli/liveness_text.h"
@@ -95,7 +96,8 @@ std::string show(const TunnelStatus& status) {
         {"Remote", remote_text(tunnel)},
         {"MTU", tunnel.has_mtu() ? std::to_string(tunnel.mtu()) : ""},
         {"Downlink", traffic(counters.downlink_packets(), counters.downlink_bytes())},
-        {"Uplink", traffic(counters.uplink_packets(), counters.uplink_bytes())}};
+        {"Uplink", traffic(counters.uplink_packets(), counters.uplink_bytes())},
+        {"Dropped", drops_text(status)}};
     if (status.has_liveness()) {
         const auto more = liveness_entries(status.liveness());
         entries.insert(entries.end(), more.begin(), more.end());

@@ -192,6 +192,11 @@ grpc::Status SystemService::WatchCounters(grpc::ServerContext* context,
     return grpc::Status::OK;
 }
 
+grpc::Status SystemService::ListDrops(grpc::ServerContext*, const v1::ListDropsRequest* request,
+                                      v1::ListDropsResponse* response) {
+    return guarded([&] { return drops_.list(*request, *response); });
+}
+
 grpc::Status SystemService::ListExits(grpc::ServerContext*, const google::protobuf::Empty*,
                                       v1::ListExitsResponse* response) {
     const auto map = link_.counters();

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "control/api/drops.h"
 #include "control/api/status.h"
 #include "control/api/watches.h"
 #include "control/events/event_tail.h"
@@ -21,7 +22,8 @@ class SystemService final : public v1::System::Service {
           events_(events),
           stopping_(stopping),
           watches_(watches),
-          journal_(journal) {}
+          journal_(journal),
+          drops_(catalog, link) {}
 
     grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
                            v1::SystemStatus*) override;
@@ -35,6 +37,8 @@ class SystemService final : public v1::System::Service {
                                grpc::ServerWriter<v1::CountersSnapshot>*) override;
     grpc::Status ListExits(grpc::ServerContext*, const google::protobuf::Empty*,
                            v1::ListExitsResponse*) override;
+    grpc::Status ListDrops(grpc::ServerContext*, const v1::ListDropsRequest*,
+                           v1::ListDropsResponse*) override;
 
   private:
     void fill(v1::SystemStatus& out);
@@ -48,6 +52,7 @@ class SystemService final : public v1::System::Service {
     Stopping& stopping_;
     StreamLimit& watches_;
     Journal& journal_;
+    Drops drops_;
     std::mutex counts_mutex_;  // below
     LiveCounts counts_;
     std::chrono::steady_clock::time_point counted_at_;

@@ -60,6 +60,7 @@ class TunnelsService::Page {
           limit_(static_cast<int>(limit)),
           counters_(link.counters()),
           live_(link.live()),
+          drops_(link.drops()),
           status_(link.status(false)),
           now_(steady_ns()),
           response_(response) {}
@@ -84,6 +85,8 @@ class TunnelsService::Page {
             out.set_state(live.state);
             if (counters_) add_counters(tunnel.id(), *out.mutable_counters());
             if (live.known) add_liveness(s, *live.known, *out.mutable_liveness());
+            if (counters_ && drops_ && (request_.id() != 0 || !request_.subscriber().empty()))
+                add_drops(tunnel.id(), out);
         }
         return i;
     }
@@ -121,6 +124,21 @@ class TunnelsService::Page {
         out.set_sampled_at_ns(now_);
     }
 
+    // Of few tunnels alone: the first look at a page of this table takes it.
+    void add_drops(std::uint32_t id, v1::TunnelStatus& out) {
+        const DropsMap::OfTunnel drops = drops_->tunnel(id);
+        const auto add = [&out](std::string exit, std::uint64_t packets) {
+            if (packets == 0) return;
+            auto& to = *out.add_drops();
+            to.set_exit(std::move(exit));
+            to.set_packets(packets);
+        };
+        for (const auto& [exit, packets] : drops.by_exit) add(counters_->exit_name(exit), packets);
+        std::sort(out.mutable_drops()->begin(), out.mutable_drops()->end(),
+                  [](const auto& a, const auto& b) { return a.packets() > b.packets(); });
+        add({}, drops.others);
+    }
+
     void add_liveness(const v1::Subscriber& s, const southbound::LivenessState& known,
                       v1::TunnelLiveness& out) {
         fill_liveness(known, clock_, out);
@@ -134,6 +152,7 @@ class TunnelsService::Page {
     int limit_;
     std::shared_ptr<const CountersMap> counters_;
     std::shared_ptr<const LiveMap> live_;
+    std::shared_ptr<const DropsMap> drops_;
     WallClock clock_;
     LinkStatus status_;
     std::uint64_t now_;

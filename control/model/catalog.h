@@ -99,6 +99,8 @@ class Catalog {
     std::optional<v1::Subscriber> subscriber_by_id(std::uint32_t id);
     // The subscriber whose tunnel has the slot of `tunnel_id`.
     std::optional<v1::Subscriber> subscriber_by_tunnel(std::uint32_t tunnel_id);
+    // The id of the one subscriber that has a tunnel with this end; 0: none, or several tunnels do.
+    std::uint32_t subscriber_with_end(const Address& address);
 
     // What the subscriber's UR is to know, of one moment.
     struct Site {

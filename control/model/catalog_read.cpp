@@ -46,6 +46,12 @@ std::optional<v1::Subscriber> Catalog::subscriber_by_tunnel(std::uint32_t tunnel
     return subscriber_by_id(owner);
 }
 
+std::uint32_t Catalog::subscriber_with_end(const Address& address) {
+    const std::shared_lock lock(index_mutex_);
+    const auto end = index_.end_inside({address, static_cast<std::uint8_t>(address.bits())});
+    return end && end->count == 1 ? end->subscriber : 0;
+}
+
 std::optional<Object> Catalog::get(Kind kind, const std::string& name) {
     std::shared_lock lock(index_mutex_);
     std::uint32_t id = 0;

@@ -64,6 +64,21 @@ std::shared_ptr<const LiveMap> ask_liveness(Channel& channel) {
     return std::make_shared<const LiveMap>(std::move(reply.fd), body.bytes, body.uuid);
 }
 
+std::shared_ptr<const DropsMap> ask_drops(Channel& channel, std::string& why) {
+    channel.send(sb::Type::GetDrops);
+    const Message reply = channel.receive();
+    if (reply.type == sb::Type::Error)
+        throw RefusalError("the data plane: " + text_of(reply.as<sb::Result>()));
+    if (reply.type != sb::Type::DropsReply) throw ChannelError("data plane: no answer to GetDrops");
+    const auto body = reply.as<sb::DropsReply>();
+    try {
+        return std::make_shared<const DropsMap>(reply.fd, body.bytes, body.uuid);
+    } catch (const ChannelError& e) {
+        why = e.what();
+        return nullptr;
+    }
+}
+
 sb::State receive_state(Channel& channel) {
     const Message reply = receive_after_events(channel);
     if (reply.type != sb::Type::State) throw ChannelError("data plane: no State where one is due");

@@ -11,6 +11,7 @@
 #include "control/liveness/live_map.h"
 #include "control/southbound/channel.h"
 #include "control/southbound/counters_map.h"
+#include "control/southbound/drops_map.h"
 
 namespace dr::control {
 
@@ -28,6 +29,9 @@ southbound::State greet(Channel& channel);
 std::shared_ptr<const CountersMap> ask_counters(Channel& channel);
 // RefusalError: it says why it has none.
 std::shared_ptr<const LiveMap> ask_liveness(Channel& channel);
+// Null, with the reason in `why`: what it hands over is none of this build's, or damaged. Its notes
+// of drops are there for people to read, and nothing else depends on them.
+std::shared_ptr<const DropsMap> ask_drops(Channel& channel, std::string& why);
 // The answer to GetState, SetDrain and AdvanceGate; events before it are passed over.
 southbound::State receive_state(Channel& channel);
 // The answer to a transaction or to SyncEnd; events before it are passed over.

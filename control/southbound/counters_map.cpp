@@ -89,6 +89,16 @@ std::vector<CountersMap::Exit> CountersMap::exits() const {
     return out;
 }
 
+std::string CountersMap::exit_name(unsigned number) const {
+    if (number >= header_.exits) return {};
+    return text(reinterpret_cast<const sb::ExitName*>(base_ + header_.exit_names)[number].name);
+}
+
+std::string CountersMap::port_name(unsigned number) const {
+    if (number >= header_.ports) return {};
+    return text(reinterpret_cast<const sb::PortName*>(base_ + header_.port_names)[number].name);
+}
+
 std::map<std::string, std::uint64_t> CountersMap::all() const {
     std::map<std::string, std::uint64_t> out;
     for (const auto& exit : exits()) out[exit.name] = exit.count;

@@ -29,6 +29,9 @@ class CountersMap {
         std::uint64_t count;
     };
     [[nodiscard]] std::vector<Exit> exits() const;
+    // By number; empty: there is none.
+    [[nodiscard]] std::string exit_name(unsigned number) const;
+    [[nodiscard]] std::string port_name(unsigned number) const;
     // Every counter by name: exits, "port.NAME.rx_packets", "worker.N.bursts", …
     [[nodiscard]] std::map<std::string, std::uint64_t> all() const;
     // How ports and workers fare, as the data plane's watchdog finds it; none before its version.

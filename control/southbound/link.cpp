@@ -135,6 +135,11 @@ std::shared_ptr<const LiveMap> Link::live() {
     return live_;
 }
 
+std::shared_ptr<const DropsMap> Link::drops() {
+    const std::lock_guard lock(mutex_);
+    return drops_;
+}
+
 void Link::run() {
     std::chrono::milliseconds pause = kFirstBackOff;
     while (!stopping()) {
@@ -162,6 +167,7 @@ void Link::fail(LinkState state, const std::string& detail) {
     pending_bytes_ = 0;
     counters_.reset();
     live_.reset();
+    drops_.reset();
     done_.notify_all();
 }
 
@@ -201,9 +207,13 @@ void Link::open(Channel& channel) {
     }
     auto counters = ask_counters(channel);
     auto live = ask_liveness(channel);
+    std::string why;
+    auto drops = ask_drops(channel, why);
+    if (!drops) std::fprintf(stderr, "drd: warning: %s\n", printable(why).c_str());
     const std::lock_guard lock(mutex_);
     counters_ = std::move(counters);
     live_ = std::move(live);
+    drops_ = std::move(drops);
 }
 
 void Link::reconcile(Channel& channel) {

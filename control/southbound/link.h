@@ -34,6 +34,7 @@
 #include "control/model/installer.h"
 #include "control/southbound/channel.h"
 #include "control/southbound/counters_map.h"
+#include "control/southbound/drops_map.h"
 
 namespace dr::control {
 
@@ -68,6 +69,8 @@ class Link final : public Installer {
     std::shared_ptr<const CountersMap> counters();
     // Likewise: states and events of keepalives.
     std::shared_ptr<const LiveMap> live();
+    // Likewise: notes of dropped packets. Null also when the data plane's are of no use.
+    std::shared_ptr<const DropsMap> drops();
 
   private:
     struct Job {
@@ -118,6 +121,7 @@ class Link final : public Installer {
     bool drain_ = false;
     std::shared_ptr<const CountersMap> counters_;
     std::shared_ptr<const LiveMap> live_;
+    std::shared_ptr<const DropsMap> drops_;
     using Clock = std::chrono::steady_clock;
     std::uint64_t next_transaction_ = 1;  // link thread only, as all below
     std::string left_out_;                // what the last replay could not install

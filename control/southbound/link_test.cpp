@@ -158,6 +158,11 @@ class FakeDataplane {
                 reply(fd, sb::Type::LivenessReply,
                       sb::LivenessReply{liveness_->bytes(), liveness_->uuid()}, liveness_->fd());
                 return true;
+            case sb::Type::GetDrops:
+                // Of no use: drd goes on without.
+                reply(fd, sb::Type::DropsReply,
+                      sb::DropsReply{liveness_->bytes(), liveness_->uuid()}, liveness_->fd());
+                return true;
             case sb::Type::GetState:
                 reply(fd, sb::Type::State, state);
                 return true;

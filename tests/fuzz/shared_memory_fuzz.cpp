@@ -1,13 +1,15 @@
-// The two tables that drd maps from the data plane, the counters and the liveness memfd, as
+// The tables that drd maps from the data plane, counters, liveness and notes of drops, as
 // written by one that is of another build, or broken.
 //
 // Input: a byte of choices and one of pages that the file has at least, then, by bit 1 of the
 // choices: set, changes to a sound table, three bytes each (which 64-bit word, how many bits to the
-// left, what to add there); not set, the file itself. Bit 0: the counters, else liveness. What a
-// table that is accepted says is read to the end: nothing is read beyond the table's pages, and
-// what is found is what was asked for.
+// left, what to add there); not set, the file itself. Bit 0: the counters; else bit 2: the notes of
+// drops; else liveness. What a table that is accepted says is read to the end: nothing is read
+// beyond the table's pages, and what is found is what was asked for.
 #include "control/liveness/live_map.h"
 #include "control/southbound/counters_map.h"
+#include "control/southbound/dropped_frame.h"
+#include "control/southbound/drops_map.h"
 #include "dataplane/liveness/engine.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -21,6 +23,7 @@ namespace sb = southbound;
 
 constexpr unsigned kCounters = 1;
 constexpr unsigned kChanged = 2;
+constexpr unsigned kDrops = 4;
 constexpr std::uint64_t kPage = 4096, kMostPages = 16;
 constexpr std::uint32_t kWorkers = 2, kSlots = 3, kEvents = 4;
 
@@ -65,6 +68,33 @@ File sound_liveness() {
     put(file, kRows + sizeof(sb::LivenessRow) + 8, state);
     for (std::uint64_t n = 1; n <= kEvents; ++n)
         put(file, kFirstEvent + n % kEvents * sizeof(sb::LivenessEvent), n);
+    return file;
+}
+
+// One sample of the first worker, and one drop of tunnel 1.
+File sound_drops() {
+    sb::DropsHeader h{};
+    h.magic = sb::kDropsMagic;
+    h.version = sb::kDropsVersion;
+    h.workers = kWorkers;
+    h.exits = 1;
+    h.tunnel_slots = kSlots;
+    h.samples = 128;
+    h.sample_stride = sb::kDropSamples * sizeof(sb::DropSample);
+    h.tunnels = h.samples + kWorkers * h.sample_stride;
+    h.tunnel_stride = kSlots * sizeof(sb::TunnelDrops);
+    h.tsc_hz = 1'000'000'000;
+    File file(h.tunnels + kWorkers * h.tunnel_stride);
+    std::memcpy(file.data(), &h, sizeof h);
+    sb::DropState state{};
+    state.head = sb::kDropHead;
+    state.frame.fill(0x45);
+    state.frame[12] = 8;
+    state.frame[13] = 0;
+    put(file, h.samples, std::uint64_t{2});
+    put(file, h.samples + 8, state);
+    put(file, h.tunnels + sizeof(sb::TunnelDrops),
+        std::uint64_t{40} << sb::TunnelDrops::kExitShift | 1U);
     return file;
 }
 
@@ -122,6 +152,21 @@ void read_liveness(const LiveMap& map, std::uint64_t bytes) {
     read_events(map);
 }
 
+void read_drops(const DropsMap& map) {
+    for (std::uint32_t exit = 0; exit < 300; ++exit) {
+        const auto samples = map.samples(exit);
+        require(samples.size() <= kMostPages * kPage / sizeof(sb::DropSample), "more than fit");
+        for (const auto& sample : samples) {
+            require(sample.packet.head <= sb::kDropHead, "more of a frame than there is");
+            const auto frame = read_frame({sample.packet.frame.data(), sample.packet.head});
+            require(!frame.inner || frame.key, "an inner packet without a tunnel");
+        }
+    }
+    for (std::uint32_t slot = 0; slot < 0x1000000; slot = slot * 2 + 1)
+        for (const auto& [exit, count] : map.tunnel(slot).by_exit)
+            require(exit < 256, "more exits than a byte names");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -129,9 +174,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto choices = input.take<std::uint8_t>();
     const std::uint64_t pages = input.take<std::uint8_t>() % kMostPages;
     const bool counters = (choices & kCounters) != 0;
+    const bool drops = (choices & kDrops) != 0;
     File file(input.rest().begin(), input.rest().end());
     if ((choices & kChanged) != 0) {
-        file = counters ? sound_counters() : sound_liveness();
+        file = counters ? sound_counters() : drops ? sound_drops() : sound_liveness();
         change(file, input);
     }
     const std::uint64_t bytes = std::max((file.size() + kPage - 1) / kPage, pages) * kPage;
@@ -140,6 +186,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (counters) {
             const auto at = offsetof(sb::CountersHeader, uuid);
             read_counters(CountersMap(fd, bytes, uuid_at(file, at)));
+        } else if (drops) {
+            const auto at = offsetof(sb::DropsHeader, uuid);
+            read_drops(DropsMap(fd, bytes, uuid_at(file, at)));
         } else {
             const auto at = offsetof(sb::LivenessHeader, uuid);
             read_liveness(LiveMap(std::move(fd), bytes, uuid_at(file, at)), bytes);

@@ -80,6 +80,8 @@ void converse(Channel& channel) {
     require(greet(channel).version == sb::kVersion, "another version");
     const auto counters = ask_counters(channel);
     const auto live = ask_liveness(channel);
+    std::string why;
+    require((ask_drops(channel, why) != nullptr) == why.empty(), "no reason");
     (void)receive_state(channel);
     for (const auto expected : {sb::Type::TxnResult, sb::Type::SyncResult}) {
         const auto result = receive_result(channel, expected);
