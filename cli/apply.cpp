@@ -164,14 +164,16 @@ class Apply {
         } catch (const Failure& failure) {
             read_error = failure.what();
         }
-        const bool cut_short = !read_error.empty() || interrupted;
+        // Later than this, all has been sent, and what comes of it is waited for.
+        const bool stopped = interrupted;
+        const bool cut_short = !read_error.empty() || stopped;
         if (cut_short && options_.atomic) {
             abandon();
         }
         const grpc::Status status = stream_.finish();
         progress_.clear();
         conclude(status, read_error);
-        if (interrupted) {
+        if (stopped) {
             fmt::print(context_.err, "drcli: interrupted: {}\n",
                        options_.atomic ? "nothing was applied"
                                        : "what is counted was answered, the rest was not sent");

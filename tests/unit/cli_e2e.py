@@ -122,6 +122,11 @@ class DrcliTest(unittest.TestCase):
     def json(self, *arguments):
         return json.loads(self.output(*arguments, "-o", "json"))
 
+    @staticmethod
+    def status_of(pid):
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            return dict(line.split(":", 1) for line in status)
+
     def until(self, condition):
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
@@ -246,6 +251,26 @@ class DrcliTest(unittest.TestCase):
         self.assertEqual(out, "2 objects: 2 created, 0 updated, 0 unchanged, 0 refused\n")
         self.assertEqual(err, "drcli: interrupted: what is counted was answered, the rest was not "
                               "sent\n")
+
+    def test_interrupt_of_an_atomic_apply(self):
+        """Ctrl-C in an atomic apply says that nothing was applied, and nothing was"""
+        self.output("apply", "-f", "-", text=POLICY)
+        apply = subprocess.Popen([DRCLI, "apply", "--atomic", "-f", "-"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                 env=self.environment())
+        try:
+            apply.stdin.write(POOLS)
+            apply.stdin.flush()
+            # It has a handler from when it has begun to read.
+            self.until(lambda: int(self.status_of(apply.pid)["SigCgt"], 16) >> 1 & 1)
+            apply.send_signal(signal.SIGINT)
+            out, err = apply.communicate(timeout=DEADLINE_S)
+        finally:
+            apply.kill()
+            apply.wait()
+        self.assertEqual(apply.returncode, 130)
+        self.assertTrue(err.endswith("drcli: interrupted: nothing was applied\n"), out + err)
+        self.assertEqual(self.json("pool", "list"), [])
 
     def test_delete(self):
         """deleting asks for the right name and revision, and is refused while referred to"""

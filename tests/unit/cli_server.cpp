@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -92,11 +93,15 @@ class FakeResources final : public dr::v1::Resources::Service {
                 stream->Write(response);
             }
         }
+        if (interrupts) {
+            std::raise(SIGINT);
+        }
         if (atomic) {
             stream->Write(all);
         }
         return Status::OK;
     }
+    bool interrupts = false;  // presses Ctrl-C when it has read all
     int largest_message = 0;
     dr::v1::Resource last;
 
@@ -495,6 +500,20 @@ TEST_CASE_METHOD(Fixture, "an atomic apply with a line that cannot be read appli
     CHECK(objects[0]["violations"] == objects[2]["violations"]);
     CHECK(objects[0]["violations"][0]["field"] == "resource");
     CHECK(run({"apply", "--atomic", "-f", "-"}, pool("a")).code == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "Ctrl-C after the last object is not told as nothing applied") {
+    resources.interrupts = true;
+    for (const bool atomic : {true, false}) {
+        std::vector<std::string> arguments{"apply", "-f", "-"};
+        if (atomic) {
+            arguments.emplace_back("--atomic");
+        }
+        const auto result = run(arguments, pool("a") + "\n" + pool("b"));
+        CHECK(result.code == 0);
+        CHECK(result.err.empty());
+        CHECK(result.out == "2 objects: 2 created, 0 updated, 0 unchanged, 0 refused\n");
+    }
 }
 
 TEST_CASE_METHOD(Fixture, "apply of a group refuses objects of other kinds by line") {
