@@ -14,6 +14,7 @@ root stays root. Either way no capability is left after the start.
 
 Over TCP the API is served with mutual TLS only: a client needs a certificate that --tls-ca has
 signed, of one of the names of --tls-client if there are any. A site's certificate is never one. The Unix socket has mode 0660: its group may provision.
+--listen given twice serves both at once, each by its own rule.
 
 With --signalling, URs attach there with certificates that `drcli subscriber enroll` has issued.
 Certificates of another CA are taken with --signalling-ca, by their common name, the subscriber's;
@@ -22,6 +23,8 @@ once a subscriber is enrolled or revoked here, only what is enrolled here is tak
 drd prints "drd: ready" when the API accepts requests; it does not wait for the data plane, and
 forwarding does not wait for drd. SIGTERM ends it within 2 s.
 Exit status: 0 ended on request, 1 cannot start or go on, 2 wrong usage.)";
+
+constexpr const char* kDefaultSocket = "/run/dr/drd.sock";
 
 bool is_host_port(const std::string& text) {
     const auto colon = text.rfind(':');
@@ -52,19 +55,33 @@ void check(const Options& options) {
     const bool all =
         !options.tls_cert.empty() && !options.tls_key.empty() && !options.tls_ca.empty();
     const bool none = options.tls_cert.empty() && options.tls_key.empty() && options.tls_ca.empty();
-    if (options.on_unix_socket() && !options.tls_clients.empty())
+    const bool tcp = !options.listen_tcp.empty();
+    if (!tcp && !options.tls_clients.empty())
         throw CLI::ValidationError("--tls-client", "goes with --listen HOST:PORT");
-    if (options.on_unix_socket() && !none)
+    if (!tcp && !none)
         throw CLI::ValidationError("--listen",
                                    "is a Unix socket; the TLS options go with HOST:PORT");
-    if (!options.on_unix_socket() && !all)
+    if (tcp && !all)
         throw CLI::ValidationError("--listen",
                                    "on TCP needs mutual TLS: --tls-cert, --tls-key and "
                                    "--tls-ca");
-    if (options.on_unix_socket() && !options.socket_path().starts_with('/'))
-        throw CLI::ValidationError("--listen", "a Unix socket is given as unix:/ABSOLUTE/PATH");
-    if (!options.on_unix_socket() && !is_host_port(options.listen))
-        throw CLI::ValidationError("--listen", "is unix:PATH or HOST:PORT");
+}
+
+// Each value of --listen to its kind; none is the default.
+void sort_listen(const std::vector<std::string>& values, Options& options) {
+    for (const std::string& value : values) {
+        const bool on_socket = value.starts_with("unix:");
+        if (on_socket && !value.substr(5).starts_with('/'))
+            throw CLI::ValidationError("--listen", "a Unix socket is given as unix:/ABSOLUTE/PATH");
+        if (!on_socket && !is_host_port(value))
+            throw CLI::ValidationError("--listen", "is unix:PATH or HOST:PORT");
+        std::string& to = on_socket ? options.listen_socket : options.listen_tcp;
+        if (!to.empty())
+            throw CLI::ValidationError("--listen",
+                                       "may be given twice: one Unix socket and one HOST:PORT");
+        to = on_socket ? value.substr(5) : value;
+    }
+    if (values.empty()) options.listen_socket = kDefaultSocket;
 }
 
 }  // namespace
@@ -73,8 +90,12 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_code) {
     CLI::App app("drd: the control daemon of the Distribution Router", "drd");
     app.footer(kFooter);
     app.set_version_flag("--version", DR_VERSION);
-    app.add_option("--listen", options.listen, "unix:PATH, or HOST:PORT with the TLS options")
-        ->capture_default_str();
+    std::vector<std::string> listen;
+    app.add_option("--listen", listen,
+                   std::string("unix:PATH, or HOST:PORT with the TLS options; both: given twice "
+                               "(default: unix:") +
+                       kDefaultSocket + ")")
+        ->allow_extra_args(false);
     app.add_option("--store", options.store, "the SQLite file; its directory is made")
         ->capture_default_str();
     app.add_option("--dataplane", options.dataplane, "the socket of dr-dataplane")
@@ -116,6 +137,7 @@ bool parse_options(int argc, char** argv, Options& options, int& exit_code) {
                  "for debugging: a core dump holds the keys of all sites");
     try {
         app.parse(argc, argv);
+        sort_listen(listen, options);
         check(options);
     } catch (const CLI::ParseError& e) {
         const int shown = app.exit(e, std::cout, std::cerr);

@@ -8,7 +8,9 @@
 namespace dr::control {
 
 struct Options {
-    std::string listen = "unix:/run/dr/drd.sock";
+    // At most one of each; the option is given once for each.
+    std::string listen_socket;  // "/run/dr/drd.sock"; empty: not on a Unix socket
+    std::string listen_tcp;     // HOST:PORT; empty: not on TCP
     std::string store = "/var/lib/dr/drd.sqlite";
     std::string dataplane = "/run/dr/dataplane.sock";
     std::string tls_cert;
@@ -30,12 +32,9 @@ struct Options {
     std::string ca_cert;
     std::string ca_key;
 
-    [[nodiscard]] bool on_unix_socket() const { return listen.starts_with("unix:"); }
     [[nodiscard]] std::string event_log_path() const {
         return event_log.empty() ? store + ".events" : event_log;
     }
-    // "unix:/run/dr/drd.sock" -> "/run/dr/drd.sock"
-    [[nodiscard]] std::string socket_path() const { return listen.substr(5); }
 };
 
 // Something that only the operator can put right; reported as "drd: error: …", exit 1.

@@ -166,23 +166,24 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
           EventsService(p.log, stopping_, watches_)}) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    const std::string path = options.on_unix_socket() ? options.socket_path() : "";
+    const std::string& path = options.listen_socket;
+    const bool tcp = !options.listen_tcp.empty();
     if (path.size() >= sizeof(sockaddr_un::sun_path))
         throw StartError(fmt::format("--listen unix:{}: the path is too long for a socket", path));
     grpc::ServerBuilder builder;
     int port = 0;
-    if (path.empty()) {
-        listener_.emplace("--listen", options.listen);
+    if (tcp) {
+        listener_.emplace("--listen", options.listen_tcp);
         listener_->add_to(builder, tls(options));
-    } else {
-        builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
     }
+    if (!path.empty())
+        builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials(), &port);
     builder.SetMaxReceiveMessageSize(kMaxRequest);
     builder.SetMaxSendMessageSize(kMaxResponse);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
     stalls_.add_to(builder);
-    stalls_.serves(path, path.empty() ? port_of(options.listen) : -1);
+    stalls_.serves(path, tcp ? port_of(options.listen_tcp) : -1);
     grpc::ResourceQuota quota("drd");
     quota.SetMaxThreads(kMaxThreads);
     builder.SetResourceQuota(quota);
@@ -194,12 +195,15 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     builder.RegisterService(&services_->system);
     builder.RegisterService(&services_->events);
     server_ = path.empty() ? builder.BuildAndStart() : start_on_socket(builder, path, privileges);
-    if (!server_ || (port == 0 && !listener_))
+    if (!path.empty() && port == 0)
         throw StartError(fmt::format(
-            "--listen {}: cannot listen there; {}", options.listen,
-            path.empty() ? "are --tls-cert, --tls-key and --tls-ca PEM files, and is the key the "
-                           "certificate's?"
-                         : "may this user make a socket in that directory?"));
+            "--listen unix:{}: cannot listen there; may this user make a socket in that directory?",
+            path));
+    if (!server_)
+        throw StartError(
+            fmt::format("--listen {}: cannot listen there; are --tls-cert, --tls-key "
+                        "and --tls-ca PEM files, and is the key the certificate's?",
+                        tcp ? options.listen_tcp : "unix:" + path));
     if (listener_) listener_->start();
 }
 

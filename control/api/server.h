@@ -29,8 +29,8 @@ class Server {
         EventTail& events;
         Journal& journal;
     };
-    // Listens when it returns. The socket's directory is made, a socket that nobody listens on is
-    // replaced. Throws StartError.
+    // Listens when it returns, on the Unix socket, on TCP, or on both. The socket's directory is
+    // made, a socket that nobody listens on is replaced. Throws StartError.
     Server(const Options& options, const Privileges& privileges, const Parts& parts);
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;

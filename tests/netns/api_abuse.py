@@ -292,6 +292,42 @@ def _(daemon):
         expect(api.create_pool(alice, "more")[0] in (0, INVALID_ARGUMENT), "alice is refused")
 
 
+@cases.case("drd serves a Unix socket and TCP at once, each by its own rule")
+def _(daemon):
+    corporate_ca(daemon.directory)
+    folder = daemon.directory
+    socket_path = folder / "second" / "both.sock"
+    tls = ["--tls-cert", folder / "alice.pem", "--tls-key", folder / "alice.key",
+           "--tls-ca", folder / "ca.pem"]
+
+    def drcli(*arguments):
+        return run([daemon.programs.drcli, *arguments], check=False)
+    with Api(daemon, "--listen", f"unix:{socket_path}", "--tls-client", "alice") as api:
+        tcp = "%s:%d" % api.address
+        pool = '{"pool": {"name": "both", "prefix": "203.0.113.0/24"}}'
+        (folder / "pool.json").write_text(pool)
+        done = drcli("--server", f"unix:{socket_path}", "apply", "-f", folder / "pool.json")
+        expect(done.returncode == 0, f"Unix: {done.stdout}{done.stderr}")
+        done = drcli("--server", tcp, *tls, "-o", "json", "pool", "get", "both")
+        expect(done.returncode == 0 and json.loads(done.stdout)["prefix"] == "203.0.113.0/24",
+               f"TCP: {done.stdout}{done.stderr}")
+        expect(socket_path.stat().st_mode & 0o777 == 0o660, oct(socket_path.stat().st_mode))
+        for credentials in (["--tls-cert", folder / "api.pem", "--tls-key", folder / "api.key"], []):
+            done = drcli("--server", tcp, "--tls-ca", folder / "ca.pem", *credentials, "pool", "list")
+            expect(done.returncode != 0, f"TCP with {credentials} is let in")
+
+
+@cases.case("two addresses of one kind, or TCP without certificates, are refused by drd's start")
+def _(daemon):
+    for addresses, says in (
+            (["unix:/tmp/a.sock", "unix:/tmp/b.sock"], "one Unix socket and one HOST:PORT"),
+            (["127.0.0.1:1", "127.0.0.1:2"], "one Unix socket and one HOST:PORT"),
+            (["unix:/tmp/a.sock", "127.0.0.1:1"], "on TCP needs mutual TLS")):
+        options = [word for address in addresses for word in ("--listen", address)]
+        done = run([daemon.programs.drd, *options], check=False)
+        expect(done.returncode == 2 and says in done.stderr, f"{addresses}: {done.stderr}")
+
+
 @cases.case("drd does not start with the CA of its sites for the API, signalling or not")
 def _(daemon):
     folder = daemon.directory
