@@ -33,9 +33,10 @@ DropState numbered(std::uint64_t number) {
 TEST_CASE("a note of a drop is read whole or not at all while a worker writes others") {
     const auto memory = make(1);
     DropSample& sample = memory->worker(0).samples[0];
-    constexpr std::uint64_t kNotes = 200'000;
+    constexpr std::uint64_t kReads = 2'000, kMostNotes = 100'000'000;
     std::atomic<bool> ends{false};
-    std::uint64_t read = 0, torn = 0;
+    std::atomic<std::uint64_t> read{0};
+    std::uint64_t torn = 0, notes = 0;
     std::thread reader([&] {
         while (!ends) {
             DropState state;
@@ -45,13 +46,17 @@ TEST_CASE("a note of a drop is read whole or not at all while a worker writes ot
             if (std::memcmp(&state, &whole, sizeof whole) != 0) ++torn;
         }
     });
-    for (std::uint64_t n = 1; n <= kNotes; ++n) write_sample(sample, n, numbered(n));
+    while (read < kReads && notes < kMostNotes) {
+        ++notes;
+        write_sample(sample, notes, numbered(notes));
+    }
     ends = true;
     reader.join();
+    CHECK(read >= kReads);
     CHECK(torn == 0);
     DropState last;
     REQUIRE(read_sample(sample, last));
-    CHECK(last.tsc == kNotes);
+    CHECK(last.tsc == notes);
 }
 
 TEST_CASE("a note that is never finished does not keep its reader") {
