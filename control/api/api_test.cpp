@@ -145,6 +145,19 @@ TEST_CASE("a refusal carries its fields as google.rpc.BadRequest") {
     CHECK_THAT(bad.field_violations(0).description(), Catch::Contains("host bits set"));
 }
 
+TEST_CASE("an empty name is a field that is wrong, and no object that is missing") {
+    Fixture f;
+    const auto stub = v1::Subscribers::NewStub(f.channel);
+    v1::Subscriber found;
+    google::protobuf::Empty nothing;
+    grpc::ClientContext get;
+    grpc::ClientContext remove;
+    for (const auto& status : {stub->Get(&get, {}, &found), stub->Delete(&remove, {}, &nothing)}) {
+        CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+        CHECK_THAT(status.error_message(), Catch::Contains("name: is empty"));
+    }
+}
+
 TEST_CASE("desired and installed agree again after either daemon is killed") {
     Fixture f;
     f.start_dataplane();

@@ -25,8 +25,13 @@ grpc::Status change(Catalog& catalog, Request::Mode mode, const T& object, T* re
     return grpc::Status::OK;
 }
 
+inline grpc::Status nameless() {
+    return invalid_argument("name", "is empty; it must be the name of an object");
+}
+
 template <typename T>
 grpc::Status remove(Catalog& catalog, const v1::DeleteRequest& request) {
+    if (request.name().empty()) return nameless();
     T object;
     object.set_name(request.name());
     object.set_revision(request.revision());
@@ -35,6 +40,7 @@ grpc::Status remove(Catalog& catalog, const v1::DeleteRequest& request) {
 
 template <typename T>
 grpc::Status get(Catalog& catalog, const std::string& what, const std::string& name, T* response) {
+    if (name.empty()) return nameless();
     auto object = catalog.get(kind_for<T>(), name);
     if (!object) return not_found(what, name);
     *response = std::get<T>(std::move(*object));
