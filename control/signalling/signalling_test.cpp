@@ -162,7 +162,7 @@ TEST_CASE("a UR whose certificate another CA has issued is refused in the handsh
     credentials.set_private_key(stranger.private_key);
     Ur ur(credentials);
     REQUIRE(eventually([&] { return ur.client().status().attempts > 1; }));
-    CHECK_FALSE(ur.client().status().connected);
+    CHECK(ur.fails("it may refuse this router's certificate"));
     CHECK(ur.count() == 0);
     CHECK(f.attachments().empty());
 }
@@ -203,10 +203,12 @@ TEST_CASE("the UR refuses a DR of another CA, and one of another name") {
     other_ca.set_ca(pki::Authority::open(other.file("")).anchors());
     Ur distrustful(other_ca);
     CHECK(distrustful.fails("certificate"));
+    CHECK(distrustful.client().status().detail.starts_with("the peer's certificate: "));
     auto other_name = good;
     other_name.mutable_drs(0)->set_name("dr9.example.net");
     Ur careful(other_name);
     CHECK(careful.fails("does not carry the name dr9.example.net"));
+    CHECK(careful.client().status().detail.starts_with("the peer's certificate"));
     CHECK(f.attachments().empty());
 }
 

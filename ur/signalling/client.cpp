@@ -30,6 +30,16 @@ constexpr milliseconds kFirstAnswer{10'000};
 constexpr double kAtOnce = 32;
 constexpr double kPerSecond = 10;
 
+// A connection that the DR has closed is a word of gRPC's. Before an answer it is how TLS 1.3 shows
+// this end that the other one does not take its certificate.
+std::string ending_text(const grpc::Status& status, bool answered) {
+    const std::string& text = status.error_message();
+    if (text.find("Socket closed") == std::string::npos) return text;
+    if (answered) return "the DR has closed the connection";
+    return "the DR has closed the connection before an answer: it may refuse this router's "
+           "certificate, which its log and `drcli event list --kind refused` say";
+}
+
 }  // namespace
 
 class SignallingClient::Core {
@@ -260,7 +270,7 @@ bool SignallingClient::Core::follow(SignallingStream& stream, const DrAddress& d
                    result->ok()     ? "the DR has ended the stream"
                    : !fault.empty() ? fault
                    : late ? "no answer in 10 s: is the name right, and the way there open?"
-                          : result->error_message());
+                          : ending_text(*result, attached || refused_));
             return attached;
         }
         // A stream that timed out has a result soon; news will tell.

@@ -20,7 +20,7 @@ constexpr int kMaxMessage = 1 << 20;
 constexpr std::size_t kMostWaiting = 4;
 
 std::shared_ptr<grpc::ChannelCredentials> tls(const v1::Credentials& credentials,
-                                              const std::string& name) {
+                                              const std::string& name, pki::Refused refused) {
     TlsChannelCredentialsOptions options;
     options.set_certificate_provider(std::make_shared<StaticDataCertificateProvider>(
         std::vector<IdentityKeyCertPair>{{credentials.private_key(), credentials.certificate()}}));
@@ -29,7 +29,7 @@ std::shared_ptr<grpc::ChannelCredentials> tls(const v1::Credentials& credentials
     options.set_verify_server_certs(false);
     options.set_check_call_host(false);
     options.set_certificate_verifier(
-        pki::peer_verifier(credentials.ca(), pki::Purpose::Server, {name}));
+        pki::peer_verifier(credentials.ca(), pki::Purpose::Server, {name}, {}, std::move(refused)));
     return grpc::experimental::TlsCredentials(options);
 }
 
@@ -57,7 +57,12 @@ SignallingStream::SignallingStream(const v1::Credentials& credentials,
     : wake_(std::move(wake)),
       relay_(dr.device.empty() ? nullptr : std::make_unique<LineRelay>(dr.device, dr.address)),
       channel_(grpc::CreateCustomChannel(relay_ ? relay_->target() : dr.address,
-                                         tls(credentials, dr.name), arguments(options, dr.name))),
+                                         tls(credentials, dr.name,
+                                             [verdict = verdict_](const auto&, const auto& why) {
+                                                 const std::lock_guard lock(verdict->mutex);
+                                                 verdict->why = why;
+                                             }),
+                                         arguments(options, dr.name))),
       stub_(v1::Signalling::NewStub(channel_)) {
     stub_->async()->Attach(&context_, this);
     // Keeps the stream until the end is wanted, also between a write and the next.
@@ -67,6 +72,14 @@ SignallingStream::SignallingStream(const v1::Credentials& credentials,
     v1::UrMessage first;
     *first.mutable_hello() = hello;
     send(first);
+}
+
+std::string SignallingStream::fault() const {
+    {
+        const std::lock_guard lock(verdict_->mutex);
+        if (!verdict_->why.empty()) return verdict_->why;
+    }
+    return relay_ ? relay_->fault() : std::string();
 }
 
 SignallingStream::~SignallingStream() {

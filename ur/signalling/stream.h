@@ -50,7 +50,7 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     // Set when the stream is over; everything has been taken by then or is still in take().
     [[nodiscard]] std::optional<grpc::Status> result();
     // What is known of a failure beyond result(); may be empty.
-    [[nodiscard]] std::string fault() const { return relay_ ? relay_->fault() : std::string(); }
+    [[nodiscard]] std::string fault() const;
     // The DR's address as the connection has it ("ipv4:192.0.2.1:4755", or "192.0.2.1:4755" out of
     // a device); after take() has had a message.
     [[nodiscard]] std::string peer() const { return relay_ ? relay_->peer() : context_.peer(); }
@@ -65,7 +65,13 @@ class SignallingStream final : public grpc::ClientBidiReactor<v1::UrMessage, v1:
     void write_next();
     void read_on();
 
+    // Why the DR's certificate was refused; its verifier may outlive the stream.
+    struct Verdict {
+        std::mutex mutex;
+        std::string why;
+    };
     const std::function<void()> wake_;
+    const std::shared_ptr<Verdict> verdict_ = std::make_shared<Verdict>();
     const std::unique_ptr<LineRelay> relay_;  // of a stream out of a given device
     std::shared_ptr<grpc::Channel> channel_;
     std::unique_ptr<v1::Signalling::Stub> stub_;
