@@ -70,6 +70,9 @@ Credentials::Credentials(const Options& options)
         if (const auto literal = parse_address(host_of(address));
             literal && !wildcard(host_of(address)))
             reserved_.emplace_back(*literal, "an address of signalling");
+    // Each is told of once, however often it was given.
+    std::sort(reserved_.begin(), reserved_.end());
+    reserved_.erase(std::unique(reserved_.begin(), reserved_.end()), reserved_.end());
     try {
         // An operator's key may be for root's eyes, which drd is only at its start.
         if (!ca_cert_.empty()) authority_ = pki::Authority::load(ca_cert_, ca_key_);

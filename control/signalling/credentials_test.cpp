@@ -61,3 +61,19 @@ TEST_CASE("older credentials can be refused at once, and what is accepted can be
     CHECK(list().accepted().empty());
     CHECK(list().has_revoked());
 }
+
+TEST_CASE(
+    "a prefix around an address of signalling is refused once, however often that was given") {
+    Fixture f({"--signalling-name", "198.51.100.1:1", "--signalling-name", "198.51.100.1:2"});
+    grpc::ClientContext context;
+    v1::Subscriber site = resource(kSite).subscriber();
+    site.set_name("site-9");
+    site.clear_tunnels();
+    site.clear_prefixes();
+    site.add_prefixes("198.51.100.0/28");
+    const std::string said = f.subscribers->Create(&context, site, &site).error_message();
+    const auto first = said.find("an address of signalling");
+    INFO(said);
+    REQUIRE(first != std::string::npos);
+    CHECK(said.find("an address of signalling", first + 1) == std::string::npos);
+}
