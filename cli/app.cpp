@@ -329,8 +329,16 @@ void read_environment(GlobalOptions& options) {
 int run(Context& context, const std::vector<std::string>& arguments) {
     const auto app = make_app(context);
     auto words = arguments;
-    if (!words.empty() && words.front() == "help") {
-        words.erase(words.begin());
+    // Behind global options, which have a value each, in the same word or in the next one.
+    auto first = words.begin();
+    while (first != words.end() && first->starts_with('-') && *first != "-h" &&
+           first->find("--help") != 0 && *first != "--version") {
+        const bool in_next =
+            first->starts_with("--") ? first->find('=') == std::string::npos : first->size() == 2;
+        first += in_next && first + 1 != words.end() ? 2 : 1;
+    }
+    if (first != words.end() && *first == "help") {
+        words.erase(words.begin(), first + 1);
         if (const auto wrong = unknown_command(*app, words)) {
             fmt::print(context.err, "drcli: error: \"{}\" is no command\nTry: drcli help\n",
                        printable(*wrong));

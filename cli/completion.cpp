@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "dr/v1/api.pb.h"
 
 namespace dr::cli {
 namespace {
@@ -16,7 +17,7 @@ struct Node {
     std::string path;                // "drcli subscriber get"
     std::vector<std::string> words;  // commands below it, or the values of its argument
     std::vector<std::string> flags;
-    std::string objects;  // kind of object its argument names: "subscriber"
+    std::string objects;  // kind of object its argument names: "subscriber"; of tunnels: "ids"
 };
 
 std::string joined(const std::vector<std::string>& words, const char* separator = " ") {
@@ -47,6 +48,8 @@ void collect(const CLI::App& app, const std::string& parent_path, std::vector<No
         // Only objects that have names are listed by name: the argument of `subscriber get`.
         if (option->get_positional() && option->get_single_name() == "NAME") {
             node.objects = app.get_parent()->get_name();
+        } else if (option->get_positional() && option->get_single_name() == "ID") {
+            node.objects = "ids";
         }
     }
     if (node.path == "drcli system drain") {
@@ -111,17 +114,24 @@ std::string arms(const std::vector<Node>& nodes) {
     return text;
 }
 
-// @paths@, @arms@, @files@ and @values@ stand for the parts that come from the tree.
+// @paths@, @arms@, @files@ and @values@ stand for the parts that come from the tree, @states@ and
+// @encapsulations@ for names of the API.
 constexpr const char* kBash = R"script(# bash completion for drcli: source <(drcli completion bash)
-_drcli_names() {
-    local kind=$1 prefix=$2 i server=() words
+_drcli_ask() {
+    local i server=() words
     read -ra words <<<"$COMP_LINE"
     for ((i = 1; i + 1 < ${#words[@]}; i++)); do
         [[ ${words[i]} == --server ]] && server=(--server "${words[i + 1]}")
     done
-    "${words[0]}" "$kind" list "${server[@]}" --prefix "$prefix" --limit 100 2>/dev/null |
-        awk 'NR > 1 { print $1 }'
+    "${words[0]}" "${server[@]}" "$@" 2>&1
 }
+_drcli_column() {
+    local column=$1
+    shift
+    _drcli_ask "$@" | awk -v n="$column" 'NR > 1 && !/^drcli: / { print $n }' | sort -u
+}
+_drcli_names() { _drcli_column 1 "$1" list --prefix "$2" --limit 100; }
+_drcli_kinds() { _drcli_ask event list --kind '?' | sed -n 's/.*there are: //p' | tr -d ,; }
 _drcli() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local path=drcli i words="" flags="" objects=""
@@ -138,10 +148,18 @@ _drcli() {
         @files@) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames; return ;;
         --subscriber) COMPREPLY=($(compgen -W "$(_drcli_names subscriber "$cur")" -- "$cur")); return ;;
         --policy) COMPREPLY=($(compgen -W "$(_drcli_names policy "$cur")" -- "$cur")); return ;;
+        --state) COMPREPLY=($(compgen -W "@states@" -- "$cur")); return ;;
+        --encapsulation) COMPREPLY=($(compgen -W "@encapsulations@" -- "$cur")); return ;;
+        --kind) COMPREPLY=($(compgen -W "$(_drcli_kinds)" -- "$cur")); return ;;
+        --line) COMPREPLY=($(compgen -W "$(_drcli_column 3 tunnel list)" -- "$cur")); return ;;
+        --id|--tunnel) COMPREPLY=($(compgen -W "$(_drcli_column 1 tunnel list)" -- "$cur")); return ;;
+        --last) COMPREPLY=($(compgen -W "$(_drcli_column 1 stats drops)" -- "$cur")); return ;;
         @values@) COMPREPLY=(); return ;;
     esac
     if [[ $cur == -* ]]; then
         words=$flags
+    elif [[ $objects == ids ]]; then
+        words=$(_drcli_column 1 tunnel list)
     elif [[ -n $objects ]]; then
         words=$(_drcli_names "$objects" "$cur")
     fi
@@ -152,13 +170,22 @@ complete -F _drcli drcli
 
 constexpr const char* kZsh = R"script(#compdef drcli
 # zsh completion for drcli: source <(drcli completion zsh), or a file _drcli in $fpath
-_drcli_names() {
+_drcli_ask() {
     local server=() i
     for ((i = 2; i < $#words; i++)); do
         [[ $words[i] == --server ]] && server=(--server $words[i+1])
     done
-    compadd -- ${(f)"$($words[1] $1 list $server --prefix "$PREFIX" --limit 100 2>/dev/null |
-        awk 'NR > 1 { print $1 }')"}
+    $words[1] $server "$@" 2>&1
+}
+_drcli_column() {
+    local column=$1
+    shift
+    compadd -- ${(f)"$(_drcli_ask "$@" |
+        awk -v n=$column 'NR > 1 && !/^drcli: / { print $n }' | sort -u)"}
+}
+_drcli_names() { _drcli_column 1 $1 list --prefix "$PREFIX" --limit 100 }
+_drcli_kinds() {
+    compadd -- ${=$(_drcli_ask event list --kind '?' | sed -n 's/.*there are: //p' | tr -d ,)}
 }
 _drcli() {
     local path_so_far=drcli i commands="" flags="" objects=""
@@ -175,10 +202,18 @@ _drcli() {
         @files@) _files; return ;;
         --subscriber) _drcli_names subscriber; return ;;
         --policy) _drcli_names policy; return ;;
+        --state) compadd -- @states@; return ;;
+        --encapsulation) compadd -- @encapsulations@; return ;;
+        --kind) _drcli_kinds; return ;;
+        --line) _drcli_column 3 tunnel list; return ;;
+        --id|--tunnel) _drcli_column 1 tunnel list; return ;;
+        --last) _drcli_column 1 stats drops; return ;;
         @values@) return ;;
     esac
     if [[ $PREFIX == -* ]]; then
         compadd -- ${=flags}
+    elif [[ $objects == ids ]]; then
+        _drcli_column 1 tunnel list
     elif [[ -n $objects ]]; then
         _drcli_names $objects
     else
@@ -203,6 +238,17 @@ std::string other_values(const CLI::App& root) {
     return joined(patterns, "|");
 }
 
+// Of an enumeration but its 0, which no option takes.
+std::string names_of(const google::protobuf::EnumDescriptor* type) {
+    std::vector<std::string> names;
+    for (int i = 0; i < type->value_count(); ++i) {
+        if (type->value(i)->number() != 0) {
+            names.push_back(type->value(i)->name());
+        }
+    }
+    return joined(names);
+}
+
 std::string script(std::string text, const CLI::App& root, const std::string& arms_text) {
     const auto replace = [&text](const std::string& mark, const std::string& part) {
         text.replace(text.find(mark), mark.size(), part);
@@ -211,6 +257,8 @@ std::string script(std::string text, const CLI::App& root, const std::string& ar
     replace("@arms@", arms_text);
     replace("@files@", flags_of_type(root, "FILE"));
     replace("@values@", other_values(root));
+    replace("@states@", names_of(dr::v1::TunnelStatus::State_descriptor()));
+    replace("@encapsulations@", names_of(dr::v1::Encapsulation_descriptor()));
     return text;
 }
 

@@ -100,7 +100,8 @@ std::string statistics_table(const dr::v1::KeepaliveSummary& keepalives) {
     return table.flush();
 }
 
-std::string show(const SystemStatus& status) {
+// What is asked first; the tables of rows, memory and keepalives come on demand.
+std::string show_brief(const SystemStatus& status) {
     std::string text =
         key_values({{"drd version", status.version()},
                     {"Data plane", dataplane_text(status)},
@@ -119,14 +120,30 @@ std::string show(const SystemStatus& status) {
     if (!status.health().empty()) {
         text += '\n' + health_table(status);
     }
+    return text;
+}
+
+// Rows that are the data plane's own, or the kernel's, too.
+std::string rows_note(const std::string& table) {
+    if (table.starts_with("prefixes")) {
+        return "installed: with the kernel's routes and own addresses";
+    }
+    return table == "maps" || table.starts_with("groups") ? "made as they are needed" : "";
+}
+
+std::string show(const SystemStatus& status) {
+    std::string text = show_brief(status);
     if (!status.rows().empty()) {
         Table table({{"TABLE"},
                      {"DESIRED", Align::Right},
                      {"INSTALLED", Align::Right},
-                     {"CAPACITY", Align::Right}});
+                     {"CAPACITY", Align::Right},
+                     {"NOTE"}});
         for (const auto& one : status.rows()) {
-            table.add({one.table(), std::to_string(one.desired()), std::to_string(one.installed()),
-                       std::to_string(one.capacity())});
+            const auto note = rows_note(one.table());
+            const bool own = one.desired() == 0 && note.starts_with("made");
+            table.add({one.table(), own ? "-" : std::to_string(one.desired()),
+                       std::to_string(one.installed()), std::to_string(one.capacity()), note});
         }
         text += '\n' + table.flush();
     }
@@ -139,21 +156,21 @@ std::string show(const SystemStatus& status) {
     return text;
 }
 
-void write(Context& context, const SystemStatus& status) {
+void write(Context& context, const SystemStatus& status, bool brief) {
     if (context.json()) {
         write_pretty(context.out, to_json(status));
     } else {
-        std::fputs(show(status).c_str(), context.out);
+        std::fputs((brief ? show_brief(status) : show(status)).c_str(), context.out);
     }
 }
 
-int status_command(Context& context) {
+int status_command(Context& context, bool brief) {
     auto stub = dr::v1::System::NewStub(context.channel());
     SystemStatus status;
     check(context, unary([&](grpc::ClientContext& client) {
               return stub->GetStatus(&client, {}, &status);
           }));
-    write(context, status);
+    write(context, status, brief);
     return kExitOk;
 }
 
@@ -168,7 +185,10 @@ int drain(Context& context, const std::string& value) {
     if (context.json()) {
         write_pretty(context.out, to_json(status));
     } else {
-        fmt::print(context.out, "drain is {}\n", status.drain() ? "on" : "off");
+        fmt::print(context.out, "drain is {}\n",
+                   status.drain() ? "on: it is stored and shown; no traffic moves, for there is no "
+                                    "other router to take it"
+                                  : "off");
     }
     return kExitOk;
 }
@@ -196,7 +216,7 @@ int wait(Context& context, std::chrono::milliseconds timeout) {
         if (result.ok()) {
             answered = true;
             if (in_sync(status)) {
-                write(context, status);
+                write(context, status, true);
                 return kExitOk;
             }
         } else if (result.error_code() != grpc::StatusCode::UNAVAILABLE &&
@@ -226,11 +246,16 @@ int wait(Context& context, std::chrono::milliseconds timeout) {
 
 void add_system(CLI::App& root, Context& context) {
     auto* group = add_group(root, context, "system", "State of the daemons, drain");
-    add_command(*group, context, "status", "Show versions, state and row counts", status_command);
+    auto brief = std::make_shared<bool>(false);
+    auto* showing = add_command(*group, context, "status", "Show versions, state and row counts",
+                                [brief](Context& c) { return status_command(c, *brief); });
+    showing->add_flag("--brief", *brief, "Without the tables of rows, memory and keepalives");
 
     auto value = std::make_shared<std::string>();
-    auto* draining = add_command(*group, context, "drain", "Move traffic to other routers, or back",
-                                 [value](Context& c) { return drain(c, *value); });
+    auto* draining =
+        add_command(*group, context, "drain",
+                    "Mark this router as one that other routers are to relieve, or not",
+                    [value](Context& c) { return drain(c, *value); });
     draining->add_option("STATE", *value, "on or off")
         ->required()
         ->type_name("")

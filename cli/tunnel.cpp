@@ -152,17 +152,23 @@ class RateTable {
 
     // The first snapshot has no rates yet, and is not shown. Returns whether it was.
     bool snapshot(const ListTunnelsResponse& response) {
-        Table table({{"ID", Align::Right},
-                     {"SUBSCRIBER"},
-                     {"LINE"},
-                     {"STATE"},
-                     {"RTT", Align::Right},
-                     {"LOSS UP", Align::Right},
-                     {"LOSS DOWN", Align::Right},
-                     {"DOWN PKT/S", Align::Right},
-                     {"DOWN BIT/S", Align::Right},
-                     {"UP PKT/S", Align::Right},
-                     {"UP BIT/S", Align::Right}});
+        std::vector<Column> columns{{"ID", Align::Right},
+                                    {"SUBSCRIBER"},
+                                    {"LINE"},
+                                    {"STATE"},
+                                    {"RTT", Align::Right},
+                                    {"LOSS UP", Align::Right},
+                                    {"LOSS DOWN", Align::Right},
+                                    {"DOWN PKT/S", Align::Right},
+                                    {"DOWN BIT/S", Align::Right},
+                                    {"UP PKT/S", Align::Right},
+                                    {"UP BIT/S", Align::Right}};
+        // In a narrow window the rates stand below the row, where they are not cut.
+        const bool narrow = view_.columns() < kWithRates;
+        if (narrow) {
+            columns.resize(columns.size() - kRates);
+        }
+        Table table(std::move(columns));
         std::vector<std::string> reasons;
         const bool shown = !first_;
         first_ = false;
@@ -174,8 +180,16 @@ class RateTable {
             if (shown && context_.json()) {
                 write_line(context_.out, rates_json(status, rates));
             } else if (shown) {
-                table.add(cells(status, rates));
-                reasons.push_back(printable(why_text(status)));
+                auto row = cells(status, rates);
+                std::string reason = printable(why_text(status));
+                if (narrow) {
+                    const auto* rate = &row[row.size() - kRates];
+                    reason += fmt::format("\n    down {} pkt/s {} bit/s, up {} pkt/s {} bit/s",
+                                          rate[0], rate[1], rate[2], rate[3]);
+                    row.resize(row.size() - kRates);
+                }
+                table.add(std::move(row));
+                reasons.push_back(std::move(reason));
             }
         }
         meter_.end_snapshot();
@@ -187,6 +201,9 @@ class RateTable {
     }
 
   private:
+    static constexpr std::size_t kRates = 4;
+    static constexpr std::size_t kWithRates = 120;  // columns of a terminal
+
     static std::vector<std::string> cells(const TunnelStatus& status,
                                           const std::optional<TunnelRates>& rates) {
         const auto rate = [&](double TunnelRates::*member) {

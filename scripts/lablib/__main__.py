@@ -94,7 +94,7 @@ def status(name):
     for line in LINES:
         print(f"line {line}: {faults.state(lab, line)}")
     print()
-    for command in (("system", "status"), ("tunnel", "list"), ("stats", "show", "forwarded.")):
+    for command in (("system", "status", "--brief"), ("tunnel", "list"), ("stats", "show", "forwarded.")):
         done = lab.router.drcli(*command, check=False)
         print(done.stdout or f"drcli {' '.join(command)}: {done.stderr.strip()}\n")
     print(lab.urd_status(lab.sites[0]))

@@ -3,15 +3,18 @@
 
 usage: cli_e2e.py DRCLI DRD DR_DATAPLANE EXITS_DEF
 """
+import fcntl
 import json
 import os
 import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 
@@ -113,6 +116,24 @@ class DrcliTest(unittest.TestCase):
                               timeout=DEADLINE_S, env=self.environment(), check=False)
         self.assertEqual(done.returncode, code, f"{arguments}: {done.stdout}{done.stderr}")
         return done.stdout, done.stderr
+
+    def on_terminal(self, columns, *arguments):
+        """What it shows in a window of so many columns."""
+        ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        shown = b""
+        with subprocess.Popen([DRCLI, *arguments], stdin=subprocess.DEVNULL, stdout=theirs,
+                              stderr=theirs, env=self.environment()) as drcli:
+            os.close(theirs)
+            try:
+                while select.select([ours], [], [], DEADLINE_S)[0]:
+                    shown += os.read(ours, 65536)
+            except OSError:
+                pass  # the other end is closed
+            finally:
+                os.close(ours)
+                drcli.kill()
+        return re.sub(r"\x1b\[[0-9]*[A-Z]", "", shown.decode().replace("\r\n", "\n"))
 
     def output(self, *arguments, **options):
         out, err = self.drcli(*arguments, **options)
@@ -327,7 +348,7 @@ class DrcliTest(unittest.TestCase):
 
     def test_drain(self):
         """drain goes on and off, and stays on record"""
-        self.assertEqual(self.output("system", "drain", "on"), "drain is on\n")
+        self.assertRegex(self.output("system", "drain", "on"), "^drain is on: .* no traffic moves")
         self.assertIs(self.json("system", "status")["drain"], True)
         self.assertEqual(self.output("system", "drain", "off"), "drain is off\n")
         self.drcli("system", "drain", "maybe", code=2)
@@ -344,6 +365,9 @@ class DrcliTest(unittest.TestCase):
         self.assertEqual(rows["subscribers"], (1, 1))
         self.assertEqual(rows["tunnels"], (2, 2))
         self.assertRegex(self.output("system", "status"), r"(?m)^Data plane: +IN_SYNC$")
+        brief = self.output("system", "status", "--brief")
+        self.assertRegex(brief, r"(?m)^Data plane: +IN_SYNC$")
+        self.assertNotIn("MEMORY", brief)
         tunnels = self.json("tunnel", "list")
         self.assertEqual([t["state"] for t in tunnels], ["STATIC", "STATIC"])
         self.assertEqual(tunnels[0]["counters"]["downlinkPackets"], 0)
@@ -412,6 +436,10 @@ class DrcliTest(unittest.TestCase):
         changed = self.output("tunnel", "watch", "--changes", "--count", "1", "--line", "a", "-o", "json")
         self.assertEqual([json.loads(line)["state"] for line in changed.splitlines()],
                          ["STATIC", "DOWN"])
+        lines = self.on_terminal(80, "tunnel", "watch", "--count", "1", "--line", "a").splitlines()
+        self.assertTrue(all(len(line) <= 80 for line in lines), lines)
+        self.assertIn("    not up yet", lines)
+        self.assertIn("    down 0 pkt/s 0 bit/s, up 0 pkt/s 0 bit/s", lines)
         # An address that nobody answers from: the engine says so after 3 s.
         seen = json.loads(self.output("event", "watch", "--kind", "unanswered", "--after", "0",
                                       "--count", "1", "-o", "json"))
@@ -457,12 +485,18 @@ class DrcliTest(unittest.TestCase):
             'complete_line() { COMP_LINE=$1; read -ra COMP_WORDS <<<"$1"; '
             '[[ $1 == *" " ]] && COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
             '_drcli; echo "${COMPREPLY[*]}"; }\n'
-            'complete_line "drcli subscriber "; complete_line "drcli subscriber get si"\n')
+            'complete_line "drcli subscriber "; complete_line "drcli subscriber get si"\n'
+            'complete_line "drcli tunnel list --state DO"\n'
+            'complete_line "drcli tunnel list --encapsulation "\n'
+            'complete_line "drcli event list --kind re"; complete_line "drcli event list --line "\n'
+            'complete_line "drcli tunnel get "; complete_line "drcli tunnel watch --id 16777258"\n')
         path = os.path.dirname(DRCLI) + ":" + os.environ["PATH"]
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True,
                               timeout=DEADLINE_S, env=self.environment() | {"PATH": path})
         self.assertEqual(done.stdout, "list get apply delete watch ur-config enroll revoke "
-                                      "rotate-keys attachments\nsite-42\n")
+                                      "rotate-keys attachments\nsite-42\n"
+                                      "DOWN\nGRE GRE_UDP AUTO\nrefused revoke\na b\n"
+                                      "16777257 16777258\n16777258\n")
 
     def test_broken_pipe(self):
         """a reader that has enough ends drcli quietly"""

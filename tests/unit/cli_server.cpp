@@ -367,6 +367,8 @@ TEST_CASE("help and version are commands too, and help shows what an object look
     CHECK(run_at("", {"version"}).out == "drcli " DR_VERSION "\n");
     CHECK(run_at("", {"help"}).out == run_at("", {"--help"}).out);
     CHECK(run_at("", {"help", "pool", "list"}).out == run_at("", {"pool", "list", "--help"}).out);
+    CHECK(run_at("", {"-o", "json", "--server=unix:/x", "help", "pool", "list"}).out ==
+          run_at("", {"pool", "list", "--help"}).out);
     CHECK(run_at("", {"help", "pol"}).code == 2);
     for (const char* kind : {"pool", "policy", "subscriber"})
         for (const auto& words : {std::vector<std::string>{kind, "--help"},
