@@ -77,7 +77,8 @@ void Router::restore_device() {
     }
     if (datapath_.restore())
         repairs_.note("device hook",
-                      "the tunnel device's tc program had been taken away; attached again");
+                      "a tc program of the tunnel device, or a device behind it, had been taken away; "
+                      "put back");
 }
 
 void Router::restore() {

@@ -225,7 +225,7 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     // So many bytes from the start are what most messages touch.
     static constexpr std::size_t kWarm = sizeof(TunnelWarm) + History::kCurrent;
 };
-static_assert(sizeof(TunnelExtra) <= 1152 && TunnelExtra::kWarm <= 256);
+static_assert(sizeof(TunnelExtra) <= 1216 && TunnelExtra::kWarm <= 256);
 
 // Each keepalive that is sent reads the first two lines.
 struct alignas(64) Group {

@@ -76,7 +76,7 @@ def _(lab):
         wait_until(lambda: attached(lab, "wan-a") and filters(lab, "dr0", "egress"),
                    f"urd's programs after tc {' '.join(command)}", seconds=SOON)
     said(lab, "line device wan-a: the tc programs had been taken away; attached again")
-    said(lab, "the tunnel device's tc program had been taken away; attached again")
+    said(lab, "a tc program of the tunnel device, or a device behind it, had been taken away; put back")
     ur.wait_up(lab, "a")
     expect(ur.tunnel(lab, "a")["flaps"] == flaps, f"{ur.tunnel(lab, 'a')}")
     port = ports()
