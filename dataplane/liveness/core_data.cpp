@@ -137,23 +137,24 @@ void Core::judge_second(Time now, std::uint32_t i, std::uint64_t bytes) {
     const std::uint16_t worse = std::max(enough ? loss : std::uint16_t{0}, sending_loss(i));
     const bool bad = sound_sent >= k.data_packets && sound_loss > k.data_loss_permille;
     const bool lossy = enough && loss > kLossyPermille;
-    x.bad_seconds = static_cast<std::uint8_t>(bad ? x.bad_seconds + 1 : 0);
     const auto seconds = static_cast<unsigned>(std::min<Time>(all.length / kSecond, kLossySeconds));
     x.lossy_seconds =
         static_cast<std::uint8_t>(lossy ? std::min(x.lossy_seconds + seconds, 255U) : 0);
     const bool full = lossy && (x.capacity.full(all, x.smoothed, t.congested) || all_lose(t.group));
+    x.bad_seconds = static_cast<std::uint8_t>(bad && !full ? x.bad_seconds + 1 : 0);
     x.capacity.learn(all, full);
     begin_second(now, i, bytes);
-    const bool much = x.bad_seconds >= 2;
-    if (full && (much || x.lossy_seconds >= kLossySeconds)) {
-        x.congested_until_s = static_cast<std::uint32_t>((now + kCongested) / kSecond);
-        set_congested(now, i, true);
-    }
-    if (!much) return;
-    x.bad_seconds = 0;
     // What a full line loses would be lost on another one, too: there is none better for it, but
     // one that is known to have lost less.
-    if (!full || loses_most(i, worse)) degrade(now, i, true, worse);
+    bool leave = x.bad_seconds >= 2;
+    if (full && x.lossy_seconds >= (bad ? 2 : kLossySeconds)) {
+        x.congested_until_s = static_cast<std::uint32_t>((now + kCongested) / kSecond);
+        set_congested(now, i, true);
+        leave = bad && loses_most(i, worse);
+    }
+    if (!leave) return;
+    x.bad_seconds = 0;
+    degrade(now, i, true, worse);
 }
 
 // Of the data that this end sends, since the second began, by the peer's count.

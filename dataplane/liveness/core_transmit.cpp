@@ -22,8 +22,8 @@ void Core::send(std::uint32_t i, Message& m, const Endpoint& to, const Guise* gu
     m.key_number = t.key_number[t.tx_key_index];
     m.state = t.state;
     m.diagnostic = t.state != State::Up ? t.diagnostic
-                   : t.degraded         ? Diagnostic::DataLost
                    : t.congested        ? Diagnostic::Congested
+                   : t.degraded         ? Diagnostic::DataLost
                                         : t.diagnostic;
     m.multiplier = profile_of(t).multiplier;
     m.salt = t.tx_salt;

@@ -154,9 +154,9 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     std::uint32_t silent_sent;
     std::uint32_t reported;       // data packets that have arrived at the peer, as it says
     std::uint16_t lost_permille;  // of data, when it was last degraded; the worse direction
-    std::uint8_t bad_seconds;     // in a row: more than half of the data was lost, keepalives not
-    std::uint8_t lossy_seconds;   // ... some was
-    std::uint32_t reported_ms;    // when `reported` changed, modulo 2^32
+    std::uint8_t bad_seconds;    // in a row: most data was lost, keepalives not, and it is not full
+    std::uint8_t lossy_seconds;  // ... some was
+    std::uint32_t reported_ms;   // when `reported` changed, modulo 2^32
     // The second in which loss is summed: its start, and counts then.
     Time data_second;
     std::uint32_t second_bytes, second_told, second_reported;

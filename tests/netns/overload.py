@@ -5,6 +5,7 @@ they are. Real dr-dataplane, drd and urd; the lines' rates and queues are the em
 
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -49,24 +50,32 @@ def since(lab, last, *kinds):
                                                               "--limit", "1000") if e["id"] > last]
 
 
+@contextmanager
 def flood(lab, way, rate, payload):
-    """Of so many bit/s on the line, for SECONDS."""
+    """Of so many bit/s on the line, for SECONDS at most."""
     source, destination, address = {"up": ("lan1", "inet", t.INET4),
                                     "down": ("inet", "lan1", lab.sites[0].lan4)}[way]
-    return Probe(lab, source, destination, address, rate=rate / 8 // (payload + HEADERS),
-                 seconds=SECONDS, payload=payload)
+    probe = Probe(lab, source, destination, address, rate=rate / 8 // (payload + HEADERS),
+                  seconds=SECONDS, payload=payload)
+    try:
+        yield probe
+    finally:
+        for process in (probe.sender, probe.receiver):
+            if process in lab.helpers:
+                process.stop()
+                lab.helpers.remove(process)
 
 
 def stays(lab, way, rate, payload):
     """Floods; at most one line was left and returned to, and both ends say that it is full."""
     last = latest(lab)
-    running = flood(lab, way, rate, payload)
-    wait_until(lambda: lab.tunnels()["site-1", "a"]["liveness"].get("congested"),
-               "line a congested at the DR", seconds=30)
-    ur.wait_for(lab, "a", {"congested": True})
-    shown = lab.router.drcli("tunnel", "list").stdout
-    expect("congested" in shown, shown)
-    result = running.result()
+    with flood(lab, way, rate, payload) as running:
+        wait_until(lambda: lab.tunnels()["site-1", "a"]["liveness"].get("congested"),
+                   "line a congested at the DR", seconds=30)
+        ur.wait_for(lab, "a", {"congested": True})
+        shown = lab.router.drcli("tunnel", "list").stdout
+        expect("congested" in shown, shown)
+        result = running.result()
     left = [e for e in since(lab, last, "eligible") if "no traffic" in e.get("detail", "")]
     expect(len(left) <= 2, f"lines were left {len(left)} times: {left}")
     downs = [e for e in since(lab, last, "state") if e["to"] == "DOWN"]
@@ -126,18 +135,14 @@ def _(lab):
 def _(lab):
     for fault in ({"cut": True}, {"black_hole": "data"}):
         become(lab, a=5_000_000, b=20_000_000)
-        running = flood(lab, "up", 11_000_000, 1200)
-        wait_until(lambda: lab.tunnels()["site-1", "a"]["liveness"].get("congested"),
-                   "line a congested at the DR", seconds=30)
-        begin = time.monotonic()
-        lab.line("a").set(**fault)
-        ur.wait_carries(lab, "b", seconds=5)
-        took = time.monotonic() - begin
-        expect(took < 4, f"{fault}: {took:.1f} s")
-        running.sender.stop()
-        running.receiver.stop()
-        lab.helpers.remove(running.sender)
-        lab.helpers.remove(running.receiver)
+        with flood(lab, "up", 11_000_000, 1200):
+            wait_until(lambda: lab.tunnels()["site-1", "a"]["liveness"].get("congested"),
+                       "line a congested at the DR", seconds=30)
+            begin = time.monotonic()
+            lab.line("a").set(**fault)
+            ur.wait_carries(lab, "b", seconds=5)
+            took = time.monotonic() - begin
+            expect(took < 4, f"{fault}: {took:.1f} s")
         for line in switching.LINES:
             lab.line(line).clear()
         ur.wait_carries(lab, "a", seconds=60)
