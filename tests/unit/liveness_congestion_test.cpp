@@ -90,6 +90,11 @@ TEST_CASE("a policer without a queue costs at most a few changes of line, ever m
     w.run(20 * kSecond);
     w.set_load(0, packets(30e6, 1250), 1250);
     CHECK(changes(w, w.dr, 60 * kSecond) <= 8);
+    // The one that carries for want of a better one; both ends know.
+    for (const End* end : {&w.dr, &w.ur}) {
+        CHECK(w.status(*end, w.in_use(*end)).degraded);
+        CHECK(w.status(*end, w.in_use(*end)).congested);
+    }
     CHECK(changes(w, w.dr, 600 * kSecond) <= 8);
 }
 
