@@ -32,8 +32,10 @@ void Capacity::calm(std::uint32_t rtt_us) {
         calm_rtt_us_ = rtt_us;
         return;
     }
-    calm_rtt_us_ =
-        static_cast<std::uint32_t>((std::uint64_t{calm_rtt_us_} * 7 + std::uint64_t{rtt_us}) / 8);
+    // Queues that are full without loss, as TCP has them, must not soon pass for usual.
+    const std::uint64_t weight = rtt_us < calm_rtt_us_ ? 4 : 64;
+    calm_rtt_us_ = static_cast<std::uint32_t>(
+        (std::uint64_t{calm_rtt_us_} * (weight - 1) + std::uint64_t{rtt_us}) / weight);
 }
 
 bool Capacity::queues(const Smoothed& rtt) const {

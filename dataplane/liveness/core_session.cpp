@@ -295,7 +295,8 @@ void Core::each_second(Time now, std::uint32_t i) {
     // What an outage has swallowed is not held against the line's quality.
     const Tunnel& t = tunnels_[i];
     if (t.state != State::Up || t.since > second * kSecond) return;
-    if (closed.rtt_count != 0 && x.lossy_seconds == 0) {
+    const bool full = t.congested || x.peer_diagnostic == Diagnostic::Congested;
+    if (closed.rtt_count != 0 && x.lossy_seconds == 0 && !full) {
         x.capacity.calm(closed.rtt_sum_us / closed.rtt_count);
     }
     if (t.congested && now / kSecond >= x.congested_until_s) set_congested(now, i, false);

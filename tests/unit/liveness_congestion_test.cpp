@@ -84,6 +84,27 @@ TEST_CASE("of a large and a small line that are both too small the large one is 
     CHECK(lost(w, down ? 0 : 1) < 0.62);
 }
 
+TEST_CASE("a queue of the other direction, or of TCP, is not taken for the line's usual delay") {
+    World w;
+    limit(w, 0, {2 * kMbit, 40'000});
+    w.run(20 * kSecond);
+    SECTION("the other direction") {
+        w.set_load(packets(6e6, 110), 0, 110);
+        w.run(50 * kSecond);
+    }
+    SECTION("without loss") {
+        w.up[0].delay = 160 * kMillisecond;
+        w.run(40 * kSecond);
+        w.up[0].delay = 10 * kMillisecond;
+        w.run(4 * kSecond);
+    }
+    limit(w, 0, {5 * kMbit, 40'000});
+    limit(w, 1, {kMbit / 4, 40'000});
+    w.set_load(0, packets(11e6, 1250), 1250);
+    CHECK(changes(w, w.dr, 60 * kSecond) == 0);
+    CHECK(w.status(w.dr, 0).congested);
+}
+
 TEST_CASE("a policer without a queue costs at most a few changes of line, ever more seldom") {
     World w;
     for (const unsigned line : {0U, 1U}) limit(w, line, {10 * kMbit, 4'000});
