@@ -27,9 +27,9 @@ bool at_most(std::uint32_t rate, std::uint32_t known, unsigned quarters) {
 
 }  // namespace
 
-void Capacity::calm(std::uint32_t rtt_us) {
+void Capacity::calm(std::uint32_t rtt_us, std::uint32_t least) {
     if (calm_rtt_us_ == 0) {
-        calm_rtt_us_ = rtt_us;
+        calm_rtt_us_ = std::min(rtt_us, least);
         return;
     }
     // Queues that are full without loss, as TCP has them, must not soon pass for usual.

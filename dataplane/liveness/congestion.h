@@ -24,8 +24,9 @@ constexpr std::uint16_t lost_permille(std::uint32_t sent, std::uint32_t received
 // What the line has delivered lately while it lost next to nothing.
 class Capacity {
   public:
-    // A second's mean round trip, in which no data was lost.
-    void calm(std::uint32_t rtt_us);
+    // A second's mean round trip, in which no data was lost. The first one may have seen a queue
+    // that was there before its loss was judged: `least` is the least round trip so far.
+    void calm(std::uint32_t rtt_us, std::uint32_t least);
     // Judges a second with loss: true when the line still delivers what it can. That is at least
     // half of what it has delivered, when a queue has grown before it or it was full already; else
     // from three quarters to twice of that.

@@ -297,7 +297,7 @@ void Core::each_second(Time now, std::uint32_t i) {
     if (t.state != State::Up || t.since > second * kSecond) return;
     const bool full = t.congested || x.peer_diagnostic == Diagnostic::Congested;
     if (closed.rtt_count != 0 && x.lossy_seconds == 0 && !full) {
-        x.capacity.calm(closed.rtt_sum_us / closed.rtt_count);
+        x.capacity.calm(closed.rtt_sum_us / closed.rtt_count, x.smoothed.min_rtt);
     }
     if (t.congested && now / kSecond >= x.congested_until_s) set_congested(now, i, false);
     check_quality(now, i, closed);

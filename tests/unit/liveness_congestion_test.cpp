@@ -105,6 +105,17 @@ TEST_CASE("a queue of the other direction, or of TCP, is not taken for the line'
     CHECK(w.status(w.dr, 0).congested);
 }
 
+TEST_CASE("a flood that begins with the tunnel moves no line either") {
+    World w;
+    for (const unsigned line : {0U, 1U}) limit(w, line, {2 * kMbit, 40'000});
+    const unsigned start = GENERATE(100U, 400U, 700U, 1100U);
+    CAPTURE(start);
+    w.run(start * kMillisecond);
+    w.set_load(0, packets(6e6, 1250), 1250);
+    CHECK(changes(w, w.dr, 60 * kSecond) == 0);
+    CHECK(w.status(w.dr, 0).congested);
+}
+
 TEST_CASE("a policer without a queue costs at most a few changes of line, ever more seldom") {
     World w;
     for (const unsigned line : {0U, 1U}) limit(w, line, {10 * kMbit, 4'000});
