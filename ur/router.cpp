@@ -219,7 +219,7 @@ bool Router::look(const Tunnel& tunnel) {
     Place& place = places_[tunnel.slot];
     const LinePath before = place.path;
     LinePath found = lines_.look(tunnel, wish(tunnel, place));
-    place.path = outlasts(place, found) ? before : std::move(found);
+    if (!outlasts(place, found)) place.path = std::move(found);
     publish(tunnel);
     keepalives_.line(now(), tunnel.slot, place.path.usable, place.path.local, place.path.mtu);
     const bool better = place.path.usable && (!before.usable || before.local != place.path.local);

@@ -33,6 +33,7 @@ std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const Ip
     std::stable_sort(ready.begin(), ready.end(),
                      [&](const auto& a, const auto& b) { return merit(a) > merit(b); });
     std::vector<IpAddress> out;
+    out.reserve(ready.size());
     for (const auto& a : ready) out.push_back(a.address);
     return out;
 }
