@@ -147,19 +147,21 @@ void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
 }
 
 // Whether the tunnel went down because its peer was away, and not its line: the peer has started
-// again, and it was silent on every line when it was found to be silent on this one.
+// again, and it was silent on every line when it was found to be silent on this one, but for what
+// came late.
 bool Core::peer_was_away(Time now, std::uint32_t i) const {
     constexpr Time kLongest = 120 * kSecond;
     const Tunnel& t = tunnels_[i];
     if (t.state != State::Down || t.cause != Cause::DetectionExpired ||
         extras_[i].restore.flap_at != t.since || now >= t.since + kLongest)
         return false;
+    const Time until = t.since + Time{extras_[i].detection.detection_us} * kMicrosecond;
     const auto& lines = groups_[t.group].tunnel;
     return std::none_of(lines.begin(), lines.end(), [&](std::uint32_t other) {
         if (other == kNone || other == i) return false;
         const bool anew = extras_[other].adopted_at > t.since;
         const Time heard = anew ? extras_[other].last_rx_before_restart : tunnels_[other].last_rx;
-        return heard > t.since;
+        return heard > until;
     });
 }
 

@@ -92,6 +92,22 @@ TEST_CASE(
     CHECK(w.status(w.dr, 1).flaps == 1);
 }
 
+TEST_CASE("what a peer sent before it ended may arrive late") {
+    World w;
+    w.up[1].delay = 1900 * kMillisecond;
+    w.run(40 * kSecond);
+    w.cut(0);
+    w.run(20 * kMillisecond);
+    w.cut(1);
+    REQUIRE(w.run_until([&] { return w.state(w.dr, 0) == State::Down; }, 2 * kSecond));
+    w.run(5 * kSecond);
+    w.restart(false);
+    w.cut(0, false);
+    w.cut(1, false);
+    REQUIRE(w.run_until([&] { return up(w, 0) && up(w, 1); }, 20 * kSecond));
+    CHECK(w.status(w.dr, 0).flaps == 0);
+}
+
 TEST_CASE("a flap that is taken back leaves the wait of the one before") {
     constexpr std::uint32_t kBase = 60'000'000;
     const Tuning tuning;
