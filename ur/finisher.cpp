@@ -50,9 +50,7 @@ void without_offloads(const std::string& device) {
 }  // namespace
 
 Finisher::Finisher(Netlink& netlink, const std::string& device)
-    : netlink_(netlink),
-      in_name_(name_of(device, "-sum")),
-      out_name_(name_of(device, "-summed")) {
+    : netlink_(netlink), in_name_(name_of(device, "-sum")), out_name_(name_of(device, "-summed")) {
     if (const auto old = netlink.link(in_name_)) netlink.remove_link(old->index);
     netlink.add_pair(in_name_, out_name_);
     in_ = static_cast<int>(::if_nametoindex(in_name_.c_str()));

@@ -76,9 +76,10 @@ void Router::restore_device() {
         repairs_.note("device mtu", "the tunnel device had another MTU; set again");
     }
     if (datapath_.restore())
-        repairs_.note("device hook",
-                      "a tc program of the tunnel device, or a device behind it, had been taken away; "
-                      "put back");
+        repairs_.note(
+            "device hook",
+            "a tc program of the tunnel device, or a device behind it, had been taken away; "
+            "put back");
 }
 
 void Router::restore() {
