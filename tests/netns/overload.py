@@ -145,7 +145,7 @@ def _(lab):
             expect(took < 4, f"{fault}: {took:.1f} s")
         for line in switching.LINES:
             lab.line(line).clear()
-        ur.wait_carries(lab, "a", seconds=60)
+        ur.wait_carries(lab, "a", seconds=120)
 
 
 if __name__ == "__main__":
