@@ -122,6 +122,8 @@ bool Connections::add(int fd, Clock::time_point now) {
         return false;
     }
     ++count;
+    make_room(now);
+    ++unknown_;
     Open open;
     open.fd = fd;
     open.cookie = socket_cookie(fd);
@@ -130,8 +132,29 @@ bool Connections::add(int fd, Clock::time_point now) {
     event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
     event.data.u64 = open.cookie;
     ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
+    arrivals_.push_back(open.cookie);
     by_cookie_[open.cookie] = open_.emplace(end, std::move(open));
     return true;
+}
+
+// Strangers who hold connections open take what there is for a while; whoever has come last is
+// served within milliseconds, and is the last to be ended.
+void Connections::make_room(Clock::time_point now) {
+    while (!arrivals_.empty()) {
+        const auto found = by_cookie_.find(arrivals_.front());
+        if (found != by_cookie_.end() && found->second->second.name.empty()) {
+            if (limits_.of_unknown == 0 || unknown_ < limits_.of_unknown) return;
+            const Open& open = found->second->second;
+            say(fmt::format(
+                    "the connection of nobody known from {} is ended: {} others like it are "
+                    "open, and one more has come",
+                    text_of(found->second->first.address), unknown_ - 1),
+                now);
+            shut_socket(open.fd, open.cookie);
+            drop(found->second);
+        }
+        arrivals_.pop_front();
+    }
 }
 
 void Connections::known(std::string_view peer, const Owner& owner, std::string_view name) {
@@ -141,7 +164,9 @@ void Connections::known(std::string_view peer, const Owner& owner, std::string_v
     const auto [from, to] = open_.equal_range(end);
     for (auto at = from; at != to; ++at) {
         at->second.owner = owner;
-        if (at->second.name.empty()) at->second.name = name;
+        if (!at->second.name.empty() || name.empty()) continue;
+        at->second.name = name;
+        --unknown_;
     }
 }
 
@@ -222,6 +247,7 @@ void Connections::forget_closed_of(const Address& source) {
 Connections::Table::iterator Connections::drop(Table::iterator at) {
     const auto source = sources_.find(source_of(at->first));
     if (source != sources_.end() && --source->second == 0) sources_.erase(source);
+    if (at->second.name.empty()) --unknown_;
     by_cookie_.erase(at->second.cookie);
     return open_.erase(at);
 }

@@ -19,6 +19,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,8 @@ class Connections {
         // Bytes that a connection may send at once, and then in a second. TLS counts.
         std::uint64_t burst = 256 << 10;
         std::uint64_t per_second = 16 << 10;
+        // At a time that are not known(); the oldest makes room for the next one. 0: any number.
+        std::size_t of_unknown = 0;
         // Until it is known(): bytes in all, and time.
         std::uint64_t unknown = 16 << 10;
         std::chrono::milliseconds unknown_time{10'000};
@@ -98,6 +101,8 @@ class Connections {
     static Address source_of(const End& end);
     void forget_closed_of(const Address& source);
     Table::iterator drop(Table::iterator at);
+    // Ends the oldest connections of nobody known until there is room for one more.
+    void make_room(Clock::time_point now);
     // Ends and forgets it unless it may go on.
     void judge(Table::iterator at, Clock::time_point now);
     void sweep(Clock::time_point now);
@@ -109,6 +114,8 @@ class Connections {
     Table open_;
     std::unordered_map<std::uint64_t, Table::iterator> by_cookie_;
     std::map<Address, std::size_t> sources_;
+    std::size_t unknown_ = 0;
+    std::deque<std::uint64_t> arrivals_;  // cookies, the oldest first; some are known or gone
     Clock::time_point swept_{};
     Clock::time_point said_{};
     std::uint64_t unsaid_ = 0;

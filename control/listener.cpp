@@ -186,6 +186,7 @@ void Listener::add_to(grpc::ServerBuilder& builder,
 Connections& Listener::watch_connections() {
     Connections::Limits limits;
     limits.of_source = static_cast<std::size_t>(std::max(2, last_descriptor_ / 2));
+    limits.of_unknown = limits.of_source;
     connections_.emplace(limits);
     for (const auto& socket : sockets_)  // connections inherit it
         set(socket.get(), SOL_SOCKET, SO_RCVBUF, kReceiveBytes);

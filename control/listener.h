@@ -45,8 +45,9 @@ class Listener {
     // watched one after 10 s.
     void add_to(grpc::ServerBuilder& builder,
                 const std::shared_ptr<grpc::ServerCredentials>& credentials);
-    // Watches what each connection sends, and how many a source has: half of all at most. Before
-    // start(). Lives as long as the listener.
+    // Watches what each connection sends, and how many there are: half of all at most of a source,
+    // and half of those who have not yet said who they are. Before start(). Lives as long as the
+    // listener.
     Connections& watch_connections();
     // Accepts, once the server has started.
     void start();

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <thread>
 #include <vector>
@@ -192,6 +193,34 @@ TEST_CASE(
     CHECK_FALSE(connections.cut("unix:"));
     CHECK(connections.cut(c.peer));
     CHECK(c.ended());
+}
+
+TEST_CASE("strangers who hold connections open keep nobody out: the oldest of them makes room") {
+    Loopback loopback;
+    auto limits = small();
+    limits.of_source = 100;
+    limits.of_unknown = 3;
+    Connections connections(limits);
+    const Pair known(loopback);
+    REQUIRE(connections.add(known.ours.get()));
+    connections.known(known.peer, of("A"), "site");
+    const std::array<Pair, 4> strangers{Pair(loopback, "127.0.0.2"), Pair(loopback, "127.0.0.3"),
+                                        Pair(loopback, "127.0.0.4"), Pair(loopback, "127.0.0.5")};
+    for (const auto& pair : strangers) REQUIRE(connections.add(pair.ours.get()));
+    CHECK(eventually([&] { return strangers[0].ended(); }));
+    CHECK_FALSE(known.ended());
+    // The next one comes, says who it is, and takes the place of none of the known.
+    const Pair site(loopback);
+    REQUIRE(connections.add(site.ours.get()));
+    CHECK(eventually([&] { return strangers[1].ended(); }));
+    connections.known(site.peer, of("B"), "other");
+    const Pair next(loopback);
+    REQUIRE(connections.add(next.ours.get()));
+    CHECK_FALSE(strangers[2].ended());
+    CHECK_FALSE(strangers[3].ended());
+    CHECK_FALSE(site.ended());
+    CHECK_FALSE(next.ended());
+    CHECK(connections.size() == 5);
 }
 
 TEST_CASE("a source has as many connections as it may, those that are closed not counted") {

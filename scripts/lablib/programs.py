@@ -87,13 +87,13 @@ class Router:
                                     *self.programs.debug_options()]),
             self.directory / "dr-dataplane.log", ready="dr-dataplane: ready", seconds=60)
 
-    def start_drd(self, *options):
-        """An unprivileged user without a single capability."""
+    def start_drd(self, *options, before=()):
+        """An unprivileged user without a single capability. before: a command that runs it."""
         if self.signalling:
             options = (*options, "--signalling", f"{t.DR_IX4}:{SIGNALLING_PORT}")
         self.drd = Process.start(
             "drd",
-            self.namespace.command(["setpriv", f"--reuid={DRD_UID}", f"--regid={DRD_GID}",
+            self.namespace.command([*before, "setpriv", f"--reuid={DRD_UID}", f"--regid={DRD_GID}",
                                     "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
                                     "--no-new-privs", self.programs.drd,
                                     "--listen", f"unix:{self.drd_socket}",

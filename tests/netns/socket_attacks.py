@@ -48,9 +48,10 @@ def attached_lab():
         yield lab
 
 
-def connect():
+def connect(source=""):
     sock = socket.socket()
     sock.settimeout(10)
+    sock.bind((source, 0))
     sock.connect((t.DR_IX4, SIGNALLING_PORT))
     return sock
 
@@ -111,6 +112,36 @@ def _(lab):
     ur.wait_up(lab, site=2)
     expect(left > CONNECTIONS / 2, f"only {left} of {CONNECTIONS} stood open: it proves little")
     return f"{left} open; attached after {took:.1f} s, drcli answered in {answered * 1000:.0f} ms"
+
+
+@cases.case("strangers from several addresses who hold all connections that there are keep no site out")
+def _(lab):
+    expect(lab.urds["site-2"].stop(), "urd did not end")
+    few = 400  # of which drd keeps a half for itself
+    sources = [f"198.51.100.{n}" for n in (240, 241, 242, 243)]
+    for source in sources:
+        lab.net["inet"].ip("address", "add", f"{source}/24", "dev", "ix0")
+    turn = iter(sources * few)
+
+    def from_next():
+        return connect(next(turn))
+
+    lab.router.drd.stop()
+    lab.router.start_drd(before=["prlimit", f"--nofile={few}:{few}"])
+    crowd = inside(lab, lambda: tls.HalfOpen(from_next, few))
+    try:
+        began = time.monotonic()
+        lab.start_urd(lab.sites[1])
+        wait_until(lambda: (now := ur.status(lab, 2)["signalling"])["connected"] and
+                   not now["cached"], "site-2 attached", seconds=5)
+        took = time.monotonic() - began
+    finally:
+        crowd.close()
+        lab.router.drd.stop()
+        lab.router.start_drd()
+    for site in (1, 2):
+        ur.wait_up(lab, site=site)
+    return f"attached after {took:.1f} s"
 
 
 @cases.case("counters, liveness rows and notes of drops that a client of the data plane is handed can "
