@@ -4,7 +4,7 @@
 //
 //   address of any interface        -> Local (127/8, ::1, and other interfaces' fe80:: left out)
 //   route through a port            -> NextHop; without gateway -> Glean (connected)
-//   blackhole, unreachable, prohibit -> Blackhole
+//   blackhole, unreachable, prohibit -> Blackhole, each with its Discard
 //   neighbour on a port             -> NextHop, where nothing but a connected network of that port
 //                                      leads to its address (Rib::learn_neighbour)
 //

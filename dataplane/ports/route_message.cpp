@@ -7,6 +7,16 @@
 
 namespace dr {
 
+namespace {
+
+RouteTarget discarding(Discard how) {
+    RouteTarget target{RouteTarget::Kind::Blackhole, 0, {}};
+    target.discard = how;
+    return target;
+}
+
+}  // namespace
+
 std::optional<IpPrefix> prefix_of(rtnl_route* route) {
     if (rtnl_route_get_table(route) != RT_TABLE_MAIN) return std::nullopt;
     if ((rtnl_route_get_flags(route) & RTM_F_CLONED) != 0) return std::nullopt;
@@ -44,9 +54,11 @@ std::optional<RouteTarget> target_of(rtnl_route* route,
     using Kind = RouteTarget::Kind;
     switch (rtnl_route_get_type(route)) {
         case RTN_BLACKHOLE:
+            return discarding(Discard::Silent);
         case RTN_UNREACHABLE:
+            return discarding(Discard::Unreachable);
         case RTN_PROHIBIT:
-            return RouteTarget{Kind::Blackhole, 0, {}};
+            return discarding(Discard::Prohibited);
         case RTN_UNICAST:
             break;
         default:

@@ -92,7 +92,7 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
     if (state.installed && state.target == best) return;
 
     NextHopIndex next_hop{};
-    Target target(TargetKind::Blackhole, 0);
+    Target target = Target::discarding(best.discard);
     if (best.kind == RouteTarget::Kind::Connected) target = Target(TargetKind::Glean, best.port);
     if (best.kind == RouteTarget::Kind::Elsewhere) target = Target(TargetKind::Elsewhere, 0);
     if (best.kind == RouteTarget::Kind::Gateway) {

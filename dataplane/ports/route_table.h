@@ -20,6 +20,7 @@ struct RouteTarget {
     std::uint16_t port{};     // Gateway, Connected
     IpAddress gateway;        // Gateway; its family may differ from the prefix's (RFC 5549)
     std::vector<Via> more{};  // Gateway: the other next hops of a multipath route
+    Discard discard{};        // Blackhole
     friend bool operator==(const RouteTarget&, const RouteTarget&) = default;
 };
 

@@ -31,7 +31,7 @@ struct Claims {
         // The subscriber's own packets still come from its prefix, and nobody else's do.
         if (subscriber && !of(RouteSource::Local) && !of(RouteSource::Pool) && route &&
             route->kind() == TargetKind::Blackhole)
-            return Target(TargetKind::Blackhole, subscriber->index());
+            return Target::discarding(route->discard(), subscriber->index());
         for (const auto& target : by_source)
             if (target) return target;
         return std::nullopt;

@@ -26,14 +26,22 @@ struct TunnelId {
     friend constexpr bool operator==(TunnelId, TunnelId) = default;
 };
 
-// What a destination is: 4 bits of kind, 28 bits of index.
+// How a route discards packets.
+enum class Discard : std::uint8_t {
+    Silent = 0,       // blackhole
+    Unreachable = 1,  // the sender is told so
+    Prohibited = 2,   // likewise
+};
+
+// What a destination is: 4 bits of kind, of which the lookup tables keep the highest for
+// themselves, and 28 bits of index.
 enum class TargetKind : std::uint8_t {
     None = 0,        // no prefix covers it
     Subscriber = 1,  // index: SubscriberIndex
     NextHop = 2,     // index: NextHopIndex
     Local = 3,       // an address of this router; index: port number
     Pool = 4,        // inside a pool, no subscriber has it
-    Blackhole = 5,   // a route that says so; index: the subscriber whose prefix it is, or 0
+    Blackhole = 5,   // a route that discards; see Target::discarding()
     Glean = 6,       // on a connected network, not resolved yet; index: port number
     Elsewhere = 7,   // a route over an interface that is no port
 };
@@ -48,13 +56,23 @@ class Target {
         t.raw_ = raw;
         return t;
     }
+    // A route that discards. subscriber: whose prefix it is (24 bits); 0: nobody's.
+    static constexpr Target discarding(Discard how, std::uint32_t subscriber = 0) {
+        return {TargetKind::Blackhole, static_cast<std::uint32_t>(how) << 24 | subscriber};
+    }
+    // Of a target of kind Blackhole.
+    [[nodiscard]] constexpr Discard discard() const { return static_cast<Discard>(index() >> 24); }
+    [[nodiscard]] constexpr std::uint32_t discarded_subscriber() const {
+        return index() & 0xffffffU;
+    }
     [[nodiscard]] constexpr TargetKind kind() const { return static_cast<TargetKind>(raw_ >> 28); }
     [[nodiscard]] constexpr std::uint32_t index() const { return raw_ & 0x0fffffffU; }
     [[nodiscard]] constexpr std::uint32_t raw() const { return raw_; }
     // This router's own, or of its pools and subscribers: what nobody in the network has.
     [[nodiscard]] constexpr bool is_ours() const {
         return kind() == TargetKind::Subscriber || kind() == TargetKind::Local ||
-               kind() == TargetKind::Pool || (kind() == TargetKind::Blackhole && index() != 0);
+               kind() == TargetKind::Pool ||
+               (kind() == TargetKind::Blackhole && discarded_subscriber() != 0);
     }
     friend constexpr bool operator==(Target, Target) = default;
 

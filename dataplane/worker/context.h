@@ -29,7 +29,17 @@ inline constexpr unsigned kMaxExtra = 512;
 
 // Why an ICMP error, or an echo reply, is due, and which exit the packet takes when it may not be
 // sent.
-enum class IcmpError : std::uint8_t { None, TimeExceeded, TooBig, NoRoute, Echo };
+enum class IcmpError : std::uint8_t {
+    None,
+    TimeExceeded,
+    TooBig,
+    Echo,
+    NoRoute,
+    Unreachable,   // a route says so
+    Prohibited,    // a route says so
+    NoSubscriber,  // nobody has the pool's address
+    NoTunnel,      // the subscriber has no usable line
+};
 
 struct alignas(64) Packet {
     rte_mbuf* mbuf;
@@ -164,6 +174,19 @@ inline void fail_with(Context& c, Burst& b, unsigned i, IcmpError error, Exit wh
     if ((p.flags & Packet::kOwn) != 0) return exit_with(c, p, when_own);
     p.error = error;
     b.errors.add(i);
+}
+
+// To where a route discards; its sender is told if the route says so.
+inline void discard(Context& c, Burst& b, unsigned i) {
+    switch (b.packets[i].target.discard()) {
+        case Discard::Unreachable:
+            return fail_with(c, b, i, IcmpError::Unreachable, Exit::DropBlackhole);
+        case Discard::Prohibited:
+            return fail_with(c, b, i, IcmpError::Prohibited, Exit::DropBlackhole);
+        case Discard::Silent:
+            break;
+    }
+    exit_with(c, b.packets[i], Exit::DropBlackhole);
 }
 
 // The stages, in the order in which a packet meets them.

@@ -243,9 +243,9 @@ void route_inner(Context& c, Burst& b, unsigned i) {
             return exit_with(c, p, nested ? Exit::DropNestedTunnel : Exit::DropToRouter);
         }
         case TargetKind::Pool:
-            return exit_with(c, p, Exit::DropNoSubscriber);
+            return fail_with(c, b, i, IcmpError::NoSubscriber, Exit::DropNoSubscriber);
         case TargetKind::Blackhole:
-            return exit_with(c, p, Exit::DropBlackhole);
+            return discard(c, b, i);
         case TargetKind::Elsewhere:
             return exit_with(c, p, Exit::DropNoPort);
         case TargetKind::Glean:
@@ -278,7 +278,8 @@ void check_inner(Context& c, Burst& b, const Table& table, const PacketList& lis
         const Target source = targets[2UL * k];
         // What is sent to a subscriber may be discarded; what it sends is not.
         if (source != Target(TargetKind::Subscriber, p.from->subscriber) &&
-            source != Target(TargetKind::Blackhole, p.from->subscriber)) [[unlikely]] {
+            !(source.kind() == TargetKind::Blackhole &&
+              source.discarded_subscriber() == p.from->subscriber)) [[unlikely]] {
             refuse_inner(c, p, slot[i], Exit::DropInnerSource);
             continue;
         }

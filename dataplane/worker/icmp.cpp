@@ -18,6 +18,16 @@ struct Kind {
     std::uint8_t type4, code4, type6, code6;
     Exit sent4, sent6, not_sent;
 };
+struct TypeAndCode {
+    std::uint8_t type, code;
+};
+// Answered or not, the packet leaves under the name of the cause: that is what an operator has to
+// find.
+constexpr Kind cause(TypeAndCode v4, TypeAndCode v6, Exit exit) {
+    return {v4.type, v4.code, v6.type, v6.code, exit, exit, exit};
+}
+// Unreachable as Linux's own routes answer (RFC 1812 §5.2.7.1, RFC 4443 §3.1): a pool's address
+// that nobody has counts as an `unreachable` route.
 constexpr Kind kind_of(IcmpError error) {
     switch (error) {
         case IcmpError::TimeExceeded:
@@ -27,6 +37,14 @@ constexpr Kind kind_of(IcmpError error) {
             return {3, 4, 2, 0, Exit::IcmpFragNeeded, Exit::IcmpPacketTooBig, Exit::DropTooBig};
         case IcmpError::Echo:
             return {0, 0, 129, 0, Exit::IcmpEcho, Exit::IcmpEcho, Exit::DropToRouter};
+        case IcmpError::Unreachable:
+            return cause({3, 1}, {1, 0}, Exit::DropBlackhole);
+        case IcmpError::Prohibited:
+            return cause({3, 13}, {1, 1}, Exit::DropBlackhole);
+        case IcmpError::NoSubscriber:
+            return cause({3, 1}, {1, 0}, Exit::DropNoSubscriber);
+        case IcmpError::NoTunnel:
+            return cause({3, 1}, {1, 3}, Exit::DropNoTunnel);
         case IcmpError::NoRoute:
         case IcmpError::None:
             break;
@@ -42,7 +60,9 @@ constexpr std::uint8_t kRedirect6 = 137;
 bool may_answer(const Packet& p) {
     if (p.family == 4) {
         const wire::Upper u = wire::upper4(p.ip);
-        if (u.later_fragment || group_destination4(p.ip) || martian_source4(p.ip)) return false;
+        if (u.later_fragment || group_destination4(p.ip) || martian_source4(p.ip) ||
+            link_local4(p.ip + 12))
+            return false;
         return u.protocol != wire::kProtoIcmp ||
                (u.offset < p.length && !wire::is_icmp4_error(p.ip[u.offset]));
     }
@@ -56,6 +76,7 @@ bool may_answer(const Packet& p) {
 // Whose the packet is, or for whom: the sender's, if it came out of a tunnel.
 std::uint32_t subscriber_of(const Packet& p) {
     if (p.from != nullptr) return p.from->subscriber;
+    if (p.target.kind() == TargetKind::Blackhole) return p.target.discarded_subscriber();
     return p.target.kind() == TargetKind::Subscriber ? p.target.index() : 0;
 }
 
@@ -73,6 +94,10 @@ bool within_limit(Context& c, const Packet& p) {
         case IcmpError::Echo:
             return c.icmp.echo.take(whom, back, c.secret, now, c.tsc_hz);
         case IcmpError::NoRoute:
+        case IcmpError::Unreachable:
+        case IcmpError::Prohibited:
+        case IcmpError::NoSubscriber:
+        case IcmpError::NoTunnel:
         case IcmpError::None:
             break;
     }
@@ -175,7 +200,7 @@ void stage_icmp(Context& c, Burst& b, Burst& replies) {
             continue;
         }
         if (!within_limit(c, p)) {
-            exit_with(c, p, Exit::DropIcmpLimited);
+            exit_with(c, p, is_drop(kind.sent4) ? kind.sent4 : Exit::DropIcmpLimited);
             continue;
         }
         rte_mbuf* m = build(c, p, kind);

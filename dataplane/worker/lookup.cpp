@@ -107,10 +107,13 @@ void not_a_subscriber(Context& c, Burst& b, unsigned i) {
     switch (p.target.kind()) {
         case TargetKind::Local:
             return local_packet(c, b, i);
+        // A forged source would have the error sent to whose it is.
         case TargetKind::Pool:
-            return exit_with(c, p, Exit::DropNoSubscriber);
+            if (forged_source(*c.tables, p)) return exit_with(c, p, Exit::DropIngressSource);
+            return fail_with(c, b, i, IcmpError::NoSubscriber, Exit::DropNoSubscriber);
         case TargetKind::Blackhole:
-            return exit_with(c, p, Exit::DropBlackhole);
+            if (forged_source(*c.tables, p)) return exit_with(c, p, Exit::DropIngressSource);
+            return discard(c, b, i);
         case TargetKind::Elsewhere:
             return exit_with(c, p, Exit::DropNoPort);
         case TargetKind::Subscriber:  // not here

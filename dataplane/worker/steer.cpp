@@ -69,7 +69,7 @@ void stage_steer(Context& c, Burst& b) {
         // Both rare cases in one test.
         if (map - 1U >= SubscriberRow::kMoving - 1U) [[unlikely]] {
             if (map == kNoRow) {
-                exit_with(c, p, Exit::DropNoTunnel);
+                fail_with(c, b, i, IcmpError::NoTunnel, Exit::DropNoTunnel);
                 continue;
             }
             stamp_bucket(c, map, dr_flow_bucket(p.hash));
@@ -84,7 +84,7 @@ void stage_steer(Context& c, Burst& b) {
         const unsigned line = *bucket[i];
         const std::uint32_t row = line < kMaxLines ? t.tunnel_for(p.target.index(), line) : kNoRow;
         if (row == kNoRow) {
-            exit_with(c, p, Exit::DropNoTunnel);
+            fail_with(c, b, i, IcmpError::NoTunnel, Exit::DropNoTunnel);
             continue;
         }
         p.tunnel = &t.tunnels[row];

@@ -133,7 +133,11 @@ def fragments(packet, mtu: int) -> list:
 
 
 TIME_EXCEEDED, UNREACHABLE, TOO_BIG = "time exceeded", "unreachable", "too big"
-_KINDS = {TIME_EXCEEDED: ((11, 0), (3, 0)), UNREACHABLE: ((3, 0), (1, 0)), TOO_BIG: ((3, 4), (2, 0))}
+NOBODY, NO_LINE = "nobody has it", "no line to it is up"
+# RFC 1812 §5.2.7.1: of a network that is this router's, the host is unreachable. RFC 4443 §3.1: no
+# route, and for what is wrong on the way itself, address unreachable.
+_KINDS = {TIME_EXCEEDED: ((11, 0), (3, 0)), UNREACHABLE: ((3, 0), (1, 0)), TOO_BIG: ((3, 4), (2, 0)),
+          NOBODY: ((3, 1), (1, 0)), NO_LINE: ((3, 1), (1, 3))}
 
 
 def icmp_error(kind, about, source: str, mtu: int = 0) -> bytes:

@@ -2,12 +2,14 @@
 
 import struct
 
+from lib.answers import answered, answered_in_tunnel
 from lib.case import Case
-from lib.forward import checksummed, encapsulated, hop, out_of_tunnel
+from lib.forward import NO_LINE, NOBODY, checksummed, encapsulated, hop, out_of_tunnel
 from lib.model import OTHER4, OTHER6, SITE4, SITE6, Subscriber, other, site
 from lib.packets import echo, ether, ip, sent, tcp, udp
 from lib.topology import (DR4, DR6, GATEWAY4, GATEWAY6, GATEWAY_MAC, HOST4, HOST6, UP_MAC, up0)
-from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
+from scapy.layers.inet import ICMP
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Raw
 
@@ -205,21 +207,43 @@ def _elsewhere():
                udp(HOST4, "192.0.2.77"), echo(HOST4, "8.8.8.8", ttl=1)]
     nobody = [udp(HOST4, "203.0.113.200"), udp(HOST6, "2001:db8:5fff::1"),
               echo(HOST4, "203.0.113.7", ttl=1)]
+    # RFC 1122 §3.2.2, RFC 4443 §2.4(e): about these no error.
+    quiet = [ip(HOST4, "203.0.113.200") / ICMP(type=3, code=1) / Raw(bytes(udp(SITE4, HOST4))),
+             ip(HOST4, "203.0.113.200", frag=10, proto=17) / Raw(b"x" * 64),
+             ip(HOST6, "2001:db8:5fff::1") / ICMPv6DestUnreach() / Raw(bytes(udp(SITE6, HOST6))),
+             udp("169.254.7.2", "203.0.113.200")]
+    # The answer would go to whose the source is.
+    forged = [udp(SITE4, "203.0.113.200"), udp("203.0.113.77", "203.0.113.200"),
+              udp(SITE6, "2001:db8:5fff::1"), udp(DR4, "203.0.113.200")]
     return [
         among_good(Case("transit", "not a transit router: nothing goes from the network to the network"),
                    [ether(p) for p in transit], drop__transit=len(transit)),
-        among_good(Case("no-subscriber", "a destination in a pool that no subscriber has is dropped"),
-                   [ether(p) for p in nobody], drop__no_subscriber=len(nobody))]
+        Case("no-subscriber", "a destination in a pool that no subscriber has is answered with host "
+             "unreachable, IPv6 with no route").provision(site())
+        .send([ether(p) for p in [*nobody, *quiet]], [answered(p, NOBODY) for p in nobody])
+        .counters(drop__no_subscriber=len(nobody) + len(quiet)),
+        among_good(Case("no-subscriber-forged", "no answer goes to a source that only a site, a pool or "
+                        "the router itself can have"), [ether(p) for p in forged],
+                   drop__ingress_source=len(forged))]
 
 
 def _tunnels():
     bare = Subscriber("site-42", ["203.0.113.8/29", "2001:db8:5000:100::/56"], [])
     frames = [ether(p) for p in GOOD]
+    across = [udp(SITE4, OTHER4), udp(SITE6, OTHER6)]
+    lineless = Subscriber("site-7", other().prefixes, [])
+    customer = site()
     near = up0(routes=[])
     mute = up0(neighbours=[])
     return [
-        Case("no-tunnel", "a subscriber without any tunnel gets nothing").provision(bare)
-        .send(frames).counters(drop__no_tunnel=2),
+        Case("no-tunnel", "a subscriber without any tunnel gets nothing, and the sender ICMP: host or "
+             "address unreachable").provision(bare)
+        .send(frames, [answered(p, NO_LINE) for p in GOOD]).counters(drop__no_tunnel=2),
+        Case("no-tunnel-hairpin", "another site learns so through its tunnel")
+        .provision(customer, lineless)
+        .send([ether(out_of_tunnel(customer.tunnels[0], p)) for p in across],
+              [answered_in_tunnel(customer, p, NO_LINE) for p in across])
+        .counters(drop__no_tunnel=2),
         Case("tunnel-unresolved", "no route leads to the tunnel's far end", ports=[near])
         .provision(site()).send(frames).counters(drop__tunnel_unresolved=2),
         Case("no-neighbour", "the gateway's MAC address is not known", ports=[mute])

@@ -3,8 +3,9 @@
 import struct
 
 from lib import flow
+from lib.answers import answered_in_tunnel
 from lib.case import Case
-from lib.forward import checksummed, hop, into_tunnel, out_of_tunnel
+from lib.forward import NOBODY, checksummed, hop, into_tunnel, out_of_tunnel
 from lib.model import (GRE, GRE_UDP, KEY_A, KEY_B, OTHER4, SITE4, SITE6, other, site, tunnel)
 from lib.packets import echo, ether, sent, udp
 from lib.topology import DR4, DR6, HOST4, HOST6, LINE_A4, LINE_A6, LINE_B4, up0
@@ -226,8 +227,11 @@ def _elsewhere():
     nobody = [udp(SITE4, "203.0.113.200"), udp(SITE6, "2001:db8:5fff::1")]
     unknown = udp(SITE4, "192.0.2.77")
     return [
-        denied("uplink-no-subscriber", "a site's packet to a pool address that no subscriber has",
-               customer, [out_of_tunnel(line, p) for p in nobody], drop__no_subscriber=2),
+        Case("uplink-no-subscriber", "a site's packet to a pool address that no subscriber has is "
+             "answered through its tunnel").provision(customer)
+        .send([ether(out_of_tunnel(line, p)) for p in nobody],
+              [answered_in_tunnel(customer, p, NOBODY) for p in nobody])
+        .counters(drop__no_subscriber=2),
         denied("uplink-no-neighbour", "a site's packet to a host on the port's own network whose MAC "
                "address is not known", customer, [out_of_tunnel(line, unknown)],
                drop__no_neighbour=1)]

@@ -1,6 +1,7 @@
 """ICMP errors of the router: which, to whom, how large; and when none."""
 
 from lib import forward
+from lib.answers import answered, answered_in_tunnel
 from lib.case import Case
 from lib.forward import (TIME_EXCEEDED, TOO_BIG, UNREACHABLE, encapsulated, hop, icmp_error,
                          out_of_tunnel)
@@ -11,21 +12,6 @@ from scapy.layers.inet import ICMP
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6ND_Redirect, ICMPv6TimeExceeded,
                                 IPv6ExtHdrFragment)
 from scapy.packet import Raw
-
-
-def answered(about, kind, mtu=0):
-    """The error about a packet from the network goes back to the network."""
-    source = DR4 if bytes(about)[0] >> 4 == 4 else DR6
-    return sent(icmp_error(kind, about, source, mtu))
-
-
-def answered_in_tunnel(customer, about, kind, mtu=0):
-    """The error about a site's packet goes back into the site's tunnel, by the flow it is about."""
-    source = DR4 if bytes(about)[0] >> 4 == 4 else DR6
-    error = icmp_error(kind, about, source, mtu)
-    hashed = forward.flow.flow_hash(error, customer.seed)
-    assert hashed == forward.flow.flow_hash(bytes(about), customer.seed)
-    return sent(forward.into_tunnel(customer.tunnels[0], error, hashed))
 
 
 def _time_exceeded():

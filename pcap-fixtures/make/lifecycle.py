@@ -1,7 +1,8 @@
 """What changes while packets go by: provisioning, changing, deleting."""
 
+from lib.answers import answered
 from lib.case import Case
-from lib.forward import encapsulated, hop, out_of_tunnel
+from lib.forward import NOBODY, encapsulated, hop, out_of_tunnel
 from lib.model import GRE, GRE_UDP, KEY_A, SITE4, SITE6, Tunnel, site, tunnel
 from lib.packets import ether, sent, udp
 from lib.topology import (GATEWAY4, GATEWAY6, GATEWAY_MAC, HOST4, HOST6, LINE_B4, POOLS)
@@ -14,12 +15,13 @@ def _delete():
     customer = site()
     line = customer.tunnels[0]
     frames, out = [ether(p) for p in DOWN], [sent(encapsulated(customer, p)) for p in DOWN]
+    nobody = [answered(p, NOBODY) for p in DOWN]
     back = [ether(out_of_tunnel(line, p)) for p in UP]
     return Case("delete-subscriber", "nothing before it is provisioned, nothing after it is deleted") \
         .send(frames) \
-        .apply(POOLS).send(frames) \
+        .apply(POOLS).send(frames, nobody) \
         .provision(customer).send(frames, out).send(back, [sent(hop(p)) for p in UP]) \
-        .delete("subscriber", customer.name).send(frames).send(back) \
+        .delete("subscriber", customer.name).send(frames, nobody).send(back) \
         .delete("policy", customer.policy).delete("pool", "test-v4").delete("pool", "test-v6") \
         .send(frames) \
         .counters(drop__transit=4, drop__no_subscriber=4, forwarded__downlink=2, forwarded__uplink=2,
@@ -30,7 +32,8 @@ def _again():
     customer = site(tunnel(GRE))
     frames, out = [ether(p) for p in DOWN], [sent(encapsulated(customer, p)) for p in DOWN]
     return Case("provision-again", "a deleted subscriber can be provisioned again, as it was") \
-        .provision(customer).send(frames, out).delete("subscriber", customer.name).send(frames) \
+        .provision(customer).send(frames, out).delete("subscriber", customer.name) \
+        .send(frames, [answered(p, NOBODY) for p in DOWN]) \
         .provision(customer).send(frames, out) \
         .counters(forwarded__downlink=4, drop__no_subscriber=2)
 
@@ -76,7 +79,8 @@ def _prefixes():
     frames = [ether(p) for p in packets]
 
     def reach(customer, numbers):
-        return [sent(encapsulated(customer, packets[n])) for n in numbers]
+        return [sent(encapsulated(customer, p)) if n in numbers else answered(p, NOBODY)
+                for n, p in enumerate(packets)]
 
     return Case("update-prefixes", "a subscriber's prefixes can change; edges of prefixes are exact") \
         .provision(before).send(frames, reach(before, (1, 2, 3, 5, 6))) \

@@ -49,6 +49,31 @@ def _(lab):
             wait_until(lambda h=host: answers(lab, "inet", h), f"{host} answers again", seconds=5)
 
 
+# Of a route of this type: what ping says in IPv4 and in IPv6; a blackhole says nothing.
+TOLD = {"unreachable": ("Destination Host Unreachable", "No route"),
+        "prohibit": ("Packet filtered", "Administratively prohibited"), "blackhole": (None, None)}
+
+
+@cases.case("senders in the network and behind tunnels are told of an unreachable or prohibited route, "
+            "and of a blackhole nothing")
+def _(lab):
+    passes(lab)
+    prefix4, prefix6 = SITE.prefixes
+    for kind, words in TOLD.items():
+        for prefix, node, host, router, word in (
+                (prefix4, "inet", SITE.lan4, t.DR_UP4, words[0]),
+                (prefix6, "inet", SITE.lan6, t.DR_UP6, words[1]),
+                (f"{NOWHERE}/32", "lan1", NOWHERE, t.DR_IX4, words[0]),
+                ("2001:db8:9999::/48", "lan1", "2001:db8:9999::1", t.DR_IX6, words[1])):
+            lab.net["dr"].ip("route", "add", kind, prefix)
+            grows(lab, "drop.blackhole", node, host)
+            said = lab.ping(node, host, "-W", "1", check=False).stdout
+            expect(f"From {router} " in said and word in said if word else "From" not in said,
+                   f"{kind} {prefix}: {said}")
+            lab.net["dr"].ip("route", "del", kind, prefix)
+    passes(lab)
+
+
 @cases.case("a route over an interface that is no port is not passed over for the default: drop.no_port")
 def _(lab):
     dr = lab.net["dr"]

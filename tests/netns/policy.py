@@ -120,7 +120,8 @@ def _(lab):
     wait_until(lambda: tunnel(lab, "a").get("active"), "line a in use again", seconds=3)
 
 
-@cases.case("with every line beyond a strict class's limits its packets are dropped, else they pass")
+@cases.case("with every line beyond a strict class's limits its packets are dropped and their "
+            "senders told; else they pass")
 def _(lab):
     for line in switching.LINES:
         lab.line(line).set(delay=30)
@@ -131,8 +132,11 @@ def _(lab):
     apply(lab, "a", "b", maxRttMs=40, strict=True)
     wait_until(lambda: not any(x["carries"] for x in ur.status(lab)["tunnels"]), "no line in use")
     dropped = lab.counters()["drop.no_tunnel"]
-    lab.ping("inet", lab.sites[0].lan4, check=False)
+    said = lab.ping("inet", lab.sites[0].lan4, check=False).stdout
     expect(lab.counters()["drop.no_tunnel"] > dropped, "no packet was dropped as without a tunnel")
+    expect("Destination Host Unreachable" in said, f"the sender is not told: {said}")
+    said = lab.ping("inet", lab.sites[0].lan6, check=False).stdout
+    expect("Address unreachable" in said, f"the sender is not told: {said}")
     apply(lab, "a", "b")
     ur.pings(lab)
     for line in switching.LINES:

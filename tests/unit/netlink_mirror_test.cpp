@@ -49,13 +49,20 @@ TEST_CASE("routes through the port are mirrored by best metric, with blackholes"
     CHECK(in_namespace([] {
               if (!run("ip route add default via 192.0.2.7; ip -6 route add default via "
                        "2001:db8:ff::7; ip route add blackhole 10.1.0.0/16;"
-                       "ip -6 route add unreachable 2001:db8:dead::/48"))
+                       "ip -6 route add unreachable 2001:db8:dead::/48;"
+                       "ip route add prohibit 10.2.0.0/16"))
                   return 1;
               const Rig rig("d0");
               if (!rig.is("9.9.9.9", Kind::NextHop)) return 2;
               if (!rig.is("2001:db8:1::1", Kind::NextHop)) return 3;
               if (!rig.is("10.1.2.3", Kind::Blackhole)) return 4;
               if (!rig.is("2001:db8:dead::1", Kind::Blackhole)) return 5;
+              if (rig.lookup("10.1.2.3") != dr::Target::discarding(dr::Discard::Silent)) return 14;
+              if (rig.lookup("2001:db8:dead::1") !=
+                  dr::Target::discarding(dr::Discard::Unreachable))
+                  return 15;
+              if (rig.lookup("10.2.0.1") != dr::Target::discarding(dr::Discard::Prohibited))
+                  return 16;
               const dr::Target first = rig.lookup("9.9.9.9");
               if (!run("ip route add default via 192.0.2.8 metric 100")) return 6;
               if (!run("ip route add 10.9.0.0/16 via 192.0.2.8")) return 7;

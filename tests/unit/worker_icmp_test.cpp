@@ -1,4 +1,4 @@
-// ICMP errors under a flood: whoever provokes many of them leaves the others theirs.
+// ICMP errors: what is unreachable is told; whoever provokes many leaves the others theirs.
 #include <catch2/catch.hpp>
 
 #include "dataplane/worker/exits.h"
@@ -28,6 +28,10 @@ Bytes outside(unsigned network) {
     address[5] = static_cast<std::uint8_t>(network);
     return address;
 }
+
+struct Started {
+    Started() { REQUIRE(start_eal()); }
+};
 
 struct Flooded {
     Flooded() { REQUIRE(start_eal()); }
@@ -100,4 +104,62 @@ TEST_CASE_METHOD(Flooded,
           kWanted);
     CHECK(answered(flood, expired(host, site_address(2, 6)), Exit::IcmpTimeExceeded, true) <
           kWanted);
+}
+
+TEST_CASE_METHOD(Started,
+                 "a route that says unreachable or prohibit has the sender told so, in the network "
+                 "and through its tunnel, but for a source that would be somebody else's") {
+    Pipeline pipeline;
+    const Bytes nowhere4{198, 18, 0, 1};
+    Bytes nowhere6(16);
+    nowhere6[0] = 0x20, nowhere6[1] = 0x01, nowhere6[15] = 1;
+    struct Told {
+        Discard how;
+        std::uint8_t code4, code6;
+    };
+    for (const Told& told : {Told{Discard::Unreachable, 1, 0}, Told{Discard::Prohibited, 13, 1}}) {
+        pipeline.tables().lpm4->insert({198, 18, 0, 0}, 16, Target::discarding(told.how));
+        pipeline.tables().lpm6->insert({0x20, 0x01}, 64, Target::discarding(told.how));
+        pipeline.out(0).clear();
+        pipeline.out(1).clear();
+        const std::uint64_t before = pipeline.exit(Exit::DropBlackhole);
+        for (const unsigned family : {4U, 6U}) {
+            const Bytes& nowhere = family == 4 ? nowhere4 : nowhere6;
+            REQUIRE(pipeline.send(
+                0, ethernet_frame(0, udp_packet(outside_address(family), nowhere, 10))));
+            REQUIRE(pipeline.send(
+                1, tunnel_frame(1, 0, udp_packet(site_address(1, family), nowhere, 10))));
+            REQUIRE(pipeline.send(
+                0, ethernet_frame(0, udp_packet(site_address(1, family), nowhere, 10))));
+        }
+        pipeline.run();
+        CHECK(pipeline.exit(Exit::DropBlackhole) == before + 4);
+        REQUIRE(pipeline.out(0).size() == 2);
+        CHECK(pipeline.out(1).size() == 2);
+        const Bytes& four = pipeline.out(0)[0];
+        CHECK(four[14 + 20] == 3);
+        CHECK(four[14 + 21] == told.code4);
+        const Bytes& six = pipeline.out(0)[1];
+        CHECK(six[14 + 40] == 1);
+        CHECK(six[14 + 41] == told.code6);
+    }
+    CHECK(pipeline.exit(Exit::DropIngressSource) == 4);
+    CHECK(pipeline.exits() == 12);
+}
+
+TEST_CASE_METHOD(Started,
+                 "a scan of a pool's unused addresses is answered at a limited rate, and each "
+                 "packet leaves under the cause's name") {
+    Pipeline pipeline;
+    pipeline.tables().lpm4->insert({198, 18, 0, 0}, 16, Target(TargetKind::Pool, 0));
+    for (unsigned i = 0; i < 600; ++i) {
+        const Bytes unused{198, 18, static_cast<std::uint8_t>(i >> 8),
+                           static_cast<std::uint8_t>(i)};
+        REQUIRE(pipeline.send(0, ethernet_frame(0, udp_packet(outside_address(4), unused, 10))));
+        if (i % 100 == 99) pipeline.run();
+    }
+    CHECK(pipeline.exit(Exit::DropNoSubscriber) == 600);
+    CHECK(pipeline.exits() == 600);
+    CHECK(pipeline.out(0).size() >= 50);
+    CHECK(pipeline.out(0).size() < 300);
 }

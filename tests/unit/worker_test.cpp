@@ -204,6 +204,8 @@ TEST_CASE_METHOD(Started,
     pipeline.run();
     CHECK(pipeline.exit(Exit::DropBlackhole) == 2);
     CHECK(pipeline.exits() == 2);
+    CHECK(pipeline.out(0).empty());
+    CHECK(pipeline.out(1).empty());
 }
 
 TEST_CASE_METHOD(Started,
