@@ -82,7 +82,8 @@ std::string encapsulation_text(dr::v1::Encapsulation configured, dr::v1::Encapsu
 
 std::string remote_text(const dr::v1::Tunnel& tunnel) {
     if (tunnel.remote().empty()) {
-        return "learned";
+        return tunnel.has_remote_port() ? fmt::format("learned:{}", tunnel.remote_port())
+                                        : "learned";
     }
     if (!tunnel.has_remote_port()) {
         return tunnel.remote();

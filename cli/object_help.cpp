@@ -35,7 +35,8 @@ constexpr const char* kSubscriber =
     encapsulation GRE, GRE_UDP or AUTO
     local         the DR's end, an address of the DR
     remote        the router's end; absent: learned, for a router behind a NAT
-    remotePort    GRE_UDP and AUTO: a fixed port; absent: 4754
+    remotePort    GRE_UDP and AUTO: the router's fixed port; absent: 4754, and ports
+                  of flows
     id            the GRE key; absent: allocated
     mtu           1280 to 9000; absent: of a path of 1500
     profile       FIXED, MOBILE, SATELLITE or METERED

@@ -135,9 +135,6 @@ Endpoints check_tunnel(v1::Tunnel& tunnel, const std::string& path, Findings& fi
     check_profile(tunnel.profile(), path + ".profile", findings);
     tunnel.set_key_number(0);
     if (tunnel.has_remote_port()) {
-        if (tunnel.remote().empty())
-            findings.invalid(path + ".remotePort",
-                             "given without remote; a learned endpoint has a learned port");
         if (tunnel.encapsulation() == v1::GRE)
             findings.invalid(path + ".remotePort",
                              "given with GRE, which has no ports; only GRE_UDP or AUTO");

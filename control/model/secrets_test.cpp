@@ -81,8 +81,14 @@ TEST_CASE("a static tunnel has no key, unless keepalives are asked for") {
     CHECK(f.catalog->site("s")->secrets.tunnels_size() == 1);
     CHECK_THAT(f.refusal(site(tunnel("a", R"(,"keepalive":false)"))),
                Catch::Contains("cannot be learned"));
-    CHECK_THAT(f.refusal(site(tunnel("a", R"(,"remotePort":4754)"))),
-               Catch::Contains("given without remote"));
+}
+
+TEST_CASE("a tunnel without remote may have a fixed port") {
+    Fixture f;
+    const auto s = f.applied(site(tunnel("a", R"(,"remotePort":4754)")));
+    CHECK(s.tunnels(0).remote().empty());
+    CHECK(s.tunnels(0).remote_port() == 4754);
+    CHECK(s.tunnels(0).key_number() == 1);
 }
 
 TEST_CASE("a key stays while its tunnel stays, through updates and restarts") {

@@ -56,7 +56,16 @@ bool same_ports(std::uint8_t a, std::uint8_t b) {
 
 // The source ports of data need not be those of keepalives.
 bool has_free_port(const TunnelRecord& record) {
-    return is_learned(record) || record.remote_port == 0;
+    return record.remote_port == 0;
+}
+
+// Whether what is known of the peer's endpoint still holds for the tunnel as it is configured now.
+// The port of one that is learned is where its UR sends from, which a NAT may change; so with
+// another one configured the endpoint holds until the UR sends from elsewhere.
+bool still_holds(const Learned& known, const TunnelRecord& record) {
+    return known.bind.tunnel.value == record.id && known.remote == record.remote &&
+           (is_learned(record) || known.remote_port == record.remote_port) &&
+           same_ports(known.encapsulation, record.encapsulation);
 }
 
 // What the path carries, and never more than what is configured.
@@ -152,10 +161,7 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     const auto found = learned.find(TunnelId{record.id}.slot());
     if (found == learned.end()) return configured;
     const Learned& known = found->second;
-    if (known.bind.tunnel.value != record.id || known.remote != record.remote ||
-        known.remote_port != record.remote_port ||
-        !same_ports(known.encapsulation, record.encapsulation))
-        return configured;
+    if (!still_holds(known, record)) return configured;
     if (!known.bind.peer.known()) {
         BoundTunnel out = configured;
         out.entropy = known.bind.entropy && free_port;
@@ -179,11 +185,7 @@ void TableWriter::Core::forget_stale_endpoint(const TunnelRecord& record) {
     if (learned.empty()) return;
     const auto found = learned.find(TunnelId{record.id}.slot());
     if (found == learned.end()) return;
-    const Learned& known = found->second;
-    if (known.bind.tunnel.value != record.id || record.key_number == 0 ||
-        known.remote != record.remote || known.remote_port != record.remote_port ||
-        !same_ports(known.encapsulation, record.encapsulation))
-        learned.erase(found);
+    if (record.key_number == 0 || !still_holds(found->second, record)) learned.erase(found);
 }
 
 // Requests come between transactions: what they unpublish is a batch of its own.

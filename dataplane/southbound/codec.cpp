@@ -97,7 +97,6 @@ bool check_tunnel(const TunnelRecord& t, std::string* why) {
     if (!check_endpoint(t.family, t.local, "local", why)) return false;
     if (!is_learned(t)) return check_endpoint(t.family, t.remote, "remote", why);
     if (t.key_number == 0) return fail(why, "no remote address and no key, must have one of them");
-    if (t.remote_port != 0) return fail(why, "remote port without remote address, must be 0");
     return true;
 }
 

@@ -4,6 +4,7 @@ it lets in what belongs to something that has gone out, so keepalives pass, and 
 source ports do not. Real dr-dataplane, drd and urd; the firewall is the ISP's nftables.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lablib import faults, switching, ur  # noqa: E402
 from lablib import topology as t  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import temporary_lab  # noqa: E402
+from lablib.packets import Capture  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
 from lablib.traffic import FileServer, download  # noqa: E402
 
@@ -45,6 +47,37 @@ def _(lab):
         ur.wait_for(lab, line, {"entropy": True})
         wait_until(lambda line=line: [e for e in events(lab, "flow-ports") if e["line"] == line],
                    f"the DR's packets too, on line {line}")
+
+
+@cases.case("with remotePort and no remote each end keeps its port in every packet, and no line goes down "
+            "for the change")
+def _(lab):
+    site = lab.router.drcli_json("subscriber", "get", "site-1")
+    flaps = {line: ur.tunnel(lab, line)["flaps"] for line in switching.LINES}
+
+    def apply(port):
+        tunnels = [{**x, "remotePort": port} if port else x for x in site["tunnels"]]
+        lab.router.drcli("apply", "-f", "-", stdin=json.dumps({"subscriber": {**site, "tunnels": tunnels}}))
+
+    def endpoints():
+        return [lab.tunnels()["site-1", line]["liveness"].get("endpoint", "") for line in switching.LINES]
+
+    apply(5000)
+    wait_until(lambda: all(e.endswith(":5000") for e in endpoints()), "port 5000 at the DR")
+    wait_until(lambda: not any(ur.tunnel(lab, line)["entropy"] for line in switching.LINES),
+               "the router's fixed ports")
+    with Capture(lab, "ix", "dr", "udp port 4754") as capture:
+        for _ in range(6):
+            lab.ping("lan1", t.INET4)
+            lab.ping("inet", lab.sites[0].lan4)
+        packets = [p for p in capture.packets() if p.haslayer("UDP")]
+    pairs = {(p["UDP"].sport, p["UDP"].dport) for p in packets}
+    expect(len(packets) >= 24 and pairs == {(5000, 4754), (4754, 5000)}, f"{len(packets)}: {pairs}")
+    apply(None)
+    for line in switching.LINES:
+        ur.wait_for(lab, line, {"entropy": True})
+    now = {line: ur.tunnel(lab, line)["flaps"] for line in switching.LINES}
+    expect(now == flaps, f"flaps {flaps} -> {now}")
 
 
 @cases.case("a firewall that appears costs no line: the keepalives' port is back at once")

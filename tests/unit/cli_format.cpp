@@ -80,6 +80,10 @@ TEST_CASE("a remote endpoint shows its fixed port, IPv6 in brackets") {
     CHECK(remote_text(tunnel) == "[2001:db8::7]:4754");
     tunnel.set_remote("198.51.100.7");
     CHECK(remote_text(tunnel) == "198.51.100.7:4754");
+    tunnel.clear_remote();
+    CHECK(remote_text(tunnel) == "learned:4754");
+    tunnel.clear_remote_port();
+    CHECK(remote_text(tunnel) == "learned");
 }
 
 TEST_CASE("JSON has every field without presence, and 64-bit integers as numbers") {

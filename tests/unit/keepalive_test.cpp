@@ -135,6 +135,38 @@ TEST_CASE("source ports carry entropy once the UR has found no NAT, and not behi
     CHECK(w.exchange(World::outer(any, dr, kA, wire::kEtherIpv4, World::uplink())).size() == 1);
 }
 
+TEST_CASE("an endpoint is learned with a port that stays fixed: no flow has a port of its own") {
+    World w;
+    Site site = two_lines("0.0.0.0", "0.0.0.0");
+    site.lines[0].fixed_port = 4754;
+    w.provision(site, {{{"a", 1}, {"b", 1}}});
+    Ur& ur = w.add_ur(site);
+    REQUIRE(w.run_until([&] { return up(w, ur, 0) && up(w, ur, 1); }, kSecond));
+    const auto has = [&](std::uint32_t id, std::uint8_t flag) {
+        return (w.row(id)->flags & flag) != 0;
+    };
+    REQUIRE(w.run_until([&] { return has(kB, TunnelRow::kEntropy); }, 2 * kSecond));
+    w.run(2 * kSecond);
+    CHECK_FALSE(has(kA, TunnelRow::kEntropy));
+    const Endpoint dr = endpoint("192.0.2.1", 4754);
+    Endpoint any = ur.from[0];
+    any.port = 50'505;
+    CHECK(w.exchange(World::outer(any, dr, kA, wire::kEtherIpv4, World::uplink())).empty());
+    CHECK(w.exit(Exit::DropOuterSource) == 1);
+    // Without the fixed port, and with it again, the endpoint holds all the time.
+    for (const std::uint16_t port : {std::uint16_t{0}, std::uint16_t{4754}}) {
+        site.lines[0].fixed_port = port;
+        w.provision(site, {{{"a", 1}, {"b", 1}}});
+        w.run(5 * kMillisecond);
+        CHECK_FALSE(has(kA, TunnelRow::kDisabled));
+        CHECK(up(w, ur, 0));
+        if (port == 0)
+            CHECK(w.run_until([&] { return has(kA, TunnelRow::kEntropy); }, 30 * kSecond));
+    }
+    CHECK_FALSE(has(kA, TunnelRow::kEntropy));
+    CHECK(w.live(kA).flaps == 0);
+}
+
 TEST_CASE(
     "an automatic tunnel's data goes over to native GRE and back, and none of it is refused") {
     World w;

@@ -60,7 +60,7 @@ rec::Body encode(const Site& site) {
     for (const Line& line : site.lines) {
         sb::TunnelRecord tunnel = rec::tunnel_record({line.name, line.id, line.remote, line.local,
                                                       line.encapsulation, line.remote_port, 1400});
-        if (tunnel.remote == std::array<std::uint8_t, 16>{}) tunnel.remote_port = 0;
+        if (tunnel.remote == std::array<std::uint8_t, 16>{}) tunnel.remote_port = line.fixed_port;
         if (line.encapsulation == 1) tunnel.remote_port = 0;
         tunnel.key_number = line.keyed ? line.key_number : std::uint8_t{0};
         tunnel.profile = line.keyed ? 1 : 0;

@@ -36,6 +36,7 @@ struct Line {
     std::uint16_t remote_port = 4754;
     std::string local = "192.0.2.1";
     std::uint8_t key_number = 1;
+    std::uint16_t fixed_port = 0;  // remote_port of a tunnel whose remote is learned
 };
 
 struct Site {
