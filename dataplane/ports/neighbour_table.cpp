@@ -9,6 +9,12 @@ namespace {
 constexpr std::uint64_t kAskAgainMs = 1'000;
 constexpr std::uint64_t kVerifyMs = 10'000;
 constexpr std::size_t kMaxWanted = 4'096;
+// The kernel tells of a neighbour just before or just after the link that it was lost with.
+constexpr std::uint64_t kWithLinkMs = 1'000;
+// As long as the kernel asks until it gives up: three times in three seconds, by its defaults.
+constexpr std::uint64_t kBelievedMs = 4'000;
+constexpr std::uint64_t kRememberMs = 60'000;
+constexpr std::size_t kMaxForgotten = 1'024;
 
 }  // namespace
 
@@ -17,6 +23,9 @@ void NeighbourTable::set(std::uint16_t port, const IpAddress& address, const wir
     Entry& entry = entries_[{port, address}];
     entry.generation = generation_;
     entry.stale = stale;
+    entry.mac = mac;
+    entry.believed_until_ms = 0;
+    forgotten_.erase({port, address});
     for (Asking* asking : {&gateways_, &tunnel_ends_, &destinations_[0], &destinations_[1]})
         asking->last.erase({port, address});
     rib_.learn_neighbour(port, address, mac);
@@ -28,15 +37,47 @@ void NeighbourTable::forget(std::map<Key, Entry>::iterator at) {
     entries_.erase(at);
 }
 
-void NeighbourTable::remove(std::uint16_t port, const IpAddress& address) {
+void NeighbourTable::remove(std::uint16_t port, const IpAddress& address, Unknown why,
+                            std::uint64_t now_ms) {
     const auto at = entries_.find({port, address});
-    if (at != entries_.end()) forget(at);
+    if (at == entries_.end()) return;
+    if (why == Unknown::Asked && at->second.believed_until_ms != 0) return;
+    if (why == Unknown::Forgotten && forgotten_.size() < kMaxForgotten &&
+        rib_.leads_on(port, address))
+        forgotten_[at->first] = {at->second.mac, now_ms, false};
+    forget(at);
 }
 
-void NeighbourTable::sweep() {
+void NeighbourTable::sweep(std::uint64_t now_ms) {
     for (auto it = entries_.begin(); it != entries_.end();) {
         const auto at = it++;
-        if (at->second.generation != generation_) forget(at);
+        if (at->second.generation != generation_ && at->second.believed_until_ms <= now_ms)
+            forget(at);
+    }
+}
+
+void NeighbourTable::link_down(std::uint16_t port, std::uint64_t now_ms) {
+    for (auto it = entries_.begin(); it != entries_.end();) {
+        const auto at = it++;
+        if (at->first.first != port || at->second.believed_until_ms == 0) continue;
+        forgotten_[at->first] = {at->second.mac, now_ms, true};
+        forget(at);
+    }
+    for (auto& [key, one] : forgotten_)
+        if (key.first == port && now_ms - one.at_ms <= kWithLinkMs) one.by_link = true;
+}
+
+void NeighbourTable::link_up(std::uint16_t port, std::uint64_t now_ms) {
+    for (auto it = forgotten_.begin(); it != forgotten_.end();) {
+        const auto at = it++;
+        const auto [key, one] = *at;
+        if (key.first != port) continue;
+        forgotten_.erase(at);
+        if (!one.by_link || now_ms - one.at_ms > kRememberMs) continue;
+        Entry& entry = entries_[key];
+        entry = {generation_, true, 0, one.mac, now_ms + kBelievedMs};
+        rib_.learn_neighbour(port, key.second, one.mac);
+        verify(key, entry, now_ms);
     }
 }
 
@@ -68,6 +109,15 @@ void NeighbourTable::verify(const Key& key, Entry& entry, std::uint64_t now_ms) 
 }
 
 void NeighbourTable::refresh(std::uint64_t now_ms) {
+    for (auto it = entries_.begin(); it != entries_.end();) {
+        const auto at = it++;
+        const std::uint64_t until = at->second.believed_until_ms;
+        if (until != 0 && now_ms >= until) forget(at);
+    }
+    std::erase_if(forgotten_, [&](const auto& entry) {
+        const std::uint64_t age = now_ms - entry.second.at_ms;
+        return age > (entry.second.by_link ? kRememberMs : kWithLinkMs);
+    });
     const auto due = [&](const Entry& entry) {
         return entry.stale && now_ms - entry.asked_ms >= kVerifyMs;
     };

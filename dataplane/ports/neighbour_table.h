@@ -26,9 +26,22 @@ class NeighbourTable final {
 
     // The kernel knows its MAC address. stale: not verified lately.
     void set(std::uint16_t port, const IpAddress& address, const wire::Mac& mac, bool stale);
-    void remove(std::uint16_t port, const IpAddress& address);
+    // Why the kernel does not know it.
+    enum class Unknown : std::uint8_t {
+        Forgotten,  // the entry is gone
+        Asked,      // the question is under way
+        Failed      // nobody has answered
+    };
+    void remove(std::uint16_t port, const IpAddress& address, Unknown why, std::uint64_t now_ms);
     void mark() { ++generation_; }
-    void sweep();
+    void sweep(std::uint64_t now_ms);
+
+    // With the carrier the kernel forgets the neighbours of a link. Those that routes and tunnels
+    // lead through are believed to be where they were as soon as the link is back, until the
+    // kernel, which is asked at once, knows better: its first question is often lost in a switch
+    // that is not ready yet, and it repeats it only after a second.
+    void link_down(std::uint16_t port, std::uint64_t now_ms);
+    void link_up(std::uint16_t port, std::uint64_t now_ms);
 
     // Who needs to know an address. Each has a rate of its own at which the kernel is asked: what
     // anybody's packets are for takes nothing from what all traffic goes through.
@@ -54,6 +67,13 @@ class NeighbourTable final {
         std::uint32_t generation{};
         bool stale{};
         std::uint64_t asked_ms{};
+        wire::Mac mac{};
+        std::uint64_t believed_until_ms{};  // 0: the kernel knows it
+    };
+    struct Forgotten {
+        wire::Mac mac{};
+        std::uint64_t at_ms{};
+        bool by_link{};  // with its carrier, not by itself
     };
     // GCRA (ITU-T I.371).
     struct Rate {
@@ -72,6 +92,7 @@ class NeighbourTable final {
     Rib& rib_;
     Ask ask_;
     std::map<Key, Entry> entries_;
+    std::map<Key, Forgotten> forgotten_;
     Asking gateways_{{0, 1}};
     Asking tunnel_ends_{{5, 200}};
     std::array<Asking, 2> destinations_{Asking{{50, 64}}, Asking{{50, 64}}};  // IPv4, IPv6

@@ -178,6 +178,8 @@ void NetlinkMirror::Core::set_link(int ifindex, Link next, bool live) {
     if (!now.port) return;
     if (!before.port || before.mac != now.mac || before.mtu != now.mtu)
         rib.set_port(*now.port, now.mac, now.mtu);
+    if (before.up && !now.up) neighbours.link_down(*now.port, now_ms());
+    if (!before.up && now.up) neighbours.link_up(*now.port, now_ms());
     if ((!before.port || before.up != now.up) && hooks.link) hooks.link(*now.port, now.up);
 }
 
@@ -240,7 +242,13 @@ void NetlinkMirror::Core::neighbour(nl_object* object, bool removed) {
     wire::Mac bytes{};
     const bool usable = !removed && (state & kUsable) != 0 && mac != nullptr &&
                         nl_addr_get_len(mac) == bytes.size();
-    if (!usable) return neighbours.remove(*port, address);
+    if (!usable) {
+        using Unknown = NeighbourTable::Unknown;
+        const Unknown why = (state & NUD_FAILED) != 0 ? Unknown::Failed
+                            : removed                 ? Unknown::Forgotten
+                                                      : Unknown::Asked;
+        return neighbours.remove(*port, address, why, now_ms());
+    }
     std::memcpy(bytes.data(), nl_addr_get_binary_addr(mac), bytes.size());
     neighbours.set(*port, address, bytes, (state & NUD_STALE) != 0);
 }
@@ -291,7 +299,7 @@ void NetlinkMirror::Core::end() {
     std::erase_if(own, [this](const Configured& a) { return a.generation != generation; });
     nexthops.sweep();
     routes.sweep();
-    neighbours.sweep();
+    neighbours.sweep(now_ms());
     install_locals();
     tell_addresses();
 }

@@ -3,6 +3,7 @@
 ports, a port's new MAC address, routers without an address on a port."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -146,6 +147,50 @@ def mac_case(device, other, other_device):
 
 mac_case("up0", ["inet"], "eth0")
 mac_case("ix0", ["ispa", "ispb"], "ix0")
+
+
+# Flows of UDP, so many that each line has some.
+FLOWS = """
+import socket, sys
+for _ in range(32):
+    socket.socket(type=socket.SOCK_DGRAM).sendto(b"flow", (sys.argv[1], 9))
+"""
+
+
+@contextmanager
+def without_arp(lab, *nodes):
+    """These answer no ARP request, and make none."""
+    for node in nodes:
+        lab.net[node].run(["nft", "-f", "-"], stdin="table arp mute { chain in { "
+                          "type filter hook input priority 0; policy drop; }; }\n")
+    try:
+        yield
+    finally:
+        for node in nodes:
+            lab.net[node].run(["nft", "delete", "table", "arp", "mute"])
+
+
+@cases.case("a gateway that the kernel has forgotten with the carrier is used as soon as that is back, "
+            "before any ARP reply")
+def _(lab):
+    ix, dr = lab.net["ix"], lab.net["dr"]
+    passes(lab)
+    gateway = t.ISP_IX4["a"]
+    with without_arp(lab, "ispa", "ispb"), \
+            Capture(lab, "ispa", "ix0", f"udp and src host {t.DR_IX4}", direction="in") as capture:
+        ix.ip("link", "set", "dr", "down")
+        wait_until(lambda: gateway not in dr.run(["ip", "-4", "neigh", "show", "dev", "ix0"]).stdout,
+                   "no neighbour in the kernel's table")
+        before = len(capture.packets())
+
+        def arrives():
+            lab.net["inet"].run(["/usr/bin/python3", "-c", FLOWS, SITE.lan4])
+            return len(capture.packets()) > before
+
+        ix.ip("link", "set", "dr", "up")
+        # The kernel's own time until it gives up an address that does not answer.
+        wait_until(arrives, "packets of the DR at the gateway", seconds=3)
+    passes(lab)
 
 
 def many_routes(lab, verb):

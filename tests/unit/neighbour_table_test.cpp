@@ -111,6 +111,52 @@ TEST_CASE(
     CHECK(std::adjacent_find(a.asked.begin(), a.asked.end()) == a.asked.end());
 }
 
+TEST_CASE("what is forgotten with the link is believed again with it, what failed is not") {
+    Asked a;
+    using Unknown = NeighbourTable::Unknown;
+    const wire::Mac mac{2, 0, 0, 0, 0, 1};
+    const IpAddress kept = address("192.0.2.254");
+    const IpAddress failed = address("192.0.2.253");
+    const IpAddress before = address("192.0.2.252");
+    for (const IpAddress& gateway : {kept, failed, before}) {
+        REQUIRE(a.rib->acquire_next_hop(0, gateway).value != 0);
+        a.table->set(0, gateway, mac, false);
+    }
+    a.table->set(0, address("192.0.2.9"), mac, false);  // nothing leads there
+    a.table->remove(0, before, Unknown::Forgotten, kNow - 2'000);
+    a.table->refresh(kNow);
+    a.table->remove(0, failed, Unknown::Failed, kNow);
+    a.table->remove(0, kept, Unknown::Forgotten, kNow);
+    a.table->remove(0, address("192.0.2.9"), Unknown::Forgotten, kNow);
+    a.table->link_down(0, kNow);
+    CHECK(a.table->size() == 0);
+    a.table->link_up(1, kNow + 500);  // another port
+    CHECK(a.table->size() == 0);
+    a.table->link_up(0, kNow + 500);
+    CHECK(a.table->size() == 1);
+    CHECK(a.asked == std::vector{kept});
+    // A listing of before the answer leaves it, and so does the question; the end of the time, or
+    // another loss of the link, does not.
+    a.table->mark();
+    a.table->remove(0, kept, Unknown::Asked, kNow + 600);
+    a.table->sweep(kNow + 600);
+    CHECK(a.table->size() == 1);
+    a.table->link_down(0, kNow + 700);
+    CHECK(a.table->size() == 0);
+    a.table->link_up(0, kNow + 800);
+    CHECK(a.table->size() == 1);
+    a.table->refresh(kNow + 4'700);
+    CHECK(a.table->size() == 1);
+    a.table->refresh(kNow + 4'800);
+    CHECK(a.table->size() == 0);
+    // After a long time the kernel is only asked.
+    a.table->set(0, kept, mac, false);
+    a.table->remove(0, kept, Unknown::Forgotten, kNow);
+    a.table->link_down(0, kNow);
+    a.table->link_up(0, kNow + 61'000);
+    CHECK(a.table->size() == 0);
+}
+
 TEST_CASE("neighbours, and ends of tunnels, leave room for gateways in the table of next hops") {
     Asked a;
     const wire::Mac mac{2, 0, 0, 0, 0, 1};

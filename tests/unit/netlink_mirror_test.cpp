@@ -1,5 +1,6 @@
 // The mirror against a real kernel: links, addresses, neighbours, and what routes lead through.
 #include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "dataplane/ports/route_table.h"
@@ -131,6 +132,36 @@ TEST_CASE("routes of a port are back when its carrier is") {
               if (!rig.becomes("9.9.9.9", Kind::NextHop)) return 6;
               if (!rig.becomes("192.0.2.77", Kind::Glean)) return 7;
               return rig.becomes("2001:db8:1::1", Kind::NextHop) ? 0 : 8;
+          }) == 0);
+}
+
+TEST_CASE(
+    "a gateway that the kernel forgets with the carrier is used again at once with it, and "
+    "given up when it does not answer") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              const dr::wire::Mac mac{2, 0, 0, 0, 0, 7};
+              if (!run("ip route add default via 192.0.2.7;"
+                       "ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:07 nud reachable dev d0"))
+                  return 1;
+              const Rig rig("d0");
+              const auto resolved = [&] { return rig.next_hop("9.9.9.9").resolved != 0; };
+              if (!rig.until(resolved)) return 2;
+              if (!run("ip link set p0 down")) return 3;
+              if (!rig.becomes("9.9.9.9", Kind::None)) return 4;
+              if (!run("ip link set p0 up")) return 5;
+              if (!rig.becomes("9.9.9.9", Kind::NextHop)) return 6;
+              // The route comes by a listing, in which the kernel has no answer yet; and again.
+              if (!rig.until(resolved)) return 7;
+              if (std::memcmp(rig.next_hop("9.9.9.9").destination.data(), mac.data(), 6) != 0)
+                  return 8;
+              if (!run("ip addr add 192.0.2.9/32 dev lo")) return 9;
+              if (!rig.until([&] { return rig.mirror->synced(); }) || !resolved()) return 10;
+              // Nobody has it now. What the kernel says counts.
+              if (!rig.until([&] { return !resolved(); })) return 11;
+              if (!run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:08 nud reachable dev d0"))
+                  return 12;
+              return rig.until(resolved) ? 0 : 13;
           }) == 0);
 }
 
