@@ -3,6 +3,7 @@
 
 import os
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lablib.lab import Lab, temporary_lab  # noqa: E402
 from lablib.netns import cable, without_offloads  # noqa: E402
 from lablib.packets import mac, xdp_program  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
+from lablib.stream import site_streams  # noqa: E402
 
 cases = Cases()
 SECONDS = 20
@@ -111,36 +113,60 @@ def _(lab):
     passes(lab)
 
 
+def ix0_addresses(dr):
+    """What is missing of them and their routes."""
+    for address in (f"{t.DR_IX4}/24", f"{t.DR_IX6}/64"):
+        dr.ip("address", "replace", address, "dev", "ix0", *(["nodad"] if ":" in address else []))
+    for line in ("a", "b"):
+        dr.ip("route", "replace", t.ISP_ACCESS4[line], "via", t.ISP_IX4[line])
+    dr.ip("route", "replace", t.ISP_ACCESS6["b"], "via", t.ISP_IX6["b"])
+
+
 def new_ix0(lab):
     ix, dr = lab.net["ix"], lab.net["dr"]
     cable(ix, "dr", dr, "ix0")
     ix.ip("link", "set", "dr", "master", "br0")
     for namespace, device in ((ix, "dr"), (dr, "ix0")):
         without_offloads(namespace, device)
-    dr.addresses("ix0", f"{t.DR_IX4}/24", f"{t.DR_IX6}/64")
-    for line in ("a", "b"):
-        dr.route(t.ISP_ACCESS4[line], t.ISP_IX4[line])
-    dr.route(t.ISP_ACCESS6["b"], t.ISP_IX6["b"])
+    ix0_addresses(dr)
 
 
-@cases.case("an interface that is deleted is told as gone; made anew, with another MAC address, it "
-            "carries traffic again, and no packet buffer is lost")
-def _(lab):
-    dr = lab.net["dr"]
-    passes(lab)
-    buffers, address = lab.buffers(), mac(dr, "ix0")
-    with repaired(lab, "ix0", "the interface is gone"):
-        dr.ip("link", "del", "ix0")
-        wait_until(lambda: part(lab, "ix0")["state"] == "STALLED", "port ix0 STALLED", seconds=5)
-        # What is left of it goes back; the other port is not disturbed.
-        wait_until(lambda: lab.buffers() < buffers - 1000, "its buffers given back", seconds=5)
-        expect(part(lab, "up0")["state"] == "OK", "up0 is not OK")
-        new_ix0(lab)
-    expect(mac(dr, "ix0") != address, "it has the same MAC address by chance")
-    expect(part(lab, "ix0").get("buffersLost", 0) == 0, "buffers were lost")
-    wait_until(lambda: abs(lab.buffers() - buffers) <= WAVER, "as many buffers in use as before",
-               seconds=5)
-    return f"{buffers} buffers in use before, {lab.buffers()} after"
+def new_up0(lab):
+    inet, dr = lab.net["inet"], lab.net["dr"]
+    cable(inet, "eth0", dr, "up0")
+    inet.addresses("eth0", f"{t.INET4}/24", f"{t.INET6}/64")
+    dr.addresses("up0", f"{t.DR_UP4}/24", f"{t.DR_UP6}/64")
+    for namespace, device in ((inet, "eth0"), (dr, "up0")):
+        without_offloads(namespace, device)
+    for prefix, via in ((t.POOL4, t.DR_UP4), (t.SPARE_POOL4, t.DR_UP4), (t.POOL6, t.DR_UP6)):
+        inet.route(prefix, via)
+    dr.route("default", t.INET4)
+    dr.route("default", t.INET6)
+
+
+def deleted_case(name, other, make):
+    @cases.case(f"an interface, {name}, that is deleted is told as gone; made anew, with another MAC "
+                "address, it carries traffic again, and no packet buffer is lost")
+    def _(lab):
+        dr = lab.net["dr"]
+        passes(lab)
+        buffers, address = lab.buffers(), mac(dr, name)
+        with repaired(lab, name, "the interface is gone"):
+            dr.ip("link", "del", name)
+            wait_until(lambda: part(lab, name)["state"] == "STALLED", f"port {name} STALLED", seconds=5)
+            # What is left of it goes back; the other port is not disturbed.
+            wait_until(lambda: lab.buffers() < buffers - 1000, "its buffers given back", seconds=5)
+            expect(part(lab, other)["state"] == "OK", f"{other} is not OK")
+            make(lab)
+        expect(mac(dr, name) != address, "it has the same MAC address by chance")
+        expect(part(lab, name).get("buffersLost", 0) == 0, "buffers were lost")
+        wait_until(lambda: abs(lab.buffers() - buffers) <= WAVER, "as many buffers in use as before",
+                   seconds=5)
+        return f"{buffers} buffers in use before, {lab.buffers()} after"
+
+
+deleted_case("ix0", "up0", new_ix0)
+deleted_case("up0", "ix0", new_up0)
 
 
 @cases.case("an interface that is exchanged while nobody looks is found as another one; "
@@ -193,6 +219,28 @@ def _(lab):
     dr.ip("link", "set", "dev", "ix0", "address", "02:00:00:12:34:56")
     passes(lab)
     expect(part(lab, "ix0")["state"] == "OK", "ix0 is not OK")
+
+
+@cases.case("an address of the tunnels' DR end that is away for a second costs that second")
+def _(lab):
+    dr = lab.net["dr"]
+    passes(lab)
+    with site_streams(lab) as streams:
+        begin = time.monotonic_ns()
+        dr.ip("address", "del", f"{t.DR_IX4}/24", "dev", "ix0")
+        time.sleep(1)  # not for a state: this is what is done
+        ix0_addresses(dr)
+        end = time.monotonic_ns()
+        passes(lab)
+        away, recordings = (end - begin) / 1e6, [s.end() for s in streams.values()]
+    told = []
+    for recording in recordings:
+        seen = recording.window(begin, end + 1_000_000_000)
+        # A packet a millisecond.
+        expect(seen["lost"] < away + 500, f"away for {away:.0f} ms: {seen}")
+        expect(seen["lost"] > 500, f"nothing was away: {seen}")
+        told.append(f"{seen['lost']} lost, {seen['reordered']} reordered")
+    return f"away for {away:.0f} ms: " + "; ".join(told)
 
 
 @cases.case("a worker that does not turn is told, and told again when it turns; its ports are not "
