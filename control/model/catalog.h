@@ -187,6 +187,7 @@ class Catalog {
     Failure plan_delete(const Object& object, Plan& plan, Result& result);
     void judge_references(const v1::Subscriber& s, const CheckedSubscriber& checked,
                           std::uint32_t id, Findings& findings);
+    [[nodiscard]] static std::vector<Violation> warnings_of(const v1::Policy& policy);
     [[nodiscard]] std::vector<Violation> warnings_of(const v1::Subscriber& s,
                                                      const CheckedSubscriber& checked,
                                                      const v1::Subscriber* before) const;

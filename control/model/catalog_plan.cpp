@@ -161,6 +161,7 @@ Failure Catalog::plan_policy(const Request& request, Plan& plan, Result& result)
     Findings findings;
     check_policy(policy, findings);
     if (!findings.empty()) return findings.failure();
+    result.warnings = warnings_of(policy);
     const PolicyEntry* before = Index::find(index_.policies(), policy.name());
     const std::int64_t stored = before != nullptr ? before->object.revision() : 0;
     if (auto f = check_presence(request.mode, Kind::Policy, policy.name(), policy.revision(),

@@ -236,6 +236,21 @@ TEST_CASE("an accepted subscriber comes back canonical with ids, seed and revisi
     CHECK(s.id() != 0);
 }
 
+TEST_CASE("a class that no packet can be of is accepted with a warning") {
+    Fixture f;
+    const auto one = f.apply(
+        R"({"policy":{"name":"p","classes":[{"name":"all","tiers":[{"lines":[{"line":"a"}]}]}]}})");
+    CHECK(one.warnings.empty());
+    const auto two = f.apply(
+        R"({"policy":{"name":"p","classes":[{"name":"all","tiers":[{"lines":[{"line":"a"}]}]},
+            {"name":"voice","tiers":[{"lines":[{"line":"b"}]}]}]}})");
+    CHECK(two.outcome == Outcome::Updated);
+    REQUIRE(two.warnings.size() == 1);
+    CHECK(two.warnings[0].field == "policy.classes[1]");
+    CHECK(two.warnings[0].description.find("\"voice\": all are of the first, \"all\"") !=
+          std::string::npos);
+}
+
 TEST_CASE("applying the same object again changes nothing, not even the revision") {
     Fixture f;
     f.given_basics();

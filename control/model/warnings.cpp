@@ -8,6 +8,15 @@
 
 namespace dr::control {
 
+std::vector<Violation> Catalog::warnings_of(const v1::Policy& policy) {
+    std::vector<Violation> out;
+    for (int c = 1; c < policy.classes_size(); ++c)
+        out.push_back({fmt::format("policy.classes[{}]", c),
+                       fmt::format("no packet is of class \"{}\": all are of the first, \"{}\"",
+                                   policy.classes(c).name(), policy.classes(0).name())});
+    return out;
+}
+
 std::vector<Violation> Catalog::warnings_of(const v1::Subscriber& s,
                                             const CheckedSubscriber& checked,
                                             const v1::Subscriber* before) const {
