@@ -392,7 +392,7 @@ class DrcliTest(unittest.TestCase):
         shown = self.json("stats", "show", "forwarded.")["counters"]
         self.assertEqual(sorted(shown), [n for n, _ in sorted(declared)
                                          if n.startswith("forwarded.")])
-        self.drcli("stats", "show", "nonsense", code=1)
+        self.assertEqual(self.drcli("stats", "show", "nonsense", code=1)[0], "")
 
     def check_rates(self):
         out = self.output("tunnel", "watch", "--interval", "100ms", "--count", "2", "-o", "json")

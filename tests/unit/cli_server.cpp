@@ -590,7 +590,10 @@ TEST_CASE_METHOD(Fixture, "an enrollment that is refused leaves the files as the
 }
 
 TEST_CASE_METHOD(Fixture, "waiting ends when all that is stored is installed, or at the timeout") {
-    CHECK(run({"system", "wait"}).code == 0);
+    const auto done = run({"system", "wait"});
+    CHECK(done.code == 0);
+    CHECK(done.out.find("IN_SYNC") != std::string::npos);
+    CHECK(done.out.find("CAPACITY") == std::string::npos);  // its tables are for `status`
     CHECK(system.calls == 3);
     system.behind_for = 1000000;
     const auto late = run({"system", "wait", "--timeout", "120ms"});
