@@ -20,7 +20,7 @@ from lablib.shell import wait_until  # noqa: E402
 from lablib.traffic import upload  # noqa: E402
 
 cases = Cases()
-SECONDS = 40
+SECONDS = 25
 QUEUE = 40_000
 HEADERS = 14 + 20 + 8 + 8 + 20 + 8  # Ethernet, IPv4, UDP, GRE, inner IPv4, inner UDP
 
