@@ -10,6 +10,7 @@
 #include <ctime>
 #include <system_error>
 
+#include "ur/log.h"
 #include "urd.skel.h"
 
 namespace dr::ur {
@@ -55,7 +56,14 @@ Datapath::Datapath(Netlink& netlink, const Tap& device)
             -loaded, std::generic_category(),
             "loading the programs (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)");
     set_device(device);
-    make_finisher();
+    try {
+        make_finisher();
+    } catch (const std::system_error& e) {
+        // A small router's kernel may have no veth. Nearly every line does without.
+        say("warning: %s: data cannot have UDP checksums; a line that drops those of 0 will lose "
+            "it",
+            e.what());
+    }
 }
 
 void Datapath::set_device(const Tap& device) {
@@ -68,6 +76,7 @@ void Datapath::set_device(const Tap& device) {
 }
 
 void Datapath::make_finisher() {
+    std::atomic_ref(site().finisher).store(0, std::memory_order_release);
     whole_.reset();
     finisher_.reset();
     finisher_ = std::make_unique<Finisher>(netlink_, device_);
@@ -75,16 +84,16 @@ void Datapath::make_finisher() {
                                     bpf_program__fd(skeleton_->progs.urd_uplink_whole));
     std::atomic_ref(site().finisher)
         .store(static_cast<std::uint32_t>(finisher_->in()), std::memory_order_release);
+    finishes_ = true;
 }
 
 bool Datapath::restore() {
-    if (finisher_ == nullptr || whole_ == nullptr || !finisher_->whole()) {
-        make_finisher();
-        uplink_->restore();
-        return true;
-    }
-    const bool missing = whole_->restore();
-    return uplink_->restore() || missing;
+    const bool missing = uplink_->restore();
+    if (!finishes_) return missing;
+    if (finisher_ != nullptr && whole_ != nullptr && finisher_->whole())
+        return whole_->restore() || missing;
+    make_finisher();
+    return true;
 }
 
 ur_site& Datapath::site() const {

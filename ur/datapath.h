@@ -68,6 +68,7 @@ class Datapath final {
     std::unique_ptr<Hook> uplink_;
     std::string device_;  // the tunnel device's name
     std::unique_ptr<Finisher> finisher_;
+    bool finishes_ = false;  // it could be made when urd started
     std::unique_ptr<Hook> whole_;
 };
 

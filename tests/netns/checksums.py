@@ -95,6 +95,33 @@ def _(lab):
     expect("checksum" in shown[0]["detail"], shown[0])
 
 
+@cases.case("the devices behind which packets are finished are made again when somebody deletes them")
+def _(lab):
+    ur.wait_for(lab, "a", {"checksums": True}, seconds=20)
+    lab.net["ur1"].ip("link", "del", "dr0-sum")
+    ur.pings(lab, seconds=3)
+    passes(lab)
+    for device in ("dr0-sum", "dr0-summed"):
+        lab.net["ur1"].ip("link", "show", device)
+    expect("had been taken away" in lab.urds[lab.sites[0].name].output(), "nothing was said")
+
+
+@cases.case("where they cannot be made urd says so, and lines that need no checksums work")
+def _(lab):
+    site = lab.sites[0]
+    lab.urds[site.name].stop()
+    for line in switching.LINES:
+        faults.mend(lab, line)
+    lab.net["ur1"].ip("link", "add", "dr0-summed", "type", "bridge")
+    try:
+        lab.start_urd(site)
+        switching.wait_up(lab)
+        passes(lab)
+        expect("cannot have UDP checksums" in lab.urds[site.name].output(), "nothing was said")
+    finally:
+        lab.net["ur1"].ip("link", "del", "dr0-summed")
+
+
 @cases.case("urd leaves no device behind")
 def _(lab):
     site = lab.sites[0]
