@@ -175,6 +175,7 @@ class Core {
     void set_congested(Time now, std::uint32_t i, bool congested);
     void tell_congestion(Time now, std::uint32_t i);
     void set_doubtful(Time now, std::uint32_t i, bool doubtful);
+    void heal(Time now, std::uint32_t i);
     void degrade(Time now, std::uint32_t i, bool tell_peer, std::uint16_t loss);
     void take_data_lost(Time now, std::uint32_t i);
 

@@ -17,6 +17,8 @@ constexpr Time kDoubt = 2 * kSecond;  // for so long
 // not for so long.
 constexpr unsigned kLossyPermille = 250;
 constexpr unsigned kLossySeconds = 3;
+// A degraded line that is in use and loses no more than this in a second passes data again.
+constexpr unsigned kHealedPermille = 50;
 constexpr Time kCongested = 10 * kSecond;
 // The peer's count stands still for so long and a round trip: nothing arrives there.
 constexpr std::uint32_t kNothingArrivesMs = 400;
@@ -152,9 +154,23 @@ void Core::judge_second(Time now, std::uint32_t i, std::uint64_t bytes) {
         set_congested(now, i, true);
         leave = bad && loses_most(i, worse);
     }
+    const bool in_use = t.active && x.active_since + all.length <= now;
+    if (t.degraded && in_use && enough && worse <= kHealedPermille) heal(now, i);
     if (!leave) return;
     x.bad_seconds = 0;
     degrade(now, i, true, worse);
+}
+
+// It was taken for want of a better one, and delivers: the next loss is news, and not the same that
+// made all lines lose.
+void Core::heal(Time now, std::uint32_t i) {
+    Tunnel& t = tunnels_[i];
+    Group& g = groups_[t.group];
+    t.degraded = false;
+    g.loss_hold_until = 0;
+    g.loss_moves = 0;
+    if (g.losing == t.line + 1) g.losing = 0;
+    choose(now, t.group);
 }
 
 // Of the data that this end sends, since the second began, by the peer's count.

@@ -201,4 +201,23 @@ TEST_CASE("when all lines lose all data they are tried in turn, ever more seldom
     CHECK(changes(w, w.dr, 600 * kSecond) <= 10);
 }
 
+TEST_CASE("lines that lose all data in turn, each good again meanwhile, are each left at once") {
+    Setup s = quick();
+    s.restore_ms = 600'000;
+    World w(s);
+    w.run(10 * kSecond);
+    w.set_load(1000, 1000, 100);
+    for (unsigned trial = 0; trial < 20; ++trial) {
+        CAPTURE(trial);
+        const unsigned line = trial % 2;
+        w.down[line].cut_data = w.up[line].cut_data = true;
+        const auto other = static_cast<std::uint16_t>(line == 0 ? 2 : 1);
+        CHECK(w.run_until([&] { return w.dr.eligible() == other && w.ur.eligible() == other; },
+                          1'500 * kMillisecond));
+        w.run(2'500 * kMillisecond);
+        w.down[line].cut_data = w.up[line].cut_data = false;
+        w.run(1'500 * kMillisecond);
+    }
+}
+
 }  // namespace dr::liveness::test
