@@ -61,8 +61,12 @@ class Network:
 
     def _internet(self):
         """The Internet host, which is also the DR's upstream: it routes the pools to the DR."""
+        self["dr"].forward(False)
+        self.connect_internet()
+
+    def connect_internet(self):
+        """The cable between the two, with what is configured on it; again after it was deleted."""
         inet, dr = self["inet"], self["dr"]
-        dr.forward(False)
         cable(inet, "eth0", dr, "up0")
         inet.addresses("eth0", f"{t.INET4}/24", f"{t.INET6}/64")
         dr.addresses("up0", f"{t.DR_UP4}/24", f"{t.DR_UP6}/64")

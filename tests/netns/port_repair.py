@@ -132,16 +132,7 @@ def new_ix0(lab):
 
 
 def new_up0(lab):
-    inet, dr = lab.net["inet"], lab.net["dr"]
-    cable(inet, "eth0", dr, "up0")
-    inet.addresses("eth0", f"{t.INET4}/24", f"{t.INET6}/64")
-    dr.addresses("up0", f"{t.DR_UP4}/24", f"{t.DR_UP6}/64")
-    for namespace, device in ((inet, "eth0"), (dr, "up0")):
-        without_offloads(namespace, device)
-    for prefix, via in ((t.POOL4, t.DR_UP4), (t.SPARE_POOL4, t.DR_UP4), (t.POOL6, t.DR_UP6)):
-        inet.route(prefix, via)
-    dr.route("default", t.INET4)
-    dr.route("default", t.INET6)
+    lab.net.connect_internet()
 
 
 def deleted_case(name, other, make):
