@@ -2,16 +2,15 @@
 // what one of them takes the other does not refuse. Documentation prefixes and private ones are
 // like any other here.
 //
-// Addresses in network byte order, IPv4 in the first 4 bytes. Header only; any thread; no I/O.
+// Header only; any thread; no I/O.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 
-namespace dr {
+#include "base/ip.h"
 
-using AddressBytes = std::array<std::uint8_t, 16>;
+namespace dr {
 
 // The shortest prefix of a site: a shorter one is a mistake, or takes the Internet for the site.
 inline constexpr unsigned kShortestPrefix4 = 8;
@@ -20,56 +19,41 @@ inline constexpr unsigned kShortestPrefix6 = 16;
 namespace unicast_detail {
 
 struct Block {
-    std::uint8_t family;
-    AddressBytes address;
-    unsigned length;
+    IpPrefix prefix;
     std::string_view text;
 };
 
 inline constexpr std::array<Block, 11> kBlocks{{
-    {4, {0}, 8, "0.0.0.0/8, this network"},
-    {4, {127}, 8, "127.0.0.0/8, loopback"},
-    {4, {169, 254}, 16, "169.254.0.0/16, link-local"},
-    {4, {224}, 4, "224.0.0.0/4, multicast"},
-    {4, {240}, 4, "240.0.0.0/4, reserved"},
-    {6, {0}, 128, "::/128, the unspecified address"},
-    {6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128, "::1/128, loopback"},
-    {6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 96, "::ffff:0:0/96, IPv4-mapped"},
-    {6, {0xfe, 0x80}, 10, "fe80::/10, link-local"},
-    {6, {0xff}, 8, "ff00::/8, multicast"},
-    {6, {0}, 8, "::/8, reserved"},
+    {{{4, {0}}, 8}, "0.0.0.0/8, this network"},
+    {{{4, {127}}, 8}, "127.0.0.0/8, loopback"},
+    {{{4, {169, 254}}, 16}, "169.254.0.0/16, link-local"},
+    {{{4, {224}}, 4}, "224.0.0.0/4, multicast"},
+    {{{4, {240}}, 4}, "240.0.0.0/4, reserved"},
+    {{{6, {0}}, 128}, "::/128, the unspecified address"},
+    {{{6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}, 128}, "::1/128, loopback"},
+    {{{6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}}, 96}, "::ffff:0:0/96, IPv4-mapped"},
+    {{{6, {0xfe, 0x80}}, 10}, "fe80::/10, link-local"},
+    {{{6, {0xff}}, 8}, "ff00::/8, multicast"},
+    {{{6, {0}}, 8}, "::/8, reserved"},
 }};
-
-inline bool same_bits(const AddressBytes& a, const AddressBytes& b, unsigned length) {
-    for (unsigned i = 0; i < 16 && length > 8 * i; ++i) {
-        const unsigned bits = length - 8 * i;
-        const unsigned mask = bits >= 8 ? 0xffU : 0xff00U >> bits & 0xffU;
-        if (((static_cast<unsigned>(a[i]) ^ b[i]) & mask) != 0) return false;
-    }
-    return true;
-}
 
 }  // namespace unicast_detail
 
 // The block that no site can own and that the prefix overlaps, and what it is ("fe80::/10,
 // link-local"); empty: none.
-inline std::string_view reserved_block(std::uint8_t family, const AddressBytes& address,
-                                       unsigned length) {
+inline std::string_view reserved_block(const IpPrefix& prefix) {
     for (const auto& block : unicast_detail::kBlocks)
-        if (block.family == family &&
-            unicast_detail::same_bits(address, block.address,
-                                      length < block.length ? length : block.length))
-            return block.text;
+        if (block.prefix.overlaps(prefix)) return block.text;
     return {};
 }
 
 // Why the address cannot be the end of a tunnel or a site's ("multicast"); empty: it can.
-inline std::string_view not_unicast(std::uint8_t family, const AddressBytes& address) {
-    const std::string_view block = reserved_block(family, address, family == 4 ? 32 : 128);
+inline std::string_view not_unicast(const IpAddress& a) {
+    const std::string_view block = reserved_block({a, static_cast<std::uint8_t>(a.bits())});
     if (block.empty()) return {};
-    if (family == 4 && address[0] == 0) return "of 0.0.0.0/8";
-    if (family == 4 && address[0] >= 240) return "broadcast or reserved";
-    if (family == 6 && address[10] == 0xff && address[0] == 0) return "an IPv4-mapped address";
+    if (a.family == 4 && a.bytes[0] == 0) return "of 0.0.0.0/8";
+    if (a.family == 4 && a.bytes[0] >= 240) return "broadcast or reserved";
+    if (a.family == 6 && a.bytes[10] == 0xff && a.bytes[0] == 0) return "an IPv4-mapped address";
     return block.substr(block.find(", ") + 2);
 }
 

@@ -12,21 +12,21 @@
 #include "base/printable.h"
 #include "control/api/change_feed.h"
 #include "control/api/server.h"
-#include "control/ca/peer_verifier.h"
+#include "control/daemon/listener.h"
+#include "control/daemon/options.h"
+#include "control/daemon/privileges.h"
+#include "control/daemon/server_limits.h"
 #include "control/events/event_tail.h"
 #include "control/events/open_log.h"
 #include "control/events/told_changes.h"
-#include "control/listener.h"
-#include "control/liveness/learned_ends.h"
-#include "control/liveness/live_proto.h"
 #include "control/model/catalog.h"
-#include "control/options.h"
 #include "control/own_addresses.h"
-#include "control/privileges.h"
-#include "control/server_limits.h"
 #include "control/signalling/server.h"
 #include "control/southbound/link.h"
 #include "control/store/sqlite.h"
+#include "control/telemetry/learned_ends.h"
+#include "control/telemetry/live_proto.h"
+#include "pki/peer_verifier.h"
 #include "process/files.h"
 #include "process/paths.h"
 #include "process/rights.h"
@@ -141,10 +141,10 @@ int run(const Options& options) {
     catalog.set_installer(link);
     catalog.set_reserved(credentials.reserved());
     LearnedEnds learned([&] { return link.live(); });
-    catalog.set_learned([&](const Prefix& prefix) { return learned.inside(prefix); });
+    catalog.set_learned([&](const IpPrefix& prefix) { return learned.inside(prefix); });
     OwnAddresses own;
     catalog.set_surroundings(
-        {[&](const Address& address) { return link.live() == nullptr || own.has(address); },
+        {[&](const IpAddress& address) { return link.live() == nullptr || own.has(address); },
          [&](std::uint32_t tunnel) { return is_up(link, tunnel); }});
     catalog.set_listener([&](const auto& changes) {
         tell_changes(journal, changes);

@@ -8,13 +8,13 @@
 namespace dr::control {
 namespace {
 
-std::set<Address> read_addresses() {
-    std::set<Address> out;
+std::set<IpAddress> read_addresses() {
+    std::set<IpAddress> out;
     ifaddrs* list = nullptr;
     if (::getifaddrs(&list) != 0) return out;
     for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next) {
         if (at->ifa_addr == nullptr) continue;
-        Address address{};
+        IpAddress address{};
         if (at->ifa_addr->sa_family == AF_INET) {
             sockaddr_in in{};
             std::memcpy(&in, at->ifa_addr, sizeof in);
@@ -36,7 +36,7 @@ std::set<Address> read_addresses() {
 
 }  // namespace
 
-bool OwnAddresses::has(const Address& address) {
+bool OwnAddresses::has(const IpAddress& address) {
     const std::lock_guard lock(mutex_);
     const auto now = std::chrono::steady_clock::now();
     if (addresses_.empty() || now - read_at_ > std::chrono::seconds(1)) {

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <set>
 
-#include "control/model/address.h"
+#include "base/ip.h"
 
 namespace dr::control {
 
@@ -13,12 +13,12 @@ namespace dr::control {
 class OwnAddresses {
   public:
     // True as well when the kernel cannot be asked: nothing is said then.
-    bool has(const Address& address);
+    bool has(const IpAddress& address);
 
   private:
     std::mutex mutex_;
     std::chrono::steady_clock::time_point read_at_;
-    std::set<Address> addresses_;
+    std::set<IpAddress> addresses_;
 };
 
 }  // namespace dr::control

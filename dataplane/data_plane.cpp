@@ -21,7 +21,8 @@
 #include "dataplane/ports/port_set.h"
 #include "dataplane/ports/port_watch.h"
 #include "dataplane/ports/static_config.h"
-#include "dataplane/southbound/server.h"
+#include "dataplane/server/server.h"
+#include "dataplane/worker/exits.h"
 #include "dataplane/worker/worker.h"
 #include "process/rights.h"
 
@@ -168,13 +169,13 @@ bool DataPlane::Core::make_tables(std::string* error) {
     rib = std::make_unique<Rib>(*tables);
     std::vector<std::string> names;
     for (const PortConfig& port : config.ports) names.push_back(port.name);
-    counters =
-        southbound::CountersMemfd::create(config.workers, config.capacity.tunnels, names, error);
+    counters = southbound::CountersMemfd::create(kExits, config.workers, config.capacity.tunnels,
+                                                 names, error);
     if (!counters) return false;
     liveness_memfd = southbound::LivenessMemfd::create(
         config.capacity.tunnels, config.liveness.threads, counters->uuid(), error);
     if (!liveness_memfd) return false;
-    drops = southbound::DropsMemfd::create(config.workers, config.capacity.tunnels,
+    drops = southbound::DropsMemfd::create(kExitCount, config.workers, config.capacity.tunnels,
                                            counters->uuid(), rte_get_tsc_hz(), error);
     if (!drops) return false;
     drops->set_clock(rte_rdtsc(), now_ns());

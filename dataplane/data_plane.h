@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "dataplane/config.h"
+#include "dataplane/config/config.h"
 
 namespace dr {
 

@@ -30,14 +30,14 @@ void read_prefixes(const v1::Attachment& attachment, Config& config, Errors& err
         return;
     }
     for (int i = 0; i < attachment.prefixes_size(); ++i) {
-        IpPrefix prefix;
-        if (!parse_prefix(attachment.prefixes(i), &prefix))
+        const auto prefix = parse_prefix(attachment.prefixes(i));
+        if (!prefix)
             errors.push_back(place("prefixes", i, "") + quoted(attachment.prefixes(i)) +
                              " is not a prefix");
-        else if (const std::string wrong = check_prefix(prefix); !wrong.empty())
+        else if (const std::string wrong = check_prefix(*prefix); !wrong.empty())
             errors.push_back(place("prefixes", i, "") + wrong);
         else
-            config.prefixes.push_back(prefix);
+            config.prefixes.push_back(*prefix);
     }
     if (attachment.prefixes().empty())
         errors.push_back("prefixes: 0 of them; must be 1 to " + std::to_string(kMaxPrefixes));
@@ -146,7 +146,10 @@ std::uint16_t read_port(std::uint32_t value, int index, const char* field, Error
 
 void read_address(const std::string& text, IpAddress* out, int index, const char* field,
                   Errors& errors) {
-    if (!text.empty() && !parse_address(text, out))
+    if (text.empty()) return;
+    if (const auto address = parse_address(text))
+        *out = *address;
+    else
         errors.push_back(place("tunnels", index, field) + quoted(text) + " is not an address");
 }
 

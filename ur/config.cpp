@@ -22,19 +22,6 @@ std::string join(const Errors& messages) {
     return out;
 }
 
-bool inside(const IpAddress& address, const IpPrefix& prefix) {
-    if (address.family != prefix.address.family) return false;
-    for (unsigned bit = 0; bit < prefix.length; ++bit) {
-        const unsigned mask = 0x80U >> (bit % 8);
-        if (((address.bytes[bit / 8] ^ prefix.address.bytes[bit / 8]) & mask) != 0) return false;
-    }
-    return true;
-}
-
-bool overlap(const IpPrefix& a, const IpPrefix& b) {
-    return a.length <= b.length ? inside(b.address, a) : inside(a.address, b);
-}
-
 void check_line_name(JsonObject& object, const std::string& name) {
     if (name.empty())
         object.error("line", "is missing; must be a line's name");
@@ -45,20 +32,21 @@ void check_line_name(JsonObject& object, const std::string& name) {
 
 void read_prefixes(JsonObject& root, Config& config, Errors& errors) {
     for (const auto& [value, path] : root.list("prefixes")) {
-        IpPrefix prefix;
-        if (!value->is_string() || !parse_prefix(value->get<std::string>(), &prefix)) {
+        const auto prefix =
+            value->is_string() ? parse_prefix(value->get_ref<const std::string&>()) : std::nullopt;
+        if (!prefix) {
             errors.push_back(path + ": " + shown(*value) +
                              " is not a prefix; must be like \"203.0.113.8/29\" or "
                              "\"2001:db8:5000::/48\", with no host bits set");
             continue;
         }
-        if (const std::string wrong = check_prefix(prefix); !wrong.empty())
+        if (const std::string wrong = check_prefix(*prefix); !wrong.empty())
             errors.push_back(path + ": " + wrong);
         for (const auto& other : config.prefixes)
-            if (overlap(prefix, other))
-                errors.push_back(path + ": " + to_string(prefix) + " overlaps " + to_string(other) +
-                                 "; keep one of them");
-        config.prefixes.push_back(prefix);
+            if (prefix->overlaps(other))
+                errors.push_back(path + ": " + to_string(*prefix) + " overlaps " +
+                                 to_string(other) + "; keep one of them");
+        config.prefixes.push_back(*prefix);
     }
     if (config.prefixes.empty() && errors.empty())
         root.error("prefixes", "is empty; must name the site's prefixes, 1 to 64");
@@ -159,16 +147,16 @@ void read_encapsulation(JsonObject& object, Tunnel& t) {
 }
 
 IpAddress read_address(JsonObject& object, const std::string& name, bool required) {
-    IpAddress address;
     const std::string text = object.text(name);
+    const auto address = parse_address(text);
     if (text.empty()) {
         if (required) object.error(name, "is missing; must be an IPv4 or IPv6 address");
-    } else if (!parse_address(text, &address)) {
+    } else if (!address) {
         object.error(name, "\"" + text +
                                "\" is not an address; must be like \"192.0.2.1\" or "
                                "\"2001:db8::1\"");
     }
-    return address;
+    return address.value_or(IpAddress{});
 }
 
 std::uint16_t default_mtu(const Tunnel& t) {
@@ -239,12 +227,11 @@ std::string quoted(const std::string& text) {
 }
 
 std::string check_prefix(const IpPrefix& prefix) {
-    const std::uint8_t family = prefix.address.family;
-    const auto block = reserved_block(family, prefix.address.bytes, prefix.length);
+    const auto block = reserved_block(prefix);
     if (!block.empty())
         return to_string(prefix) + " overlaps " + std::string(block) +
                "; a site's prefix is of addresses that can be routed";
-    const unsigned least = family == 4 ? kShortestPrefix4 : kShortestPrefix6;
+    const unsigned least = prefix.address.family == 4 ? kShortestPrefix4 : kShortestPrefix6;
     if (prefix.length < least)
         return to_string(prefix) + " is too large; a site's prefix is at least /" +
                std::to_string(least);
@@ -288,7 +275,7 @@ void check_tunnel(const Tunnel& t, const Config& config,
                             "; must be 1280 to 9000, or absent for a path of 1500");
     for (const auto* end : {&t.local, &t.remote}) {
         if (end->family == 0) continue;
-        const auto why = not_unicast(end->family, end->bytes);
+        const auto why = not_unicast(*end);
         if (!why.empty())
             complain(end == &t.local ? "local" : "remote",
                      to_string(*end) + " is " + std::string(why) +
@@ -296,7 +283,7 @@ void check_tunnel(const Tunnel& t, const Config& config,
     }
     for (const auto& prefix : config.prefixes) {
         for (const auto* end : {&t.local, &t.remote})
-            if (inside(*end, prefix))
+            if (prefix.contains(*end))
                 complain(end == &t.local ? "local" : "remote",
                          to_string(*end) + " is inside the site's prefix " + to_string(prefix) +
                              "; a tunnel's ends must lie outside");

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "base/ip.h"
 #include "dataplane/liveness/engine.h"
 #include "dataplane/tables/bucket_map.h"
-#include "dataplane/tables/rib.h"
 
 namespace dr::ur {
 
@@ -29,7 +29,7 @@ constexpr unsigned outer_overhead(std::uint8_t family, bool udp) {
 struct Tunnel {
     std::string line;
     unsigned number{};   // of the line
-    unsigned slot{};     // place in the data path (ur/shared.h)
+    unsigned slot{};     // place in the data path (ur/bpf/shared.h)
     std::string device;  // of the line; may be empty until the command line names one
     bool udp{};          // GRE-in-UDP, as configured or to start with
     bool automatic{};    // with keepalives: native GRE while that passes

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 #include "ur/netlink.h"
 
 namespace dr::ur {

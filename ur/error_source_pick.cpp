@@ -4,25 +4,13 @@
 
 namespace dr::ur {
 
-namespace {
-
-bool inside(const IpAddress& address, const IpPrefix& prefix) {
-    if (address.family != prefix.address.family) return false;
-    for (unsigned bit = 0; bit < prefix.length; ++bit)
-        if (((address.bytes[bit / 8] ^ prefix.address.bytes[bit / 8]) & 0x80U >> (bit % 8)) != 0)
-            return false;
-    return true;
-}
-
-}  // namespace
-
 IpAddress pick_error_source(std::uint8_t family, std::span<const IpPrefix> prefixes,
                             std::span<const OwnAddress> own, int lan) {
     IpAddress any;
     for (const auto& candidate : own) {
         const bool fits = candidate.address.family == family &&
                           std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& prefix) {
-                              return inside(candidate.address, prefix);
+                              return prefix.contains(candidate.address);
                           });
         if (!fits) continue;
         if (lan != 0 && candidate.index == lan) return candidate.address;

@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "ur/shared.h"
+#include "ur/bpf/shared.h"
 
 namespace dr::ur {
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 #include "ur/netlink_messages.h"
 
 namespace dr::ur {

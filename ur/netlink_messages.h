@@ -10,7 +10,7 @@
 #include <optional>
 #include <span>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 #include "ur/source_choice.h"
 
 namespace dr::ur {

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 #include "dataplane/wire/keepalive.h"
 
 namespace dr::ur {

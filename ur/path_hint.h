@@ -6,8 +6,8 @@
 #include <optional>
 #include <span>
 
-#include "dataplane/tables/rib.h"
-#include "ur/shared.h"
+#include "base/ip.h"
+#include "ur/bpf/shared.h"
 
 namespace dr::ur {
 

@@ -4,7 +4,7 @@ namespace dr::ur {
 
 std::string held_by(const IpPrefix& prefix, const std::vector<LineAddresses>& lines,
                     const std::vector<IpAddress>& signalling) {
-    const auto holds = [&](const IpAddress& a) { return a.family != 0 && covers(prefix, a); };
+    const auto holds = [&](const IpAddress& a) { return a.family != 0 && prefix.contains(a); };
     for (const auto& line : lines) {
         for (const auto& own : line.addresses)
             if (holds(own.address))
@@ -30,8 +30,7 @@ IpAddress address_in(const std::string& place) {
     const auto colon = host.rfind(':');
     if (colon == std::string::npos) return {};
     host.resize(colon);
-    IpAddress out;
-    return parse_address(host, &out) ? out : IpAddress{};
+    return parse_address(host).value_or(IpAddress{});
 }
 
 }  // namespace dr::ur

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "dataplane/liveness/engine.h"
+#include "ur/bpf/shared.h"
 #include "ur/config.h"
-#include "ur/shared.h"
 
 namespace dr::ur {
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 
 namespace dr::ur {
 

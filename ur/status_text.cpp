@@ -20,7 +20,7 @@ struct CounterName {
 };
 constexpr std::array<CounterName, UrCounters> kCounters{{
 #define X(identifier, name, help) {name, help},
-#include "ur/counters.def"
+#include "ur/bpf/counters.def"
 #undef X
 }};
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "control/api/crud.h"
-#include "control/liveness/live_proto.h"
+#include "control/telemetry/live_proto.h"
 
 namespace dr::control {
 namespace {
@@ -17,11 +17,11 @@ std::string mac_text(const std::array<std::uint8_t, 6>& mac) {
                        mac[4], mac[5]);
 }
 
-std::string end_text(const Address& address, std::uint16_t port) {
+std::string end_text(const IpAddress& address, std::uint16_t port) {
     return endpoint_text(address.family, address.bytes, port);
 }
 
-Prefix alone(const Address& address) {
+IpPrefix alone(const IpAddress& address) {
     return {address, static_cast<std::uint8_t>(address.bits())};
 }
 
@@ -61,7 +61,7 @@ bool Drops::name_by_tunnel(std::uint32_t id, v1::DroppedPacket& out) {
     return true;
 }
 
-bool Drops::name_by_prefix(const Address& address, v1::DroppedPacket::KnownBy by,
+bool Drops::name_by_prefix(const IpAddress& address, v1::DroppedPacket::KnownBy by,
                            v1::DroppedPacket& out) {
     Catalog::Query query;
     query.within = alone(address);
@@ -73,7 +73,7 @@ bool Drops::name_by_prefix(const Address& address, v1::DroppedPacket::KnownBy by
     return true;
 }
 
-void Drops::name_by_end(const Address& address, v1::DroppedPacket& out) {
+void Drops::name_by_end(const IpAddress& address, v1::DroppedPacket& out) {
     std::uint32_t id = catalog_.subscriber_with_end(address);
     if (id == 0) {
         const std::lock_guard lock(mutex_);

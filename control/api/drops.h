@@ -5,9 +5,9 @@
 #include <mutex>
 
 #include "control/api/status.h"
-#include "control/liveness/learned_ends.h"
-#include "control/southbound/dropped_frame.h"
-#include "control/southbound/drops_map.h"
+#include "control/telemetry/dropped_frame.h"
+#include "control/telemetry/drops_map.h"
+#include "control/telemetry/learned_ends.h"
 
 namespace dr::control {
 
@@ -24,9 +24,9 @@ class Drops {
     void name_owner(const southbound::DropState& packet, const DroppedFrame& frame,
                     v1::DroppedPacket& out);
     bool name_by_tunnel(std::uint32_t id, v1::DroppedPacket& out);
-    bool name_by_prefix(const Address& address, v1::DroppedPacket::KnownBy by,
+    bool name_by_prefix(const IpAddress& address, v1::DroppedPacket::KnownBy by,
                         v1::DroppedPacket& out);
-    void name_by_end(const Address& address, v1::DroppedPacket& out);
+    void name_by_end(const IpAddress& address, v1::DroppedPacket& out);
 
     Catalog& catalog_;
     Link& link_;

@@ -3,7 +3,7 @@
 
 #include "control/api/crud.h"
 #include "control/api/subscribers.h"
-#include "control/liveness/live_proto.h"
+#include "control/telemetry/live_proto.h"
 
 namespace dr::control {
 

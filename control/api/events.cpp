@@ -5,7 +5,8 @@
 #include <algorithm>
 
 #include "control/api/crud.h"
-#include "control/liveness/live_proto.h"
+#include "control/events/event_text.h"
+#include "control/telemetry/live_proto.h"
 
 namespace dr::control {
 namespace {

@@ -21,7 +21,7 @@
 #include "control/api/subscribers.h"
 #include "control/api/system.h"
 #include "control/api/tunnels.h"
-#include "control/ca/x509.h"
+#include "pki/x509.h"
 #include "process/paths.h"
 #include "process/unix_socket.h"
 

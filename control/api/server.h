@@ -7,10 +7,10 @@
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
 #include "control/api/watches.h"
+#include "control/daemon/listener.h"
+#include "control/daemon/options.h"
+#include "control/daemon/privileges.h"
 #include "control/events/event_tail.h"
-#include "control/listener.h"
-#include "control/options.h"
-#include "control/privileges.h"
 #include "control/signalling/credentials.h"
 #include "control/signalling/hub.h"
 

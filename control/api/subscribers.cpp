@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "control/api/crud.h"
-#include "control/southbound/records.h"
+#include "control/model/records.h"
 
 namespace dr::control {
 v1::UserRouterConfig user_router_config(const v1::Subscriber& s, const v1::Policy& policy) {
@@ -43,7 +43,7 @@ grpc::Status SubscribersService::List(grpc::ServerContext*,
     query.policy = request->policy();
     if (!request->within().empty()) {
         std::string error;
-        query.within = parse_prefix_or_address(request->within(), error);
+        query.within = parse_prefix_or_address(request->within(), &error);
         if (!query.within) return invalid_argument("within", error);
     }
     return guarded([&] {

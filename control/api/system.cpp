@@ -4,7 +4,8 @@
 #include <cstring>
 
 #include "control/api/crud.h"
-#include "control/liveness/live_proto.h"
+#include "control/events/event_text.h"
+#include "control/telemetry/live_proto.h"
 #include "dataplane/liveness/engine.h"
 
 namespace dr::control {

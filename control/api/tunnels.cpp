@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "control/api/crud.h"
-#include "control/liveness/live_proto.h"
+#include "control/telemetry/live_proto.h"
 
 namespace dr::control {
 namespace {
@@ -190,7 +190,7 @@ grpc::Status TunnelsService::collect(const v1::ListTunnelsRequest& request, std:
     query.line = request.line();
     if (!request.within().empty()) {
         std::string error;
-        query.within = parse_prefix_or_address(request.within(), error);
+        query.within = parse_prefix_or_address(request.within(), &error);
         if (!query.within) return invalid_argument("within", error);
     }
     std::uint64_t work = 0;

@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "control/connections.h"
+#include "control/daemon/connections.h"
 
 namespace dr::control {
 namespace {

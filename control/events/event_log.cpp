@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
-#include "control/store/sqlite_handle.h"
+#include "control/sqlite/sqlite_handle.h"
 
 namespace dr::control {
 namespace {

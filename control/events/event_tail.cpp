@@ -9,7 +9,8 @@
 #include <unordered_map>
 
 #include "base/printable.h"
-#include "control/liveness/live_proto.h"
+#include "control/events/event_text.h"
+#include "control/telemetry/live_proto.h"
 #include "dataplane/liveness/engine.h"
 
 namespace dr::control {

@@ -21,8 +21,8 @@
 #include "control/events/event_limiter.h"
 #include "control/events/event_log.h"
 #include "control/events/journal.h"
-#include "control/liveness/live_map.h"
 #include "control/model/catalog.h"
+#include "control/telemetry/live_map.h"
 
 namespace dr::control {
 

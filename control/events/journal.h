@@ -14,18 +14,9 @@
 #include <vector>
 
 #include "control/events/event_log.h"
+#include "control/events/event_text.h"
 
 namespace dr::control {
-
-inline constexpr const char* kAttached = "attach";
-inline constexpr const char* kDetached = "detach";
-inline constexpr const char* kRefusedCredentials = "refused";
-inline constexpr const char* kEnrolled = "enroll";
-inline constexpr const char* kRevoked = "revoke";
-inline constexpr const char* kProvisioned = "provisioned";
-inline constexpr const char* kDrain = "drain";
-inline constexpr const char* kDataPlaneLost = "data-plane-lost";
-inline constexpr const char* kDataPlaneBack = "data-plane-back";
 
 class Journal {
   public:

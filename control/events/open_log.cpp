@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "base/printable.h"
-#include "control/store/sqlite_handle.h"
+#include "control/sqlite/sqlite_handle.h"
 
 namespace dr::control {
 

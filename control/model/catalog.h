@@ -69,18 +69,18 @@ class Catalog {
     void set_installer(Installer& installer) { installer_ = &installer; }
     // Addresses that no site's prefix may hold, and what each is ("this DR's signalling"); before
     // the first change.
-    using Reserved = std::vector<std::pair<Address, std::string>>;
+    using Reserved = std::vector<std::pair<IpAddress, std::string>>;
     void set_reserved(Reserved reserved) { reserved_ = std::move(reserved); }
     // Finds an end of a tunnel that liveness has learned inside a prefix, and its subscriber's id;
     // before the first change. Called with the catalog's locks held.
     using Learned =
-        std::function<std::optional<std::pair<Address, std::uint32_t>>(const Prefix& prefix)>;
+        std::function<std::optional<std::pair<IpAddress, std::uint32_t>>(const IpPrefix& prefix)>;
     void set_learned(Learned learned) { learned_ = std::move(learned); }
     // What warnings are made of; before the first change. Called with the catalog's locks held. One
     // that is not there gives none.
     struct Surroundings {
-        std::function<bool(const Address& address)> has_address;  // this machine, whose DR it is
-        std::function<bool(std::uint32_t tunnel_id)> is_up;       // by keepalives
+        std::function<bool(const IpAddress& address)> has_address;  // this machine, whose DR it is
+        std::function<bool(std::uint32_t tunnel_id)> is_up;         // by keepalives
     };
     void set_surroundings(Surroundings surroundings) { surroundings_ = std::move(surroundings); }
     // Called after each commit, in its order, with the writer lock held: it must not call back.
@@ -100,7 +100,7 @@ class Catalog {
     // The subscriber whose tunnel has the slot of `tunnel_id`.
     std::optional<v1::Subscriber> subscriber_by_tunnel(std::uint32_t tunnel_id);
     // The id of the one subscriber that has a tunnel with this end; 0: none, or several tunnels do.
-    std::uint32_t subscriber_with_end(const Address& address);
+    std::uint32_t subscriber_with_end(const IpAddress& address);
 
     // What the subscriber's UR is to know, of one moment.
     struct Site {
@@ -128,10 +128,10 @@ class Catalog {
         // Page::next or Page::at of an earlier page of the same query; empty: from the beginning.
         std::string token;
         std::string name_prefix;
-        std::string policy;            // subscribers only
-        std::string line;              // subscribers only: none whose policy has no tunnel on it
-        std::optional<Prefix> within;  // subscribers only: owning something that overlaps it
-        std::uint32_t limit = 1000;    // objects
+        std::string policy;              // subscribers only
+        std::string line;                // subscribers only: none whose policy has no tunnel on it
+        std::optional<IpPrefix> within;  // subscribers only: owning something that overlaps it
+        std::uint32_t limit = 1000;      // objects
     };
     struct Page {
         std::vector<Object> objects;  // by name; with Query::within by address
@@ -194,7 +194,7 @@ class Catalog {
     Result change_keys(const std::string& subscriber, Request::Keys keys);
     static void renew_ids(v1::Subscriber& s);
     void keep_numbers(v1::Subscriber& s, const v1::Subscriber& before);
-    void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
+    void judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const IpPrefix& prefix,
                            Findings& findings);
     void judge_ends(const CheckedSubscriber& checked, std::uint32_t id,
                     const v1::Subscriber* before, Findings& findings);
@@ -204,7 +204,7 @@ class Catalog {
     void release_ids(const Change& change);
     Failure find_subscriber(const std::string& name, const Plan& plan,
                             std::shared_ptr<const Object>& found);
-    std::string end_inside(const Prefix& prefix);
+    std::string end_inside(const IpPrefix& prefix);
     std::string end_text(const Index::End& end);
     std::string name_of(std::uint32_t subscriber_id);
 

@@ -90,7 +90,7 @@ TEST_CASE("a site may move its tunnel and take the address that its end had") {
 
 TEST_CASE("a prefix that holds an address of signalling is refused") {
     Fixture f;
-    Address signalling;
+    IpAddress signalling;
     signalling = *parse_address("203.0.113.200");
     f.catalog->set_reserved({{signalling, "an address of signalling"}});
     f.refused(site("s", R"("203.0.113.128/25")", kEnds), "subscriber.prefixes[0]",
@@ -102,8 +102,8 @@ TEST_CASE("a prefix that holds an end that was learned is refused, the site's ow
     Fixture f;
     f.given(site("s", R"("203.0.113.0/29")", kEnds));
     const auto id = std::get<v1::Subscriber>(*f.catalog->get(Kind::Subscriber, "s")).id();
-    f.catalog->set_learned([&](const Prefix& prefix) {
-        const Address end = *parse_address("100.64.7.9");
+    f.catalog->set_learned([&](const IpPrefix& prefix) {
+        const IpAddress end = *parse_address("100.64.7.9");
         return prefix.contains(end) ? std::optional(std::pair(end, id)) : std::nullopt;
     });
     for (const char* name : {"s", "t"})

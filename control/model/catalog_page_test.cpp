@@ -61,9 +61,9 @@ std::vector<std::string> names(const Catalog::Page& page) {
     return out;
 }
 
-Prefix prefix(const char* text) {
+IpPrefix prefix(const char* text) {
     std::string error;
-    return parse_prefix_or_address(text, error).value();
+    return parse_prefix_or_address(text, &error).value();
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ Failure Catalog::plan(const Request& request, Plan& plan, Result& result) {
 Failure Catalog::plan_pool(const Request& request, Plan& plan, Result& result) {
     v1::Pool pool = std::get<v1::Pool>(request.object);
     Findings findings;
-    const Prefix prefix = check_pool(pool, findings);
+    const IpPrefix prefix = check_pool(pool, findings);
     if (!findings.empty()) return findings.failure();
     const PoolEntry* before = Index::find(index_.pools(), pool.name());
     const std::int64_t stored = before != nullptr ? before->object.revision() : 0;
@@ -119,8 +119,8 @@ Failure Catalog::plan_pool(const Request& request, Plan& plan, Result& result) {
     return {};
 }
 
-void Catalog::judge_pool_change(const PoolEntry* before, const v1::Pool& pool, const Prefix& prefix,
-                                Findings& findings) {
+void Catalog::judge_pool_change(const PoolEntry* before, const v1::Pool& pool,
+                                const IpPrefix& prefix, Findings& findings) {
     if (before != nullptr && before->prefix == prefix) return;
     if (const auto* other = index_.pool_overlapping(prefix, pool.name()))
         findings.invalid("pool.prefix", fmt::format("{} overlaps pool \"{}\" ({})", pool.prefix(),
@@ -144,7 +144,7 @@ void Catalog::judge_pool_change(const PoolEntry* before, const v1::Pool& pool, c
                                  pool.prefix(), nested));
 }
 
-std::string Catalog::end_inside(const Prefix& prefix) {
+std::string Catalog::end_inside(const IpPrefix& prefix) {
     const auto end = index_.end_inside(prefix);
     return end ? end_text(*end) : std::string();
 }

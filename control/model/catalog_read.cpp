@@ -21,11 +21,11 @@ std::string_view token_value(std::string_view token, char kind) {
 
 // The lowest address of the subscriber's prefixes that overlap `outer`: where it stands in a list
 // by address, in which it is found once for each of them.
-std::string first_within(const v1::Subscriber& s, const Prefix& outer) {
-    std::optional<Address> first;
+std::string first_within(const v1::Subscriber& s, const IpPrefix& outer) {
+    std::optional<IpAddress> first;
     std::string error;
     for (const auto& text : s.prefixes())
-        if (const auto prefix = parse_prefix(text, error); prefix && prefix->overlaps(outer))
+        if (const auto prefix = parse_prefix(text, &error); prefix && prefix->overlaps(outer))
             first = first ? std::min(*first, prefix->address) : prefix->address;
     return first ? to_string(*first) : std::string();
 }
@@ -46,7 +46,7 @@ std::optional<v1::Subscriber> Catalog::subscriber_by_tunnel(std::uint32_t tunnel
     return subscriber_by_id(owner);
 }
 
-std::uint32_t Catalog::subscriber_with_end(const Address& address) {
+std::uint32_t Catalog::subscriber_with_end(const IpAddress& address) {
     const std::shared_lock lock(index_mutex_);
     const auto end = index_.end_inside({address, static_cast<std::uint8_t>(address.bits())});
     return end && end->count == 1 ? end->subscriber : 0;
@@ -111,7 +111,7 @@ Catalog::Found Catalog::find_by_name(Kind kind, const Query& query, Page& page) 
 
 Catalog::Found Catalog::find_by_address(const Query& query, Page& page) {
     Found found;
-    Address from;
+    IpAddress from;
     if (!query.token.empty()) {
         const auto address = parse_address(token_value(query.token, kAddress));
         if (!address) throw std::invalid_argument("page token");

@@ -35,7 +35,7 @@ struct Fixture {
     std::string owner(const std::string& address) {
         Catalog::Query query;
         std::string error;
-        query.within = parse_prefix_or_address(address, error);
+        query.within = parse_prefix_or_address(address, &error);
         const auto page = catalog->list(Kind::Subscriber, query);
         return page.objects.empty() ? "" : std::get<v1::Subscriber>(page.objects[0]).name();
     }

@@ -27,13 +27,13 @@ const v1::Tunnel* tunnel_of_line(const v1::Subscriber& s, const std::string& lin
 // Packets to an end of a tunnel that is inside a site's prefix would go into that site's tunnel.
 void Catalog::judge_ends(const CheckedSubscriber& checked, std::uint32_t id,
                          const v1::Subscriber* before, Findings& findings) {
-    std::vector<Address> own;
+    std::vector<IpAddress> own;
     if (before != nullptr)
         for (const auto& tunnel : before->tunnels())
             for (const auto& text : {tunnel.local(), tunnel.remote()})
                 if (const auto end = parse_address(text)) own.push_back(*end);
     for (std::size_t i = 0; i < checked.prefixes.size(); ++i) {
-        const Prefix& prefix = checked.prefixes[i];
+        const IpPrefix& prefix = checked.prefixes[i];
         const std::string field = fmt::format("subscriber.prefixes[{}]", i);
         if (auto end = index_.end_inside(prefix, own)) {
             if (end->subscriber == id) end->subscriber = 0;  // it is another's too
@@ -52,9 +52,9 @@ void Catalog::judge_ends(const CheckedSubscriber& checked, std::uint32_t id,
     }
     for (std::size_t i = 0; i < checked.tunnels.size(); ++i)
         for (const bool local : {true, false}) {
-            const Address& end = local ? checked.tunnels[i].local : checked.tunnels[i].remote;
+            const IpAddress& end = local ? checked.tunnels[i].local : checked.tunnels[i].remote;
             if (end.family == 0) continue;
-            const Prefix host{end, static_cast<std::uint8_t>(end.bits())};
+            const IpPrefix host{end, static_cast<std::uint8_t>(end.bits())};
             if (const auto owner = index_.overlapping(host, id))
                 findings.invalid(
                     fmt::format("subscriber.tunnels[{}].{}", i, local ? "local" : "remote"),
@@ -67,7 +67,7 @@ void Catalog::judge_ends(const CheckedSubscriber& checked, std::uint32_t id,
 
 void Catalog::judge_references(const v1::Subscriber& s, const CheckedSubscriber& checked,
                                std::uint32_t id, Findings& findings) {
-    const std::vector<Prefix>& prefixes = checked.prefixes;
+    const std::vector<IpPrefix>& prefixes = checked.prefixes;
     const PolicyEntry* policy = Index::find(index_.policies(), s.policy());
     if (policy == nullptr)
         findings.add(FK::Reference, "subscriber.policy",
@@ -94,9 +94,9 @@ void Catalog::judge_references(const v1::Subscriber& s, const CheckedSubscriber&
                 fmt::format("policy \"{}\" has no line \"{}\"", s.policy(), tunnel.line()));
         for (const bool local : {true, false}) {
             const Endpoints& ends = checked.tunnels[static_cast<std::size_t>(i)];
-            const Address& end = local ? ends.local : ends.remote;
+            const IpAddress& end = local ? ends.local : ends.remote;
             if (end.family == 0) continue;
-            const Prefix host{end, static_cast<std::uint8_t>(end.bits())};
+            const IpPrefix host{end, static_cast<std::uint8_t>(end.bits())};
             if (const auto* pool = index_.pool_containing(host))
                 findings.invalid(
                     fmt::format("subscriber.tunnels[{}].{}", i, local ? "local" : "remote"),

@@ -381,7 +381,7 @@ TEST_CASE("pages follow the order of names, and `within` finds owners by address
     CHECK(page.next.empty());
     query.token.clear();
     std::string error;
-    query.within = parse_prefix_or_address("203.0.113.17", error);
+    query.within = parse_prefix_or_address("203.0.113.17", &error);
     page = f.catalog->list(Kind::Subscriber, query);
     REQUIRE(page.objects.size() == 1);
     CHECK(std::get<v1::Subscriber>(page.objects[0]).name() == "s2");

@@ -87,7 +87,7 @@ void check_class(v1::Class& c, const std::string& path, std::set<std::string>& l
 }
 
 // The address of one end of a tunnel.
-Address check_end(std::string& text, const std::string& field, Findings& findings) {
+IpAddress check_end(std::string& text, const std::string& field, Findings& findings) {
     const auto address = parse_address(text);
     if (!address) {
         findings.invalid(
@@ -102,7 +102,7 @@ Address check_end(std::string& text, const std::string& field, Findings& finding
     return *address;
 }
 
-unsigned shortest_prefix(const Prefix& prefix) {
+unsigned shortest_prefix(const IpPrefix& prefix) {
     return prefix.address.family == 4 ? kShortestPrefix4 : kShortestPrefix6;
 }
 
@@ -186,7 +186,7 @@ void check_prefixes(v1::Subscriber& s, CheckedSubscriber& checked, Findings& fin
     for (int i = 0; i < std::min(s.prefixes_size(), kMaxPrefixes); ++i) {
         const std::string path = fmt::format("subscriber.prefixes[{}]", i);
         std::string error;
-        const auto prefix = parse_prefix(s.prefixes(i), error);
+        const auto prefix = parse_prefix(s.prefixes(i), &error);
         if (!prefix) {
             findings.invalid(path, error);
             continue;
@@ -211,8 +211,8 @@ void check_prefixes(v1::Subscriber& s, CheckedSubscriber& checked, Findings& fin
 void check_ends_outside(const CheckedSubscriber& checked, Findings& findings) {
     for (std::size_t i = 0; i < checked.tunnels.size(); ++i)
         for (const bool local : {true, false}) {
-            const Address& end = local ? checked.tunnels[i].local : checked.tunnels[i].remote;
-            for (const Prefix& prefix : checked.prefixes)
+            const IpAddress& end = local ? checked.tunnels[i].local : checked.tunnels[i].remote;
+            for (const IpPrefix& prefix : checked.prefixes)
                 if (prefix.contains(end))
                     findings.invalid(
                         fmt::format("subscriber.tunnels[{}].{}", i, local ? "local" : "remote"),
@@ -235,10 +235,10 @@ unsigned tunnel_overhead(bool ipv6, v1::Encapsulation encapsulation) {
     return (ipv6 ? 40U : 20U) + (encapsulation == v1::GRE ? 0U : 8U) + 8U;
 }
 
-Prefix check_pool(v1::Pool& pool, Findings& findings) {
+IpPrefix check_pool(v1::Pool& pool, Findings& findings) {
     check_name(pool.name(), "pool.name", findings);
     std::string error;
-    const auto prefix = parse_prefix(pool.prefix(), error);
+    const auto prefix = parse_prefix(pool.prefix(), &error);
     if (!prefix) {
         findings.invalid("pool.prefix", error);
         return {};

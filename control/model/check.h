@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "control/model/address.h"
+#include "base/ip.h"
 #include "control/model/failure.h"
 #include "dr/v1/resource.pb.h"
 
@@ -34,16 +34,16 @@ bool is_line_name(std::string_view text);
 unsigned tunnel_overhead(bool ipv6, v1::Encapsulation encapsulation);
 
 struct Endpoints {
-    Address local;
-    Address remote;  // family 0: learned
+    IpAddress local;
+    IpAddress remote;  // family 0: learned
 };
 
-Prefix check_pool(v1::Pool& pool, Findings& findings);
+IpPrefix check_pool(v1::Pool& pool, Findings& findings);
 
 void check_policy(v1::Policy& policy, Findings& findings);
 
 struct CheckedSubscriber {
-    std::vector<Prefix> prefixes;    // parallel to the object's, when there were no findings
+    std::vector<IpPrefix> prefixes;  // parallel to the object's, when there were no findings
     std::vector<Endpoints> tunnels;  // likewise
 };
 CheckedSubscriber check_subscriber(v1::Subscriber& subscriber, Findings& findings);

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "control/southbound/records.h"
+#include "control/model/records.h"
 
 namespace dr::control {
 namespace {
@@ -15,13 +15,13 @@ std::size_t row(southbound::Table table) {
     return static_cast<std::size_t>(table);
 }
 
-Prefix prefix_of(const std::string& canonical) {
+IpPrefix prefix_of(const std::string& canonical) {
     std::string error;
-    return parse_prefix(canonical, error).value();
+    return parse_prefix(canonical, &error).value();
 }
 
-std::array<Address, 2> ends_of(const southbound::TunnelRecord& tunnel) {
-    return {Address{tunnel.family, tunnel.local}, Address{tunnel.family, tunnel.remote}};
+std::array<IpAddress, 2> ends_of(const southbound::TunnelRecord& tunnel) {
+    return {IpAddress{tunnel.family, tunnel.local}, IpAddress{tunnel.family, tunnel.remote}};
 }
 
 std::string_view line_of(const southbound::TunnelRecord& tunnel) {
@@ -105,14 +105,14 @@ void Index::count(std::string_view policy_name, const Record& record, bool add) 
     }
 }
 
-void Index::add_end(const Address& end, std::uint32_t subscriber) {
-    if (end.bytes == Address{}.bytes) return;  // to be learned
+void Index::add_end(const IpAddress& end, std::uint32_t subscriber) {
+    if (end.bytes == IpAddress{}.bytes) return;  // to be learned
     EndCount& entry = ends_[end];
     ++entry.count;
     entry.subscriber = subscriber;
 }
 
-void Index::remove_end(const Address& end, std::uint32_t subscriber) {
+void Index::remove_end(const IpAddress& end, std::uint32_t subscriber) {
     const auto at = ends_.find(end);
     if (at == ends_.end()) return;
     if (--at->second.count == 0)
@@ -128,7 +128,7 @@ void Index::put_subscriber(std::string_view name, std::string_view policy, const
     digest_[kSubscribers] += digest;
     lower_prefixes(record);
     for (std::size_t i = 0; i < view.tunnels(); ++i)
-        for (const Address& end : ends_of(view.tunnel(i))) add_end(end, view.id());
+        for (const IpAddress& end : ends_of(view.tunnel(i))) add_end(end, view.id());
     count(policy, record, true);
 }
 
@@ -141,7 +141,7 @@ void Index::remove_subscriber(std::string_view name, std::string_view policy,
     const SubscriberView view(record);
     lift_prefixes(record);
     for (std::size_t i = 0; i < view.tunnels(); ++i)
-        for (const Address& end : ends_of(view.tunnel(i))) remove_end(end, view.id());
+        for (const IpAddress& end : ends_of(view.tunnel(i))) remove_end(end, view.id());
     count(policy, record, false);
 }
 
@@ -149,7 +149,7 @@ void Index::lift_prefixes(const Record& record) {
     const SubscriberView view(record);
     for (std::size_t i = 0; i < view.prefixes(); ++i) {
         const southbound::PrefixRecord prefix = view.prefix(i);
-        const auto at = ranges_.find(Address{prefix.family, prefix.address});
+        const auto at = ranges_.find(IpAddress{prefix.family, prefix.address});
         if (at != ranges_.end() && at->second.subscriber == view.id()) ranges_.erase(at);
     }
 }
@@ -158,19 +158,19 @@ void Index::lower_prefixes(const Record& record) {
     const SubscriberView view(record);
     for (std::size_t i = 0; i < view.prefixes(); ++i) {
         const southbound::PrefixRecord prefix = view.prefix(i);
-        ranges_.insert_or_assign(Address{prefix.family, prefix.address},
+        ranges_.insert_or_assign(IpAddress{prefix.family, prefix.address},
                                  Range{view.id(), prefix.length});
     }
 }
 
-std::optional<Index::End> Index::end_inside(const Prefix& prefix) const {
+std::optional<Index::End> Index::end_inside(const IpPrefix& prefix) const {
     const auto at = ends_.lower_bound(prefix.address);
     if (at == ends_.end() || !prefix.contains(at->first)) return std::nullopt;
     return End{at->first, at->second.count, at->second.subscriber};
 }
 
-std::optional<Index::End> Index::end_inside(const Prefix& prefix,
-                                            const std::vector<Address>& own) const {
+std::optional<Index::End> Index::end_inside(const IpPrefix& prefix,
+                                            const std::vector<IpAddress>& own) const {
     for (auto at = ends_.lower_bound(prefix.address);
          at != ends_.end() && prefix.contains(at->first); ++at)
         if (at->second.count > std::count(own.begin(), own.end(), at->first))
@@ -178,43 +178,44 @@ std::optional<Index::End> Index::end_inside(const Prefix& prefix,
     return std::nullopt;
 }
 
-const PoolEntry* Index::pool_containing(const Prefix& prefix) const {
+const PoolEntry* Index::pool_containing(const IpPrefix& prefix) const {
     auto at = pools_by_address_.upper_bound(prefix.address);
     if (at == pools_by_address_.begin()) return nullptr;
     const PoolEntry& pool = pools_.find((--at)->second)->second;
     return pool.prefix.contains(prefix) ? &pool : nullptr;
 }
 
-const PoolEntry* Index::pool_overlapping(const Prefix& prefix, std::string_view except) const {
+const PoolEntry* Index::pool_overlapping(const IpPrefix& prefix, std::string_view except) const {
     const auto other = [&](const std::string& name) -> const PoolEntry* {
         const PoolEntry& pool = pools_.find(name)->second;
         return name != except && pool.prefix.overlaps(prefix) ? &pool : nullptr;
     };
     auto at = pools_by_address_.upper_bound(prefix.address);
     if (at != pools_by_address_.begin()) --at;
-    const Address last = prefix.last();
+    const IpAddress last = prefix.last();
     for (; at != pools_by_address_.end() && at->first <= last; ++at)
         if (const PoolEntry* pool = other(at->second)) return pool;
     return nullptr;
 }
 
-std::optional<Index::Owner> Index::overlapping(const Prefix& prefix, std::uint32_t except) const {
+std::optional<Index::Owner> Index::overlapping(const IpPrefix& prefix, std::uint32_t except) const {
     auto at = ranges_.upper_bound(prefix.address);
     if (at != ranges_.begin()) --at;
-    const Address last = prefix.last();
+    const IpAddress last = prefix.last();
     for (; at != ranges_.end() && at->first <= last; ++at) {
-        const Prefix other{at->first, at->second.length};
+        const IpPrefix other{at->first, at->second.length};
         if (at->second.subscriber != except && other.overlaps(prefix))
             return Owner{other, at->second.subscriber};
     }
     return std::nullopt;
 }
 
-std::optional<Index::Owner> Index::inside_but_not(const Prefix& outer, const Prefix* inner) const {
-    const Address last = outer.last();
+std::optional<Index::Owner> Index::inside_but_not(const IpPrefix& outer,
+                                                  const IpPrefix* inner) const {
+    const IpAddress last = outer.last();
     auto at = ranges_.lower_bound(outer.address);
     while (at != ranges_.end() && at->first <= last) {
-        const Prefix found{at->first, at->second.length};
+        const IpPrefix found{at->first, at->second.length};
         if (inner == nullptr || !inner->contains(found)) return Owner{found, at->second.subscriber};
         at = ranges_.upper_bound(inner->last());
     }

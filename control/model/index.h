@@ -18,9 +18,9 @@
 #include <string_view>
 #include <vector>
 
-#include "control/model/address.h"
+#include "base/ip.h"
 #include "control/model/line_numbers.h"
-#include "control/southbound/records.h"
+#include "control/model/records.h"
 #include "control/store/store.h"
 #include "dataplane/southbound/protocol.h"
 #include "dr/v1/resource.pb.h"
@@ -29,7 +29,7 @@ namespace dr::control {
 
 struct PoolEntry {
     std::uint32_t id = 0;
-    Prefix prefix;
+    IpPrefix prefix;
     v1::Pool object;
 };
 
@@ -80,24 +80,24 @@ class Index {
     void lower_prefixes(const Record& record);
 
     // The pool that contains / overlaps the prefix, other than the one named `except`.
-    [[nodiscard]] const PoolEntry* pool_containing(const Prefix& prefix) const;
-    [[nodiscard]] const PoolEntry* pool_overlapping(const Prefix& prefix,
+    [[nodiscard]] const PoolEntry* pool_containing(const IpPrefix& prefix) const;
+    [[nodiscard]] const PoolEntry* pool_overlapping(const IpPrefix& prefix,
                                                     std::string_view except) const;
 
     // A subscriber's prefix that overlaps `prefix` and belongs to another than `except`.
     struct Owner {
-        Prefix prefix;
+        IpPrefix prefix;
         std::uint32_t subscriber;
     };
-    [[nodiscard]] std::optional<Owner> overlapping(const Prefix& prefix,
+    [[nodiscard]] std::optional<Owner> overlapping(const IpPrefix& prefix,
                                                    std::uint32_t except = 0) const;
     // A subscriber's prefix inside `outer` but not inside `inner`.
-    [[nodiscard]] std::optional<Owner> inside_but_not(const Prefix& outer,
-                                                      const Prefix* inner) const;
+    [[nodiscard]] std::optional<Owner> inside_but_not(const IpPrefix& outer,
+                                                      const IpPrefix* inner) const;
     // The subscribers' prefixes that overlap `prefix`, in order of address, from the first one
     // whose address is `from` or above, until `visit` returns false.
     template <typename Visit>
-    void each_within(const Prefix& prefix, const Address& from, const Visit& visit) const {
+    void each_within(const IpPrefix& prefix, const IpAddress& from, const Visit& visit) const {
         auto at = ranges_.upper_bound(prefix.address);
         if (at != ranges_.begin() && !overlaps(*--at, prefix)) ++at;
         if (at != ranges_.end() && at->first < from) at = ranges_.lower_bound(from);
@@ -106,15 +106,15 @@ class Index {
     }
     // A tunnel end inside `prefix`.
     struct End {
-        Address address;
+        IpAddress address;
         std::uint32_t count;       // tunnel ends that have it
         std::uint32_t subscriber;  // one of theirs; 0 when that is not known any more
     };
-    [[nodiscard]] std::optional<End> end_inside(const Prefix& prefix) const;
+    [[nodiscard]] std::optional<End> end_inside(const IpPrefix& prefix) const;
     // Likewise, but none that only the tunnels in `own` have: each end counts once in `own` for
     // each tunnel that has it.
-    [[nodiscard]] std::optional<End> end_inside(const Prefix& prefix,
-                                                const std::vector<Address>& own) const;
+    [[nodiscard]] std::optional<End> end_inside(const IpPrefix& prefix,
+                                                const std::vector<IpAddress>& own) const;
 
     // Desired rows of pools, policies, subscribers, tunnels, prefixes4, prefixes6.
     [[nodiscard]] const std::array<std::uint64_t, southbound::kTables>& rows() const {
@@ -132,23 +132,23 @@ class Index {
         std::uint32_t count = 0;
         std::uint32_t subscriber = 0;
     };
-    using Ranges = absl::btree_map<Address, Range>;
+    using Ranges = absl::btree_map<IpAddress, Range>;
 
-    static bool overlaps(const Ranges::value_type& range, const Prefix& prefix) {
-        return Prefix{range.first, range.second.length}.overlaps(prefix);
+    static bool overlaps(const Ranges::value_type& range, const IpPrefix& prefix) {
+        return IpPrefix{range.first, range.second.length}.overlaps(prefix);
     }
     void count(std::string_view policy, const Record& record, bool add);
     void forget_policy(const PolicyEntry& entry);
-    void add_end(const Address& end, std::uint32_t subscriber);
-    void remove_end(const Address& end, std::uint32_t subscriber);
+    void add_end(const IpAddress& end, std::uint32_t subscriber);
+    void remove_end(const IpAddress& end, std::uint32_t subscriber);
 
     ByName<PoolEntry> pools_;
-    std::map<Address, std::string> pools_by_address_;
+    std::map<IpAddress, std::string> pools_by_address_;
     ByName<PolicyEntry> policies_;
     LineCensus line_census_;
     Subscribers subscribers_;
     Ranges ranges_;  // by first address; disjoint
-    absl::btree_map<Address, EndCount> ends_;
+    absl::btree_map<IpAddress, EndCount> ends_;
     std::array<std::uint64_t, southbound::kTables> rows_{};
     std::array<std::uint64_t, kKinds> digest_{};
 };

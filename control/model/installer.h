@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "control/southbound/records.h"
+#include "control/model/records.h"
 
 namespace dr::control {
 

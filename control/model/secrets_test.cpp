@@ -4,7 +4,7 @@
 #include <sqlite3.h>
 
 #include "control/model/catalog.h"
-#include "control/southbound/records.h"
+#include "control/model/records.h"
 #include "control/store/sqlite.h"
 #include "control/test_support.h"
 

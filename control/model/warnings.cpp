@@ -30,7 +30,7 @@ std::vector<Violation> Catalog::warnings_of(const v1::Subscriber& s,
                            fmt::format("{} is in no pool: is it routed to this DR?",
                                        to_string(checked.prefixes[i]))});
     for (std::size_t i = 0; i < checked.tunnels.size(); ++i) {
-        const Address& local = checked.tunnels[i].local;
+        const IpAddress& local = checked.tunnels[i].local;
         if (surroundings_.has_address && local.family != 0 && !surroundings_.has_address(local))
             out.push_back({fmt::format("subscriber.tunnels[{}].local", i),
                            fmt::format("{} is no address of this machine: nothing arrives there",

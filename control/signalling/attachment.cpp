@@ -6,8 +6,8 @@
 
 #include "control/model/check.h"
 #include "control/model/line_numbers.h"
+#include "control/model/records.h"
 #include "control/model/secrets.h"
-#include "control/southbound/records.h"
 #include "dataplane/liveness/profile.h"
 
 namespace dr::control {

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "control/ca/authority.h"
+#include "control/daemon/options.h"
 #include "control/model/catalog.h"
-#include "control/options.h"
 #include "dr/v1/api.pb.h"
+#include "pki/authority.h"
 
 namespace dr::control {
 

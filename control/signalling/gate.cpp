@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/printable.h"
-#include "control/ca/x509.h"
+#include "pki/x509.h"
 
 namespace dr::control {
 namespace {

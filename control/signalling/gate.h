@@ -17,7 +17,7 @@
 #include <string>
 #include <string_view>
 
-#include "control/connections.h"
+#include "control/daemon/connections.h"
 
 namespace dr::control {
 

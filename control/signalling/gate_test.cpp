@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/printable.h"
-#include "control/connections.h"
+#include "control/daemon/connections.h"
 #include "control/test_support.h"
 
 namespace dr::control::test {
@@ -23,7 +23,7 @@ using namespace std::string_literals;
 
 // A listening socket on loopback, and who connects to it.
 struct Loopback {
-    Fd listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    FileDescriptor listening{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     sockaddr_in address{};
 
     Loopback() {
@@ -37,8 +37,8 @@ struct Loopback {
 };
 
 struct Pair {
-    Fd theirs{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    Fd ours;
+    FileDescriptor theirs{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    FileDescriptor ours;
     std::string peer;  // as gRPC names it
 
     explicit Pair(Loopback& at, const char* source = "127.0.0.1") {
@@ -48,7 +48,7 @@ struct Pair {
         socklen_t size = sizeof from;
         REQUIRE(::bind(theirs.get(), reinterpret_cast<sockaddr*>(&from), size) == 0);
         REQUIRE(::connect(theirs.get(), reinterpret_cast<sockaddr*>(&at.address), size) == 0);
-        ours = Fd(::accept4(at.listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        ours = FileDescriptor(::accept4(at.listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
         REQUIRE(::getsockname(theirs.get(), reinterpret_cast<sockaddr*>(&from), &size) == 0);
         peer = fmt::format("ipv4:{}:{}", source, ntohs(from.sin_port));
     }

@@ -1,10 +1,10 @@
 // What strangers and URs that misbehave can do to drd by signalling: nothing to anybody else.
 #include <grpcpp/security/tls_credentials_options.h>
 
-#include "control/ca/peer_verifier.h"
-#include "control/listener.h"
+#include "control/daemon/listener.h"
 #include "control/signalling/test_fixture.h"
 #include "dr/v1/signalling.grpc.pb.h"
+#include "pki/peer_verifier.h"
 #include "ur/signalling/stream.h"
 
 namespace dr::control::test {
@@ -17,11 +17,11 @@ std::vector<std::string> limited(int soft, int hard) {
                 " && exec \"$0\" \"$@\""};
 }
 
-std::vector<Fd> connect_many(int port, int count) {
-    std::vector<Fd> out;
+std::vector<FileDescriptor> connect_many(int port, int count) {
+    std::vector<FileDescriptor> out;
     const sockaddr_in address = loopback(port);
     for (int i = 0; i < count; ++i) {
-        Fd& fd = out.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        FileDescriptor& fd = out.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         REQUIRE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
                 0);
     }
@@ -29,7 +29,7 @@ std::vector<Fd> connect_many(int port, int count) {
 }
 
 // The peer has closed it.
-bool closed(const Fd& fd) {
+bool closed(const FileDescriptor& fd) {
     char byte = 0;
     return ::recv(fd.get(), &byte, 1, MSG_DONTWAIT) == 0;
 }

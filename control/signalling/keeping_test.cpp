@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "control/listener.h"
+#include "control/daemon/listener.h"
 #include "control/signalling/test_fixture.h"
 #include "ur/signalling/cache.h"
 

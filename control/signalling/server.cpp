@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <grpcpp/security/tls_credentials_options.h>
 
-#include "control/ca/peer_verifier.h"
-#include "control/server_limits.h"
+#include "control/daemon/server_limits.h"
+#include "pki/peer_verifier.h"
 
 namespace dr::control {
 namespace {

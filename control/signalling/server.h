@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "control/listener.h"
-#include "control/options.h"
+#include "control/daemon/listener.h"
+#include "control/daemon/options.h"
 #include "control/signalling/credentials.h"
 #include "control/signalling/gate.h"
 #include "control/signalling/hub.h"

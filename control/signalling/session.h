@@ -16,10 +16,10 @@
 #include <string>
 #include <vector>
 
-#include "control/ca/x509.h"
 #include "control/signalling/gate.h"
 #include "dr/v1/api.pb.h"
 #include "dr/v1/signalling.grpc.pb.h"
+#include "pki/x509.h"
 
 namespace dr::control {
 

@@ -46,7 +46,7 @@ bool handshake(int port, const v1::Credentials& credentials, int version) {
     std::unique_ptr<SSL, void (*)(SSL*)> ssl(SSL_new(context.get()), SSL_free);
     const unsigned char alpn[] = {2, 'h', '2'};
     SSL_set_alpn_protos(ssl.get(), alpn, sizeof alpn);
-    const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const sockaddr_in address = loopback(port);
     REQUIRE(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     SSL_set_fd(ssl.get(), fd.get());

@@ -9,11 +9,11 @@
 
 #include <condition_variable>
 
-#include "control/ca/authority.h"
-#include "control/southbound/channel.h"
+#include "base/file_descriptor.h"
 #include "control/test_process.h"
 #include "control/test_support.h"
 #include "dr/v1/api.grpc.pb.h"
+#include "pki/authority.h"
 #include "ur/signalling/client.h"
 
 namespace dr::control::test {
@@ -29,7 +29,7 @@ inline sockaddr_in loopback(int port) {
 }
 
 inline int free_port() {
-    const Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address = loopback(0);
     socklen_t size = sizeof address;
     REQUIRE(::bind(probe.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);

@@ -11,10 +11,6 @@
 
 namespace dr::control {
 
-Fd::~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-}
-
 Channel::Channel(const std::string& path, int wake_fd, std::function<bool()> stopping)
     : socket_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
       wake_fd_(wake_fd),
@@ -75,7 +71,7 @@ void Channel::send(southbound::Type type) {
     send(frame);
 }
 
-void Channel::read_exactly(std::uint8_t* to, std::size_t size, Fd& fd) {
+void Channel::read_exactly(std::uint8_t* to, std::size_t size, FileDescriptor& fd) {
     while (size > 0) {
         iovec part{to, size};
         alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -98,7 +94,7 @@ void Channel::read_exactly(std::uint8_t* to, std::size_t size, Fd& fd) {
             c != nullptr && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
             int received = -1;
             std::memcpy(&received, CMSG_DATA(c), sizeof received);
-            fd = Fd(received);
+            fd = FileDescriptor(received);
         }
         to += n;
         size -= static_cast<std::size_t>(n);

@@ -14,31 +14,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/file_descriptor.h"
 #include "dataplane/southbound/protocol.h"
 
 namespace dr::control {
-
-// A file descriptor that is closed with its owner.
-class Fd {
-  public:
-    explicit Fd(int fd = -1) : fd_(fd) {}
-    Fd(Fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-    Fd& operator=(Fd&& other) noexcept {
-        std::swap(fd_, other.fd_);
-        return *this;
-    }
-    Fd(const Fd&) = delete;
-    Fd& operator=(const Fd&) = delete;
-    ~Fd();
-
-    [[nodiscard]] int get() const { return fd_; }
-    [[nodiscard]] bool valid() const { return fd_ >= 0; }
-    // Whoever calls this closes it.
-    int release() { return std::exchange(fd_, -1); }
-
-  private:
-    int fd_;
-};
 
 // The connection is of no more use: cannot connect, closed, silent, or not understood.
 class ChannelError : public std::runtime_error {
@@ -49,7 +28,7 @@ class ChannelError : public std::runtime_error {
 struct Message {
     southbound::Type type{};
     std::vector<std::uint8_t> body;
-    Fd fd;
+    FileDescriptor fd;
 
     // The body as T; ChannelError when it has another size.
     template <typename T>
@@ -88,9 +67,9 @@ class Channel {
 
   private:
     void wait_for(short events);
-    void read_exactly(std::uint8_t* to, std::size_t size, Fd& fd);
+    void read_exactly(std::uint8_t* to, std::size_t size, FileDescriptor& fd);
 
-    Fd socket_;
+    FileDescriptor socket_;
     int wake_fd_;
     std::function<bool()> stopping_;
 };

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
+
+#include "control/telemetry/memfd.h"
 
 namespace dr::control {
 namespace {
@@ -14,6 +17,17 @@ Message receive_after_events(Channel& channel) {
     for (;;) {
         Message message = channel.receive();
         if (message.type != sb::Type::Event) return message;
+    }
+}
+
+// The reply's memfd, as what reads it.
+template <typename Map, typename Descriptor, typename Body>
+std::shared_ptr<const Map> mapped(Descriptor&& descriptor, const Body& body) {
+    try {
+        return std::make_shared<const Map>(std::forward<Descriptor>(descriptor), body.bytes,
+                                           body.uuid);
+    } catch (const MemfdError& e) {
+        throw ChannelError(e.what());
     }
 }
 
@@ -50,7 +64,7 @@ std::shared_ptr<const CountersMap> ask_counters(Channel& channel) {
     if (reply.type != sb::Type::CountersReply)
         throw ChannelError("data plane: no answer to GetCounters");
     const auto body = reply.as<sb::CountersReply>();
-    return std::make_shared<const CountersMap>(reply.fd, body.bytes, body.uuid);
+    return mapped<CountersMap>(reply.fd, body);
 }
 
 std::shared_ptr<const LiveMap> ask_liveness(Channel& channel) {
@@ -61,7 +75,7 @@ std::shared_ptr<const LiveMap> ask_liveness(Channel& channel) {
     if (reply.type != sb::Type::LivenessReply)
         throw ChannelError("data plane: no answer to GetLiveness");
     const auto body = reply.as<sb::LivenessReply>();
-    return std::make_shared<const LiveMap>(std::move(reply.fd), body.bytes, body.uuid);
+    return mapped<LiveMap>(std::move(reply.fd), body);
 }
 
 std::shared_ptr<const DropsMap> ask_drops(Channel& channel, std::string& why) {
@@ -73,7 +87,7 @@ std::shared_ptr<const DropsMap> ask_drops(Channel& channel, std::string& why) {
     const auto body = reply.as<sb::DropsReply>();
     try {
         return std::make_shared<const DropsMap>(reply.fd, body.bytes, body.uuid);
-    } catch (const ChannelError& e) {
+    } catch (const MemfdError& e) {
         why = e.what();
         return nullptr;
     }

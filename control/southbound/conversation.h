@@ -8,10 +8,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "control/liveness/live_map.h"
 #include "control/southbound/channel.h"
-#include "control/southbound/counters_map.h"
-#include "control/southbound/drops_map.h"
+#include "control/telemetry/counters_map.h"
+#include "control/telemetry/drops_map.h"
+#include "control/telemetry/live_map.h"
 
 namespace dr::control {
 

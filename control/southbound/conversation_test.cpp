@@ -29,12 +29,12 @@ struct Pair {
                        sizeof address) == 0);
         REQUIRE(::listen(listener.get(), 1) == 0);
         channel = std::make_unique<Channel>(name, -1, [] { return false; });
-        far = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        far = FileDescriptor(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
         REQUIRE(far.valid());
     }
-    Fd listener;
+    FileDescriptor listener;
     std::unique_ptr<Channel> channel;
-    Fd far;
+    FileDescriptor far;
 };
 
 template <typename T>
@@ -81,7 +81,7 @@ TEST_CASE("a State is found behind more events than a stack has room for") {
 TEST_CASE("of two descriptors in one message none stays open") {
     Pair pair;
     const unsigned before = open_descriptors();
-    const Fd file(::memfd_create("conversation-test", MFD_CLOEXEC));
+    const FileDescriptor file(::memfd_create("conversation-test", MFD_CLOEXEC));
     Bytes bytes = message(sb::Type::Event, sb::Event{});
     alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
     iovec part{bytes.data(), bytes.size()};

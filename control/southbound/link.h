@@ -29,12 +29,12 @@
 #include <thread>
 #include <vector>
 
-#include "control/liveness/live_map.h"
 #include "control/model/catalog.h"
 #include "control/model/installer.h"
 #include "control/southbound/channel.h"
-#include "control/southbound/counters_map.h"
-#include "control/southbound/drops_map.h"
+#include "control/telemetry/counters_map.h"
+#include "control/telemetry/drops_map.h"
+#include "control/telemetry/live_map.h"
 
 namespace dr::control {
 
@@ -106,7 +106,7 @@ class Link final : public Installer {
 
     Catalog& catalog_;
     std::string path_;
-    Fd wake_;
+    FileDescriptor wake_;
     std::thread thread_;
 
     std::mutex mutex_;  // all below

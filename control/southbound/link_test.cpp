@@ -14,7 +14,7 @@
 
 #include "control/store/sqlite.h"
 #include "control/test_support.h"
-#include "dataplane/southbound/liveness_memfd_writer.h"
+#include "dataplane/server/liveness_memfd_writer.h"
 
 namespace dr::control::test {
 namespace {
@@ -71,7 +71,7 @@ class FakeDataplane {
     }
     void run() {
         for (;;) {
-            const Fd client(::accept(listener_.get(), nullptr, nullptr));
+            const FileDescriptor client(::accept(listener_.get(), nullptr, nullptr));
             if (!client.valid()) return;
             {
                 const std::lock_guard lock(mutex_);
@@ -118,7 +118,7 @@ class FakeDataplane {
         return r;
     }
     static void send_counters(int fd) {
-        const Fd memory(::memfd_create("counters", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        const FileDescriptor memory(::memfd_create("counters", MFD_CLOEXEC | MFD_ALLOW_SEALING));
         sb::CountersHeader header{};
         header.magic = sb::kCountersMagic;
         header.version = 1;
@@ -195,7 +195,7 @@ class FakeDataplane {
     std::uint32_t version_;
     OnCommit on_commit_;
     std::unique_ptr<sb::LivenessMemfd> liveness_;
-    Fd listener_;
+    FileDescriptor listener_;
     std::thread thread_;
     std::mutex mutex_;
     int client_ = -1;

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "control/model/catalog.h"
+#include "control/model/records.h"
 #include "control/southbound/channel.h"
 #include "control/southbound/conversation.h"
-#include "control/southbound/records.h"
 
 namespace dr::control {
 

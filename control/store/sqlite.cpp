@@ -11,7 +11,7 @@
 #include <mutex>
 #include <utility>
 
-#include "control/store/sqlite_handle.h"
+#include "control/sqlite/sqlite_handle.h"
 
 namespace dr::control {
 namespace {

@@ -8,21 +8,16 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "control/sqlite/error.h"
 
 namespace dr::control {
 
 enum class Kind : std::uint8_t { Pool, Policy, Subscriber };
 inline constexpr std::size_t kKinds = 3;
-
-// The store cannot do what was asked (disk full, corrupt, locked). Nothing of the batch is kept.
-class StoreError : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
 
 struct Meta {
     std::int64_t revision = 0;  // of the last committed change

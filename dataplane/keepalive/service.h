@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "base/file_descriptor.h"
 #include "dataplane/keepalive/shard.h"
-#include "dataplane/ports/file_descriptor.h"
-#include "dataplane/southbound/table_writer.h"
+#include "dataplane/writer/table_writer.h"
 
 namespace dr::keepalive {
 

@@ -13,8 +13,8 @@
 #include <ctime>
 #include <utility>
 
-#include "dataplane/keepalive/outer.h"
 #include "dataplane/wire/flow_key.h"
+#include "dataplane/wire/outer.h"
 #include "dataplane/wire/udp_checksum.h"
 
 namespace dr::keepalive {

@@ -22,9 +22,9 @@
 #include "dataplane/keepalive/handover.h"
 #include "dataplane/keepalive/mailbox.h"
 #include "dataplane/liveness/engine.h"
-#include "dataplane/southbound/counters_memfd.h"
-#include "dataplane/southbound/liveness_link.h"
-#include "dataplane/southbound/liveness_memfd_writer.h"
+#include "dataplane/server/counters_memfd.h"
+#include "dataplane/server/liveness_memfd_writer.h"
+#include "dataplane/writer/liveness_link.h"
 
 struct rte_mbuf;
 

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <map>
 
-#include "dataplane/join.h"
+#include "base/join.h"
 
 namespace dr {
 

@@ -13,7 +13,7 @@
 
 #include <vector>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "base/file_descriptor.h"
 
 namespace dr {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/config.h"
+#include "dataplane/config/config.h"
 #include "dataplane/ports/device_plan.h"
 #include "dataplane/ports/port.h"
 #include "dataplane/ports/xsk_rings.h"

@@ -15,7 +15,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "dataplane/join.h"
+#include "base/join.h"
 #include "dataplane/ports/assignment.h"
 
 namespace dr {

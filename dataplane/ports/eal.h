@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/config.h"
+#include "dataplane/config/config.h"
 
 namespace dr {
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 
 namespace dr {
 

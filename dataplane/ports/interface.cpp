@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "base/file_descriptor.h"
 
 namespace dr {
 

@@ -217,7 +217,7 @@ void NetlinkMirror::Core::install_locals() {
     std::map<IpAddress, std::uint16_t> wanted;
     for (const Configured& a : own) {
         const auto port = port_of(a.ifindex);
-        if (!port && is_link_local(a.address)) continue;
+        if (!port && a.address.is_link_local()) continue;
         // An address of another interface (loopback, say) is reached through any port.
         wanted.try_emplace(a.address, port.value_or(ports.front().port));
         if (port) wanted[a.address] = *port;

@@ -11,7 +11,7 @@
 #include <memory>
 #include <string>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 
 namespace dr {
 

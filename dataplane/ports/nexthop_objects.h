@@ -12,7 +12,7 @@
 #include <set>
 #include <vector>
 
-#include "dataplane/tables/rib.h"
+#include "base/ip.h"
 
 namespace dr {
 

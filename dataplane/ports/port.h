@@ -7,12 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/config/port_kind.h"
 #include "dataplane/tables/types.h"
 #include "dataplane/wire/headers.h"
 
 namespace dr {
-
-enum class PortKind : std::uint8_t { AfXdp, AfPacket, Pcap, Null, Ring, Tap, Memif, Pci };
 
 struct Port {
     std::string name;  // as configured: "up0"

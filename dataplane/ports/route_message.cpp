@@ -29,7 +29,7 @@ std::optional<IpPrefix> prefix_of(rtnl_route* route) {
         prefix.length = static_cast<std::uint8_t>(nl_addr_get_prefixlen(destination));
     }
     prefix.address.family = family == AF_INET ? 4 : 6;
-    if (is_link_local(prefix.address) || prefix.address.bytes[0] == 0xff) return std::nullopt;
+    if (prefix.address.is_link_local() || prefix.address.bytes[0] == 0xff) return std::nullopt;
     if (is_loopback(prefix.address) && prefix.length != 0) return std::nullopt;
     return prefix;
 }

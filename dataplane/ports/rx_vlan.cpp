@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "base/file_descriptor.h"
 
 namespace dr {
 

@@ -34,13 +34,13 @@ bool install_static(Rib& rib, std::uint16_t number, const Port& port, const Port
         if (!rib.insert(host, RouteSource::Local, Target(TargetKind::Local, number)))
             return refused(host);
         const IpPrefix network = network_of(own);
-        if (network == host || is_link_local(own.address)) continue;
+        if (network == host || own.address.is_link_local()) continue;
         if (!rib.insert(network, RouteSource::Connected, Target(TargetKind::Glean, number)))
             return refused(network);
     }
     for (const NeighbourConfig& neighbour : config.neighbours) {
         rib.set_neighbour(number, neighbour.address, neighbour.mac);
-        if (is_link_local(neighbour.address)) continue;
+        if (neighbour.address.is_link_local()) continue;
         const IpPrefix host = host_prefix(neighbour.address);
         const NextHopIndex next_hop = rib.acquire_next_hop(number, neighbour.address);
         if (next_hop.value == 0 ||

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "dataplane/config.h"
+#include "dataplane/config/config.h"
 #include "dataplane/ports/port.h"
 #include "dataplane/tables/rib.h"
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/ports/file_descriptor.h"
-#include "dataplane/tables/rib.h"
+#include "base/file_descriptor.h"
+#include "base/ip.h"
 
 namespace dr {
 

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <type_traits>
 
+#include "base/ip.h"
 #include "dataplane/southbound/protocol.h"
 #include "dataplane/southbound/transaction.h"
-#include "dataplane/tables/rib.h"
 
 namespace dr::southbound {
 

@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace dr::southbound {
 
@@ -44,6 +45,12 @@ struct CountersHeader {
     std::uint64_t health;
 };
 static_assert(sizeof(CountersHeader) <= 128, "what a reader of an earlier build skips");
+
+// How a packet can leave, by number.
+struct NamedExit {
+    std::string_view name;  // below 32 bytes
+    std::string_view help;  // below 96 bytes
+};
 
 struct ExitName {
     std::array<char, 32> name;

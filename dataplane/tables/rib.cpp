@@ -103,7 +103,7 @@ void Rib::State::settle_neighbour(const NeighbourKey& key, Neighbour& neighbour)
     const bool routed = neighbour.host_route.value != 0;
     const Target below = below_host_route(key.address, routed);
     // A link-local address means nothing without its port, so the lookup table cannot have it.
-    const bool wanted = neighbour.learned && !is_link_local(key.address) &&
+    const bool wanted = neighbour.learned && !key.address.is_link_local() &&
                         below == Target(TargetKind::Glean, key.port);
     if (wanted == routed) return;
     if (!wanted) {
@@ -128,7 +128,7 @@ void Rib::State::settle_neighbours(const IpPrefix& prefix) {
     // A host route that goes makes room for another port's neighbour of the same address.
     for (const bool going : {true, false})
         for (auto it = neighbours.lower_bound({prefix.address, 0});
-             it != neighbours.end() && covers(prefix, it->first.address); ++it)
+             it != neighbours.end() && prefix.contains(it->first.address); ++it)
             if (!going || it->second.host_route.value != 0) settle_neighbour(it->first, it->second);
 }
 
@@ -171,7 +171,7 @@ std::string Rib::own_inside(const IpPrefix& prefix) const {
     const auto first_network = [&](const std::set<IpPrefix>& own) {
         const auto at = own.lower_bound({prefix.address, 0});
         // Of those at the same address shorter ones, which the prefix is inside of, come first.
-        for (auto it = at; it != own.end() && covers(prefix, it->address); ++it)
+        for (auto it = at; it != own.end() && prefix.contains(it->address); ++it)
             if (it->length >= prefix.length) return it;
         return own.end();
     };
@@ -180,7 +180,7 @@ std::string Rib::own_inside(const IpPrefix& prefix) const {
     if (const auto it = first_network(s.networks); it != s.networks.end())
         return to_string(*it) + ", a network of this router";
     const auto hop = s.gateways.lower_bound(prefix.address);
-    if (hop != s.gateways.end() && covers(prefix, hop->first))
+    if (hop != s.gateways.end() && prefix.contains(hop->first))
         return to_string(hop->first) + ", a next hop";
     return {};
 }

@@ -11,32 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "base/ip.h"
 #include "dataplane/tables/tables.h"
 
 namespace dr {
-
-// family 4: the address is in the first 4 bytes; the rest is 0. Network byte order.
-struct IpAddress {
-    std::uint8_t family{};  // 4 or 6; 0: none
-    std::array<std::uint8_t, 16> bytes{};
-    friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) = default;
-};
-struct IpPrefix {
-    IpAddress address;  // host bits zero
-    std::uint8_t length{};
-    friend constexpr auto operator<=>(const IpPrefix&, const IpPrefix&) = default;
-};
-// Parse "192.0.2.1" and "192.0.2.0/24"; false and nothing written when malformed or host bits are
-// set.
-bool parse_address(const std::string& text, IpAddress* out);
-bool parse_prefix(const std::string& text, IpPrefix* out);
-// As parse_prefix, but keeps host bits: the form of an interface address, "192.0.2.1/24".
-bool parse_interface_address(const std::string& text, IpPrefix* out);
-// The address, and every longer prefix of it, lies inside the prefix.
-bool covers(const IpPrefix& prefix, const IpAddress& address);
-bool is_link_local(const IpAddress& address);  // IPv6's, fe80::/10
-std::string to_string(const IpAddress& address);
-std::string to_string(const IpPrefix& prefix);
 
 // A neighbour to send packets to.
 struct Via {

@@ -61,7 +61,7 @@ std::vector<NextHopIndex> Rib::State::take_gleaned(std::uint16_t port, const IpP
     std::vector<NextHopIndex> taken;
     std::erase_if(gleaned, [&](std::uint32_t index) {
         const Gateway& gateway = next_hops[index].gateway;
-        if (gateway.port != port || !covers(prefix, gateway.address)) return false;
+        if (gateway.port != port || !prefix.contains(gateway.address)) return false;
         next_hops[index].gleaned = false;
         taken.push_back({index});
         return true;

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "dataplane/southbound/counters.h"
+
 namespace dr {
 
 enum class Exit : std::uint8_t {
@@ -15,20 +17,15 @@ enum class Exit : std::uint8_t {
 #undef X
 };
 
-struct ExitInfo {
-    std::string_view name;
-    std::string_view help;
-};
-
 inline constexpr std::array kExits{
-#define X(identifier, name, help) ExitInfo{name, help},
+#define X(identifier, name, help) southbound::NamedExit{name, help},
 #include "dataplane/worker/exits.def"
 #undef X
 };
 inline constexpr std::size_t kExitCount = kExits.size();
 static_assert(kExitCount <= 128, "the counters block has room for this many");
 static_assert(std::ranges::all_of(kExits,
-                                  [](const ExitInfo& e) {
+                                  [](const southbound::NamedExit& e) {
                                       return e.name.size() < 32 && e.help.size() < 96;
                                   }),
               "counters.h, ExitName: a name and its help fit with their zero");

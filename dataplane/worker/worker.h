@@ -8,10 +8,10 @@
 #include <memory>
 #include <vector>
 
+#include "base/ip.h"
 #include "dataplane/ports/port.h"
 #include "dataplane/southbound/counters.h"
 #include "dataplane/southbound/drops.h"
-#include "dataplane/tables/rib.h"
 #include "dataplane/tables/spsc_ring.h"
 #include "dataplane/tables/tables.h"
 

@@ -6,10 +6,10 @@
 // left, what to add there); not set, the file itself. Bit 0: the counters; else bit 2: the notes of
 // drops; else liveness. What a table that is accepted says is read to the end: nothing is read
 // beyond the table's pages, and what is found is what was asked for.
-#include "control/liveness/live_map.h"
-#include "control/southbound/counters_map.h"
-#include "control/southbound/dropped_frame.h"
-#include "control/southbound/drops_map.h"
+#include "control/telemetry/counters_map.h"
+#include "control/telemetry/dropped_frame.h"
+#include "control/telemetry/drops_map.h"
+#include "control/telemetry/live_map.h"
 #include "dataplane/liveness/engine.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -181,7 +181,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         change(file, input);
     }
     const std::uint64_t bytes = std::max((file.size() + kPage - 1) / kPage, pages) * kPage;
-    Fd fd(fuzz::memory_file(file, bytes));
+    FileDescriptor fd(fuzz::memory_file(file, bytes));
     try {
         if (counters) {
             const auto at = offsetof(sb::CountersHeader, uuid);

@@ -32,8 +32,8 @@ const std::string& name() {
 }
 
 // As Channel gives it to connect(): padded with zeros.
-Fd listen() {
-    Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+FileDescriptor listen() {
+    FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, name().data(), name().size());
@@ -54,7 +54,7 @@ std::size_t descriptors() {
 }
 
 // All at once, then the end: what is read never has to be waited for.
-void answer(const Fd& to, Bytes& bytes, unsigned count) {
+void answer(const FileDescriptor& to, Bytes& bytes, unsigned count) {
     std::array<int, 3> files{};
     for (unsigned i = 0; i < count; ++i) files[i] = fuzz::memory_file({}, 4096);
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof files)> control{};
@@ -92,8 +92,8 @@ void converse(Channel& channel) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const Fd listener = listen();
-    static const Fd none(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    static const FileDescriptor listener = listen();
+    static const FileDescriptor none(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     fuzz::Input input(data, size);
     const unsigned choices = input.take<std::uint8_t>();
     Bytes bytes;
@@ -108,7 +108,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::size_t before = descriptors();
     {
         Channel channel(name(), none.get(), [] { return false; });
-        const Fd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        const FileDescriptor accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
         require(accepted.valid(), "accept");
         answer(accepted, bytes, choices & 3U);
         try {

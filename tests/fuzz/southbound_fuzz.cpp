@@ -15,7 +15,8 @@
 #include <fstream>
 #include <memory>
 
-#include "dataplane/southbound/server.h"
+#include "dataplane/server/server.h"
+#include "dataplane/worker/exits.h"
 #include "tests/unit/southbound_model.h"
 #include "tests/unit/southbound_records.h"
 
@@ -37,7 +38,7 @@ struct World {
         if (tables == nullptr) give_up(error);
         rib = std::make_unique<Rib>(*tables);
         writer = std::make_unique<TableWriter>(*tables, *rib);
-        counters = CountersMemfd::create(1, 64, {}, &error);
+        counters = CountersMemfd::create(kExits, 1, 64, {}, &error);
         if (counters == nullptr) give_up(error);
         ServerConfig config;
         char folder[] = "/tmp/dr-fuzz-XXXXXX";

@@ -60,15 +60,13 @@ void check_bounds(const Config& config) {
     require(!config.classes.empty() && config.classes.size() <= kMaxClasses, "classes");
     require(!config.tunnels.empty() && config.tunnels.size() <= kMaxLines, "tunnels");
     for (const auto& prefix : config.prefixes)
-        require(
-            reserved_block(prefix.address.family, prefix.address.bytes, prefix.length).empty() &&
-                prefix.length >= 8,
-            "a prefix that nobody can have");
+        require(reserved_block(prefix).empty() && prefix.length >= 8,
+                "a prefix that nobody can have");
     std::set<unsigned> numbers;
     std::set<unsigned> slots;
     for (const auto& t : config.tunnels) {
         for (const auto* end : {&t.local, &t.remote})
-            require(end->family == 0 || not_unicast(end->family, end->bytes).empty(), "an end");
+            require(end->family == 0 || not_unicast(*end).empty(), "an end");
         require(is_name(t.line, kMaxLineName), "a line's name");
         require(t.number < UR_SLOTS && t.slot < UR_SLOTS, "a tunnel's place");
         require(numbers.insert(t.number).second && slots.insert(t.slot).second,

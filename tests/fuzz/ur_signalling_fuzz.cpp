@@ -43,10 +43,8 @@ Slots check_accepted(const Config& config, const Slots& before) {
     require(config.tunnels.size() <= kMaxLines && config.lines.size() <= UR_SLOTS, "tunnels");
     check_classes(config);
     for (const auto& prefix : config.prefixes)
-        require(
-            reserved_block(prefix.address.family, prefix.address.bytes, prefix.length).empty() &&
-                prefix.length >= 8,
-            "a prefix that nobody can have");
+        require(reserved_block(prefix).empty() && prefix.length >= 8,
+                "a prefix that nobody can have");
     for (const auto& line : config.lines)
         require(line.empty() || is_name(line, kMaxLineName), "a line's name");
     std::set<unsigned> numbers;
@@ -54,7 +52,7 @@ Slots check_accepted(const Config& config, const Slots& before) {
     Slots slots;
     for (const auto& t : config.tunnels) {
         for (const auto* end : {&t.local, &t.remote})
-            require(end->family == 0 || not_unicast(end->family, end->bytes).empty(), "an end");
+            require(end->family == 0 || not_unicast(*end).empty(), "an end");
         require(is_name(t.line, kMaxLineName) && t.id != 0 && t.remote.family != 0, "a tunnel");
         require(t.keys.size() <= 2 && (t.keys.empty() || t.number < kMaxLines), "keys");
         require(t.mtu >= kMinMtu && t.mtu <= kMaxMtu, "MTU");

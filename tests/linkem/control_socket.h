@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "base/file_descriptor.h"
 
 namespace dr::linkem {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/ports/file_descriptor.h"
+#include "base/file_descriptor.h"
 #include "tests/linkem/counters.h"
 #include "tests/linkem/frame_pool.h"
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "dataplane/ports/assignment.h"
+#include "dataplane/worker/exits.h"
 
 namespace dr::test {
 
@@ -47,7 +48,7 @@ Fleet::Fleet(unsigned workers, std::uint16_t queues, bool shared_counters)
     shared_->pool = pool_;
     const std::vector<std::string> names{"net", "isp"};
     std::string error;
-    counters_ = southbound::CountersMemfd::create(workers, 128, names, &error);
+    counters_ = southbound::CountersMemfd::create(kExits, workers, 128, names, &error);
     if (!counters_) std::abort();
     for (unsigned w = 0; w < workers; ++w) {
         WorkerConfig config;

@@ -5,7 +5,7 @@
 #include <map>
 #include <thread>
 
-#include "dataplane/southbound/counters_memfd.h"
+#include "dataplane/server/counters_memfd.h"
 #include "tests/support/pipeline.h"
 
 namespace dr::test {

@@ -12,8 +12,8 @@
 #include <random>
 #include <vector>
 
-#include "dataplane/southbound/table_writer.h"
 #include "dataplane/worker/worker.h"
+#include "dataplane/writer/table_writer.h"
 #include "tests/support/pipeline.h"
 
 namespace dr::test {

@@ -1,5 +1,5 @@
 // Each mistake in a configuration file is named by its place, with what would be right.
-#include "dataplane/config.h"
+#include "dataplane/config/config.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>

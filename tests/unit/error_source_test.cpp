@@ -8,9 +8,7 @@ using namespace dr;
 namespace {
 
 OwnAddress own(const char* text, std::optional<std::uint16_t> port, bool loopback = false) {
-    OwnAddress address{{}, port, loopback};
-    REQUIRE(parse_address(text, &address.address));
-    return address;
+    return {parse_address(text).value(), port, loopback};
 }
 
 std::string source(const std::vector<OwnAddress>& all, std::uint16_t port, unsigned family) {

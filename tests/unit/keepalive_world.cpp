@@ -7,10 +7,11 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "dataplane/config.h"
-#include "dataplane/keepalive/outer.h"
+#include "dataplane/config/config.h"
 #include "dataplane/ports/static_config.h"
 #include "dataplane/wire/flow_key.h"
+#include "dataplane/wire/outer.h"
+#include "dataplane/worker/exits.h"
 
 namespace dr::keepalive::test {
 
@@ -22,9 +23,7 @@ namespace {
 constexpr unsigned kEthernet = sizeof(wire::Ethernet);
 
 IpAddress address_of(const std::string& text) {
-    IpAddress address;
-    REQUIRE(parse_address(text, &address));
-    return address;
+    return parse_address(text).value();
 }
 
 PortConfig port_config() {
@@ -160,7 +159,7 @@ World::World(unsigned threads, std::uint64_t tsc_per_ms) {
     ports.push_back(port);
     REQUIRE(install_static(*rib, 0, ports[0], port_config(), &error));
     const std::vector<std::string> names{"up0"};
-    counters = sb::CountersMemfd::create(1, capacity.tunnels, names, &error);
+    counters = sb::CountersMemfd::create(kExits, 1, capacity.tunnels, names, &error);
     REQUIRE(counters != nullptr);
     report = sb::LivenessMemfd::create(capacity.tunnels, threads, counters->uuid(), &error);
     REQUIRE(report != nullptr);

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "dataplane/keepalive/service.h"
-#include "dataplane/southbound/table_writer.h"
 #include "dataplane/worker/worker.h"
+#include "dataplane/writer/table_writer.h"
 #include "tests/support/pipeline.h"
 #include "tests/support/ring_ports.h"
 #include "tests/unit/southbound_records.h"

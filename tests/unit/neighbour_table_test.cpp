@@ -15,9 +15,7 @@ namespace {
 using Need = NeighbourTable::Need;
 
 IpAddress address(const std::string& text) {
-    IpAddress a;
-    REQUIRE(parse_address(text, &a));
-    return a;
+    return parse_address(text).value();
 }
 
 IpAddress scanned(unsigned n, unsigned family = 6) {

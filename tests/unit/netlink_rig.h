@@ -53,8 +53,7 @@ struct Rig {
         return true;
     }
     [[nodiscard]] Target lookup(const char* text) const {
-        IpAddress a;
-        if (!parse_address(text, &a)) return {};
+        const IpAddress a = parse_address(text).value();
         return a.family == 4 ? tables->lpm4->lookup(a.bytes.data())
                              : tables->lpm6->lookup(a.bytes.data());
     }

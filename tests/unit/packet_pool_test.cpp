@@ -8,7 +8,7 @@
 #include <catch2/catch.hpp>
 #include <set>
 
-#include "dataplane/config.h"
+#include "dataplane/config/config.h"
 #include "tests/support/pipeline.h"
 
 using namespace dr;

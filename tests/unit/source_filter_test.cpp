@@ -31,16 +31,13 @@ struct Fixture {
                              : tables->sources6.may_hold(a.bytes.data());
     }
     [[nodiscard]] bool may_hold(const std::string& text) const {
-        IpAddress a;
-        REQUIRE(parse_address(text, &a));
+        const IpAddress a = parse_address(text).value();
         return may_hold(a);
     }
 };
 
 IpPrefix prefix(const std::string& text) {
-    IpPrefix p;
-    REQUIRE(parse_prefix(text, &p));
-    return p;
+    return parse_prefix(text).value();
 }
 
 // An address inside the prefix, host bits at random.

@@ -2,7 +2,7 @@
 #include <cstddef>
 
 #include "dataplane/southbound/codec.h"
-#include "dataplane/southbound/tunnel_row.h"
+#include "dataplane/writer/tunnel_row.h"
 #include "tests/unit/southbound_records.h"
 
 namespace dr::southbound::test {

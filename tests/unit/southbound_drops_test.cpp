@@ -5,14 +5,15 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
-#include "dataplane/southbound/drops_memfd.h"
+#include "dataplane/server/drops_memfd.h"
+#include "dataplane/worker/exits.h"
 
 namespace dr::southbound {
 namespace {
 
 std::unique_ptr<DropsMemfd> make(unsigned workers = 2) {
     std::string error;
-    auto memory = DropsMemfd::create(workers, 64, {1, 2, 3}, 1'000'000'000, &error);
+    auto memory = DropsMemfd::create(kExitCount, workers, 64, {1, 2, 3}, 1'000'000'000, &error);
     INFO(error);
     REQUIRE(memory != nullptr);
     return memory;

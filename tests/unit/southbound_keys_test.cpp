@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <memory>
 
-#include "dataplane/southbound/table_writer.h"
+#include "dataplane/writer/table_writer.h"
 #include "tests/unit/southbound_records.h"
 
 namespace dr::southbound::test {

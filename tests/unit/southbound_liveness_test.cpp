@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "dataplane/southbound/liveness_memfd_writer.h"
+#include "dataplane/server/liveness_memfd_writer.h"
 
 namespace dr::southbound {
 namespace {

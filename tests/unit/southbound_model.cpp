@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "dataplane/southbound/codec.h"
-#include "dataplane/southbound/tunnel_row.h"
+#include "dataplane/writer/tunnel_row.h"
 
 namespace dr::southbound::test {
 namespace {
@@ -214,7 +214,7 @@ std::uint32_t Model::owner(const IpAddress& address) const {
         if (!read(raw, &view)) continue;
         for (std::size_t i = 0; i < view.prefixes.size(); ++i) {
             const IpPrefix prefix = prefix_of(view.prefixes[i]);
-            if (prefix.length <= longest || !covers(prefix, address)) continue;
+            if (prefix.length <= longest || !prefix.contains(address)) continue;
             longest = prefix.length;
             owner = id;
         }

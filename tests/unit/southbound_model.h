@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/southbound/table_writer.h"
 #include "dataplane/tables/tables.h"
+#include "dataplane/writer/table_writer.h"
 
 namespace dr::southbound::test {
 

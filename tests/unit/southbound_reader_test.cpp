@@ -4,8 +4,8 @@
 #include <random>
 #include <thread>
 
-#include "dataplane/southbound/table_writer.h"
-#include "dataplane/southbound/tunnel_row.h"
+#include "dataplane/writer/table_writer.h"
+#include "dataplane/writer/tunnel_row.h"
 #include "tests/unit/southbound_records.h"
 
 namespace dr::southbound::test {

@@ -58,14 +58,10 @@ inline std::array<char, 32> line_name(const std::string& name) {
 }
 
 inline IpPrefix prefix(const std::string& text) {
-    IpPrefix out;
-    if (!parse_prefix(text, &out)) out.address.family = 0;
-    return out;
+    return parse_prefix(text).value();
 }
 inline IpAddress address(const std::string& text) {
-    IpAddress out;
-    parse_address(text, &out);
-    return out;
+    return text.empty() ? IpAddress{} : parse_address(text).value();
 }
 
 inline TunnelRecord tunnel_record(const TunnelSpec& spec) {

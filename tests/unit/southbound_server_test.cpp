@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "dataplane/southbound/server.h"
+#include "dataplane/server/server.h"
 #include "dataplane/tables/placement.h"
 #include "dataplane/worker/exits.h"
 #include "tests/unit/southbound_records.h"
@@ -63,7 +63,7 @@ struct Fixture {
         rib = std::make_unique<Rib>(*tables);
         writer = std::make_unique<TableWriter>(*tables, *rib);
         const std::vector<std::string> ports{"up0", "down0"};
-        counters = CountersMemfd::create(2, 256, ports, &error);
+        counters = CountersMemfd::create(kExits, 2, 256, ports, &error);
         REQUIRE(counters != nullptr);
         config.path = folder.socket();
         config.max_outgoing = 4096;
@@ -565,7 +565,8 @@ TEST_CASE("the notes of drops are handed over, and refused where there are none"
     stranger.hang_up();
 
     std::string error;
-    const auto memory = DropsMemfd::create(2, 256, f.counters->uuid(), 1'000'000'000, &error);
+    const auto memory =
+        DropsMemfd::create(kExitCount, 2, 256, f.counters->uuid(), 1'000'000'000, &error);
     REQUIRE(memory != nullptr);
     f.server.reset();
     f.config.drops = memory.get();
@@ -589,7 +590,7 @@ TEST_CASE("the notes of drops are handed over, and refused where there are none"
 TEST_CASE("tunnel counters of two workers share no huge page, and wait to be placed on a node") {
     constexpr std::ptrdiff_t kHugePage = 2 << 20;
     std::string error;
-    const auto counters = CountersMemfd::create(2, 256, {}, &error);
+    const auto counters = CountersMemfd::create(kExits, 2, 256, {}, &error);
     REQUIRE(counters != nullptr);
     const auto* first = reinterpret_cast<const char*>(counters->tunnel_counters(0));
     const auto* second = reinterpret_cast<const char*>(counters->tunnel_counters(1));

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "dataplane/southbound/table_writer.h"
+#include "dataplane/writer/table_writer.h"
 #include "tests/unit/southbound_records.h"
 
 namespace dr::southbound::test {

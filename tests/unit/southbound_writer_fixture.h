@@ -6,7 +6,7 @@
 #include <set>
 #include <string>
 
-#include "dataplane/southbound/table_writer.h"
+#include "dataplane/writer/table_writer.h"
 #include "tests/unit/southbound_records.h"
 
 namespace dr::southbound::test {

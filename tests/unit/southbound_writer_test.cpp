@@ -1,6 +1,6 @@
 #include <catch2/catch.hpp>
 
-#include "dataplane/southbound/tunnel_row.h"
+#include "dataplane/writer/tunnel_row.h"
 #include "tests/unit/southbound_writer_fixture.h"
 
 namespace dr::southbound::test {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tests/unit/urd_program.h"
-#include "ur/shared.h"
+#include "ur/bpf/shared.h"
 
 namespace {
 

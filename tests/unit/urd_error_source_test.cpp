@@ -14,14 +14,12 @@ constexpr int kLan = 4, kWan = 2, kLoopback = 1;
 
 std::vector<IpPrefix> prefixes(const std::vector<std::string>& texts) {
     std::vector<IpPrefix> out(texts.size());
-    for (std::size_t i = 0; i < texts.size(); ++i) REQUIRE(parse_prefix(texts[i], &out[i]));
+    for (std::size_t i = 0; i < texts.size(); ++i) out[i] = dr::parse_prefix(texts[i]).value();
     return out;
 }
 
 OwnAddress own(int index, const std::string& text) {
-    OwnAddress out{index, {}};
-    REQUIRE(parse_address(text, &out.address));
-    return out;
+    return {index, dr::parse_address(text).value()};
 }
 
 const std::vector<std::string> kSite{"203.0.113.8/29", "203.0.113.128/29",

@@ -14,9 +14,7 @@ using dr::ur::TunnelEnds;
 namespace {
 
 dr::IpAddress address(const char* text) {
-    dr::IpAddress out;
-    REQUIRE(dr::parse_address(text, &out));
-    return out;
+    return dr::parse_address(text).value();
 }
 
 dr::ur::Tunnel make_tunnel(unsigned number, unsigned slot) {

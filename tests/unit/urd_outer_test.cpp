@@ -11,9 +11,7 @@ using dr::wire::Endpoint;
 namespace {
 
 Endpoint end(const char* address, std::uint16_t port) {
-    dr::IpAddress out;
-    REQUIRE(dr::parse_address(address, &out));
-    return dr::ur::to_endpoint(out, port);
+    return dr::ur::to_endpoint(dr::parse_address(address).value(), port);
 }
 
 const std::vector<std::uint8_t> kMessage(88, 0x5a);

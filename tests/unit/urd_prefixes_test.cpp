@@ -12,19 +12,13 @@ using Catch::Contains;
 namespace {
 
 dr::IpAddress address(const std::string& text) {
-    dr::IpAddress a;
-    REQUIRE(dr::parse_address(text, &a));
-    return a;
+    return dr::parse_address(text).value();
 }
 dr::IpPrefix own(const std::string& text) {
-    dr::IpPrefix p;
-    REQUIRE(dr::parse_interface_address(text, &p));
-    return p;
+    return dr::parse_interface_address(text).value();
 }
 dr::IpPrefix prefix(const std::string& text) {
-    dr::IpPrefix p;
-    REQUIRE(dr::parse_prefix(text, &p));
-    return p;
+    return dr::parse_prefix(text).value();
 }
 
 v1::Attachment good() {

@@ -13,7 +13,7 @@
 #include <memory>
 #include <span>
 
-#include "ur/shared.h"
+#include "ur/bpf/shared.h"
 #include "urd.skel.h"
 
 namespace dr::ur::test {

@@ -11,9 +11,7 @@ using namespace dr::ur;
 namespace {
 
 IpAddress at(const std::string& text) {
-    IpAddress out;
-    if (!text.empty()) REQUIRE(parse_address(text, &out));
-    return out;
+    return text.empty() ? IpAddress{} : parse_address(text).value();
 }
 
 SourceAddress own(const std::string& text) {

@@ -23,14 +23,10 @@ Bytes operator+(Bytes a, const Bytes& b) {
 }
 
 dr::IpAddress address(const char* text) {
-    dr::IpAddress a;
-    REQUIRE(dr::parse_address(text, &a));
-    return a;
+    return dr::parse_address(text).value();
 }
 dr::IpPrefix prefix(const char* text) {
-    dr::IpPrefix p;
-    REQUIRE(dr::parse_prefix(text, &p));
-    return p;
+    return dr::parse_prefix(text).value();
 }
 
 Bytes ethernet(std::uint16_t type) {

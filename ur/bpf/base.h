@@ -22,7 +22,7 @@ typedef __u16 dr_u16;
 typedef __u32 dr_u32;
 typedef __u64 dr_u64;
 #include "dataplane/wire/flow_hash.h"
-#include "ur/shared.h"
+#include "ur/bpf/shared.h"
 
 #define AF_INET 2
 #define AF_INET6 10

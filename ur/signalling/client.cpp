@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "base/printable.h"
-#include "control/ca/peer_verifier.h"
+#include "pki/peer_verifier.h"
 #include "ur/signalling/cache.h"
 #include "ur/signalling/stream.h"
 #include "ur/signalling/way_back.h"

@@ -6,7 +6,7 @@
 
 #include "base/printable.h"
 #include "base/utf8.h"
-#include "control/ca/authority.h"
+#include "pki/authority.h"
 
 namespace dr::ur {
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "control/ca/peer_verifier.h"
+#include "pki/peer_verifier.h"
 
 namespace dr::ur {
 namespace {

@@ -1,0 +1,72 @@
+// The TCP sockets on which strangers may knock, and who lets them in.
+//
+// gRPC's own listener ends for ever when accept() finds no descriptor free, and every peer that
+// connects takes one before it has shown a certificate. This one accepts in gRPC's place, and
+// closes a connection at once when it would take one of the descriptors that are kept for the
+// store, the data plane and the operator's Unix socket.
+#pragma once
+
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/file_descriptor.h"
+#include "control/daemon/connections.h"
+
+namespace dr::control {
+
+// The limit of descriptors to run with, since each peer takes one: the hard one, but no more than
+// such that strangers in the middle of a handshake take a quarter of the machine's memory (bytes).
+// Never less than the soft one, which somebody may have set on purpose.
+[[nodiscard]] std::uint64_t descriptors_for(std::uint64_t soft, std::uint64_t hard,
+                                            std::uint64_t memory);
+// Sets it for this process.
+void raise_descriptor_limit();
+
+class Listener {
+  public:
+    using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
+
+    // Listens on all addresses of "HOST:PORT"; 0.0.0.0, [::] and * are every address of both
+    // families. `option` is named in errors. Throws StartError.
+    Listener(const std::string& option, const std::string& address);
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+    ~Listener();
+
+    // Registers with a server that is being built, and sets on it what a listener for strangers
+    // needs: a handshake is done in 10 s, and a connection without a call goes after 60 s, a
+    // watched one after 10 s.
+    void add_to(grpc::ServerBuilder& builder,
+                const std::shared_ptr<grpc::ServerCredentials>& credentials);
+    // Watches what each connection sends, and how many there are: half of all at most of a source,
+    // and half of those who have not yet said who they are. Before start(). Lives as long as the
+    // listener.
+    Connections& watch_connections();
+    // Accepts, once the server has started.
+    void start();
+    // Idempotent.
+    void stop();
+
+  private:
+    void run();
+    // False: there was nobody.
+    bool accept_one(int socket);
+    void say_full();
+
+    std::vector<FileDescriptor> sockets_;
+    FileDescriptor wake_;
+    int last_descriptor_ = 0;  // the highest that a connection may have
+    std::optional<Connections> connections_;
+    std::chrono::steady_clock::time_point said_full_{};
+    std::unique_ptr<Acceptor> acceptor_;
+    std::thread thread_;
+};
+
+}  // namespace dr::control

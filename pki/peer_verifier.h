@@ -1,0 +1,35 @@
+// What both ends of signalling check of each other in the TLS handshake, in place of gRPC's own
+// check: chain and name, and no dates (x509.h).
+#pragma once
+
+#include <grpcpp/security/tls_certificate_verifier.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pki/x509.h"
+
+namespace dr::pki {
+
+// A verifier for TlsCredentialsOptions: the peer's chain ends at one of `anchors` (PEM) and, unless
+// `names` is empty, its certificate carries one of them. It must be the only check: switch gRPC's
+// off (set_verify_server_certs(false), set_check_call_host(false);
+// GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_BUT_DONT_VERIFY). Throws PkiError when there are
+// no certificates in `anchors`. `also`: asked about the leaf (PEM) of a peer that is good
+// otherwise; why it is refused all the same, or empty. `refused` hears of each peer that is: the
+// name that its certificate claims, and why. Any thread.
+using Refused = std::function<void(const std::string& name, const std::string& why)>;
+using LeafCheck = std::function<std::string(std::string_view leaf)>;
+std::shared_ptr<grpc::experimental::CertificateVerifier> peer_verifier(
+    const std::string& anchors, Purpose purpose, std::vector<std::string> names = {},
+    LeafCheck also = {}, Refused refused = {});
+
+// Leaves TLS 1.3 alone among the protocol versions that this process speaks through gRPC: gRPC has
+// no option for that, so TLS 1.2 is left without a cipher suite that a certificate could be used
+// with. Before the process's first use of gRPC.
+void require_tls13();
+
+}  // namespace dr::pki
