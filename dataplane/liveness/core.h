@@ -134,6 +134,7 @@ class Core {
     void settle_mtu(Time now, std::uint32_t i);
     void take_peer_mtu(Time now, std::uint32_t i, std::uint16_t mtu);
     void explain_loss(Time now, std::uint32_t i);
+    static Time explained_until(const TunnelExtra& x);
     [[nodiscard]] std::uint64_t new_token();
 
     // core_session.cpp

@@ -266,6 +266,7 @@ void Core::take_data_lost(Time now, std::uint32_t i) {
     // A note is repeated for a while: on a line in use it is news when it comes later than that.
     const Time repeated = Time{config_.tuning.data_note_us} * kMicrosecond;
     if (t.degraded && (!t.active || now < x.active_since + repeated)) return trouble(now, i);
+    if (now < explained_until(x)) return trouble(now, i);
     const std::uint32_t silence = milliseconds(now) - x.reported_ms;
     const bool nothing = silence >= kNothingArrivesMs + x.smoothed.srtt / 1000;
     const unsigned least = config_.tuning.data_loss_permille;

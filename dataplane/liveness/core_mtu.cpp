@@ -14,6 +14,7 @@ namespace {
 constexpr Time kPeerGap = 200 * kMillisecond;
 // A line that lost data so shortly before its MTU was found too large did so because of that.
 constexpr Time kExplains = 10 * kSecond;
+constexpr Time kSettles = 200 * kMillisecond;
 
 std::uint16_t overhead_of(const Endpoint& to) {
     const unsigned ip = to.family == 6 ? sizeof(wire::Ipv6) : sizeof(wire::Ipv4);
@@ -102,6 +103,12 @@ void Core::settle_mtu(Time now, std::uint32_t i) {
     Event event = event_of(EventKind::PathMtu, now, i);
     event.value = both;
     emit(event);
+}
+
+// Notes of lost data that were sent before the peer knew of the smaller size say nothing new.
+Time Core::explained_until(const TunnelExtra& x) {
+    const Time smaller = std::max(x.mtu.since(), x.peer_mtu_at);
+    return smaller + 2 * Time{x.smoothed.srtt} * kMicrosecond + kSettles;
 }
 
 // Data was lost because it was too large, and is not any more: that is no reason to stay away.

@@ -12,6 +12,18 @@ constexpr unsigned kTries = 5;
 // So many of them must have the smallest size beside them acknowledged.
 constexpr unsigned kControls = kTries - 1;
 constexpr Time kConfirmGap = kSecond;
+// Between two tries; after the last one there is time for its acknowledgement. On a long path they
+// would else take seconds.
+constexpr Time kPace = 100 * kMillisecond;
+// A confirmation waits no longer for its first probe; a later acknowledgement counts all the same.
+constexpr Time kFirstWait = 500 * kMillisecond;
+// Tries in which, with a queue on the path, the size in use must fail, and of which nearly all must
+// have the smallest size beside them acknowledged. A path that loses two of three large packets and
+// half as many small ones has one chance in 10,000 to look narrow.
+constexpr unsigned kQueueTries = 15;
+constexpr unsigned kQueueControls = kQueueTries - 2;
+// Longer between two confirmations: the line is full enough.
+constexpr Time kQueueRest = kSecond;
 // Seconds before a larger size is looked for again: soon at first, since a burst of loss may have
 // made this one small, then three times as long each time (RFC 8899 §5.1.1, PMTU_RAISE_TIMER).
 constexpr std::uint16_t kFirstRaise = 10;
@@ -53,7 +65,7 @@ void PathMtu::confirm(Time now, std::uint64_t token, std::uint16_t overhead) {
 void PathMtu::hint(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t size) {
     if (size >= size_) return;
     confirm(now, token, overhead);
-    if (stage_ == Stage::First && size >= kFloor) hint_ = size;
+    if ((stage_ == Stage::First || stage_ == Stage::Queue) && size >= kFloor) hint_ = size;
 }
 
 void PathMtu::begin(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t first) {
@@ -61,7 +73,8 @@ void PathMtu::begin(Time now, std::uint64_t token, std::uint16_t overhead, std::
     overhead_ = overhead;
     first_ = first;
     hint_ = 0;
-    lowered_ = false;
+    confirms_ = first == size_ && first < ceiling_;
+    lowered_ = sure_ = tried_common_ = false;
     low_ = 0;
     high_ = static_cast<std::uint16_t>(ceiling_ + 1);
     enter(Stage::First);
@@ -88,14 +101,33 @@ bool PathMtu::wants_search(Time now) const {
     return stage_ == Stage::Idle && raise_at_ != kNever && now >= raise_at_;
 }
 
+unsigned PathMtu::tries() const {
+    return stage_ == Stage::First ? 1 : stage_ == Stage::Queue ? kQueueTries : kTries;
+}
+
 std::span<const std::uint16_t> PathMtu::due(Time now, Time gap, bool full) {
     if (stage_ == Stage::Idle || now < next_) return {};
-    const unsigned tries = stage_ == Stage::First ? 1 : kTries;
-    if (tries_ == tries) end_of_stage(now, full);
+    if (tries_ == tries() || queue_is_judged() || queue_is_full(gap)) end_of_stage(now, full);
     if (stage_ == Stage::Idle) return {};
     ++tries_;
-    next_ = now + gap;
+    if (stage_ == Stage::First && first_ == size_)
+        next_ = now + std::min(gap, kFirstWait);
+    else
+        next_ = now + (tries_ == tries() ? gap : std::min(gap, kPace));
     return volley();
+}
+
+// Before all tries were made: the size in use passes, or it fails and that of a hint passes.
+bool PathMtu::queue_is_judged() const {
+    if (stage_ != Stage::Queue) return false;
+    return low_ >= size_ || (hint_ != 0 && low_ == hint_ && control_ >= kControls);
+}
+
+// The smallest size fails too often, as far as it could have been acknowledged by now.
+bool PathMtu::queue_is_full(Time gap) const {
+    if (stage_ != Stage::Queue) return false;
+    const auto late = static_cast<unsigned>(gap / std::min(gap, kPace)) + 1;
+    return tries_ > late && control_ + (kQueueTries - kQueueControls) < tries_ - late;
 }
 
 void PathMtu::add(unsigned size) {
@@ -108,6 +140,11 @@ std::span<const std::uint16_t> PathMtu::volley() {
     count_ = 0;
     if (stage_ == Stage::First) {
         sizes_[count_++] = first_;
+    } else if (stage_ == Stage::Queue) {
+        // Few: more would make the queue longer.
+        add(size_);
+        add(hint_);
+        sizes_[count_++] = kFloor;
     } else if (stage_ == Stage::Common) {
         add(size_);
         add(hint_);
@@ -123,7 +160,7 @@ std::span<const std::uint16_t> PathMtu::volley() {
 
 void PathMtu::acknowledged(Time now, std::uint16_t size) {
     if (stage_ == Stage::Idle) return;
-    if (size == kFloor && control_ < kTries) ++control_;
+    if (size == kFloor && control_ < kQueueTries) ++control_;
     if (size <= low_ || size >= high_) return;
     low_ = size;
     if (low_ > size_) take(now, low_);
@@ -132,15 +169,36 @@ void PathMtu::acknowledged(Time now, std::uint16_t size) {
 
 void PathMtu::end_of_stage(Time now, bool full) {
     if (stage_ == Stage::First) {
-        // Probes in number would only make it fuller.
-        if (full && first_ == size_) return give_up(now);
-        return enter(Stage::Common);
+        const bool queue = full && first_ == size_ && size_ > kFloor;
+        return enter(queue ? Stage::Queue : Stage::Common);
     }
-    // The smallest of those that were tried and did not pass.
-    for (const std::uint16_t size : volley())
-        if (size > low_) high_ = std::min(high_, size);
-    const bool lossy = stage_ == Stage::Common && control_ < kControls && kFloor < size_;
-    if (low_ == 0 || (low_ < size_ && (lossy || full))) return give_up(now);
+    if (stage_ == Stage::Queue) {
+        if (low_ >= size_) return finish(now);
+        if (control_ < (queue_is_judged() ? kControls : kQueueControls)) {
+            confirmed_ = now + kQueueRest;
+            return give_up(now);
+        }
+        sure_ = true;
+        if (!tried_common_) {
+            low_ = 0;
+            return enter(Stage::Common);
+        }
+    } else {
+        // The smallest of those that were tried and did not pass.
+        for (const std::uint16_t size : volley())
+            if (size > low_) high_ = std::min(high_, size);
+        tried_common_ = true;
+        const bool lossy = stage_ == Stage::Common && control_ < kControls && kFloor < size_;
+        if (low_ == 0 || (low_ < size_ && lossy)) return give_up(now);
+        if (low_ < size_ && full && !sure_) {
+            // Its tries count.
+            const auto controls = control_;
+            enter(Stage::Queue);
+            tries_ = kTries;
+            control_ = controls;
+            return;
+        }
+    }
     if (low_ < size_) {
         shrunk_ = lowered_ = true;
         take(now, low_);
@@ -155,12 +213,15 @@ void PathMtu::take(Time now, std::uint16_t size) {
 }
 
 void PathMtu::finish(Time now) {
+    const bool searched = stage_ == Stage::Common || stage_ == Stage::Split || !confirms_;
     stage_ = Stage::Idle;
     token_ = 0;
     if (since_ == 0) since_ = now;
     if (size_ >= ceiling_) {
         raise_at_ = kNever;
         raise_s_ = 0;
+    } else if (raise_at_ != kNever && !searched) {
+        // It is looked for when it was to be.
     } else if (raise_at_ == kNever || now >= raise_at_ || lowered_) {
         raise_s_ =
             raise_s_ == 0 || lowered_
@@ -174,8 +235,11 @@ void PathMtu::finish(Time now) {
 void PathMtu::give_up(Time now) {
     stage_ = Stage::Idle;
     token_ = 0;
-    raise_s_ = kFirstRaise;
-    raise_at_ = next_ = now + kFirstRaise * kSecond;
+    if (raise_at_ == kNever || !confirms_) {
+        raise_s_ = kFirstRaise;
+        raise_at_ = now + kFirstRaise * kSecond;
+    }
+    next_ = raise_at_;
 }
 
 bool PathMtu::take_shrunk() {

@@ -7,7 +7,8 @@
 //
 // A search goes through three stages. First one probe: of the largest size that is allowed, or, to
 // confirm, of the size in use. If that is not acknowledged, the sizes that lines commonly have, at
-// once. Then the range between the largest size that passed and the smallest that did not is split,
+// once; where packets wait in a queue, the size in use and the smallest alone for longer before
+// that. Then the range between the largest size that passed and the smallest that did not is split,
 // until nothing lies between. A larger size is taken up with its acknowledgement, a smaller one
 // when all tries of the size in use have failed, a smaller one has passed, and the smallest of all,
 // sent beside each try, has passed nearly always: a path that loses everything alike is not narrow.
@@ -36,7 +37,7 @@ class PathMtu {
     // Whether the size in use still passes. At most once a second, and not beside a search.
     void confirm(Time now, std::uint64_t token, std::uint16_t overhead);
     // Somebody says that the path takes no more than this: confirms, with that size among those
-    // that are tried next if it is not smaller than kFloor.
+    // that are tried next if it is not smaller than kFloor. Beside it a queue is no excuse.
     void hint(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t size);
     // Ends a search without a result. What is in use stays.
     void stop();
@@ -47,7 +48,7 @@ class PathMtu {
     [[nodiscard]] bool wants_search(Time now) const;
     // Sizes to be probed now; none: nothing to send. `gap`: how long an acknowledgement may take.
     // `full`: packets wait in a queue on the path, where a small one may find room and a large one
-    // none, so that what is lost says nothing of sizes.
+    // none, so that what is lost says little of sizes.
     std::span<const std::uint16_t> due(Time now, Time gap, bool full = false);
     // A probe of this size was acknowledged.
     void acknowledged(Time now, std::uint16_t size);
@@ -61,7 +62,7 @@ class PathMtu {
     [[nodiscard]] bool take_shrunk();
 
   private:
-    enum class Stage : std::uint8_t { Idle, First, Common, Split };
+    enum class Stage : std::uint8_t { Idle, First, Queue, Common, Split };
 
     void begin(Time now, std::uint64_t token, std::uint16_t overhead, std::uint16_t first);
     void enter(Stage stage);
@@ -70,6 +71,9 @@ class PathMtu {
     void give_up(Time now);
     void take(Time now, std::uint16_t size);
     [[nodiscard]] std::span<const std::uint16_t> volley();
+    [[nodiscard]] unsigned tries() const;
+    [[nodiscard]] bool queue_is_judged() const;
+    [[nodiscard]] bool queue_is_full(Time gap) const;
     void add(unsigned size);
 
     std::uint64_t token_ = 0;
@@ -90,8 +94,12 @@ class PathMtu {
     std::uint8_t tries_ = 0;
     std::uint8_t count_ = 0;
     std::uint8_t control_ = 0;  // acknowledgements of kFloor in this stage
-    bool shrunk_ = false;       // not told yet
-    bool lowered_ = false;      // in this search
+    bool shrunk_ : 1 = false;   // not told yet
+    // In this search:
+    bool confirms_ : 1 = false;  // it began with the size in use
+    bool lowered_ : 1 = false;
+    bool tried_common_ : 1 = false;
+    bool sure_ : 1 = false;  // whatever queue there is, the path is narrow
     std::array<std::uint16_t, kAtOnce> sizes_{};
 };
 static_assert(sizeof(PathMtu) == 88);
