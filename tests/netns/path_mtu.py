@@ -154,12 +154,15 @@ def own_mtu(lab, line, site, router):
     return lab.tunnels()[f"site-{site}", line]["liveness"].get("downlinkPathMtu")
 
 
-def shrinks(lab, site, source, destination, address, told):
-    """The line that carries a transfer becomes narrower; how long until both ends know, in s."""
+def shrinks(lab, site, source, destination, address, told, delay=0):
+    """The line that carries a transfer becomes narrower; how long until both ends know, in s. `delay`: it
+    becomes longer before, by so many ms each way."""
     become(lab, WHOLE, told, (site,))
     with Transfer(lab, source, destination, address) as transfer:
         transfer.flows(time.monotonic_ns())
         carrying = next(line for line in switching.LINES if ur.tunnel(lab, line, site)["carries"])
+        lab.line(carrying, site).set(delay=delay)
+        wait_until(lambda: ur.tunnel(lab, carrying, site)["rttMs"] >= 1.5 * delay, "the round trip grown")
         began = time.monotonic_ns()
         narrow(lab, 1400, told, sites=(site,))
         wait_mtu(lab, 1400, (carrying,), (site,), seconds=5, interval=0.02)
@@ -178,6 +181,20 @@ for told in (True, False):
             took += [shrinks(lab, number, "inet", lan, site.lan4, told),
                      shrinks(lab, number, lan, "inet", t.INET6, told)]
         return ", ".join(f"{s:.1f} s" for s in took)
+
+
+@cases.case("a line whose round trip grew by 80 ms just before it shrinks is found within 5 s too")
+def _(lab):
+    took = []
+    site = lab.sites[0]
+    try:
+        for told in (True, False):
+            took += [shrinks(lab, 1, "inet", "lan1", site.lan4, told, delay=40),
+                     shrinks(lab, 1, "lan1", "inet", t.INET6, told, delay=40)]
+    finally:
+        for line in switching.LINES:
+            lab.line(line, 1).set(delay=0)
+    return ", ".join(f"{s:.1f} s" for s in took)
 
 
 @cases.case("a line whose ISP fragments what says not to is found as narrow as one that drops")

@@ -50,7 +50,7 @@ def carries_as_before(lab):
     return lost_nothing(four_probes(lab, seconds=1))
 
 
-@cases.case("urd that is told to end says goodbye on each line, and each restart finds line a as it was, five "
+@cases.case("urd that is told to end says goodbye on each line, and each restart finds line a as it was, three "
             "times")
 def _(lab):
     before = len(downs(lab))
@@ -60,8 +60,8 @@ def _(lab):
         expect(at_the_dr(lab) == {"a": "DOWN", "b": "DOWN"}, f"{at_the_dr(lab)}")
         lab.start_urd(lab.sites[0])
         note = carries_as_before(lab)
-    wait_until(lambda: len(downs(lab)) >= before + 10, "ten changes to DOWN")
-    causes = set(downs(lab)[-10:])
+    wait_until(lambda: len(downs(lab)) >= before + 6, "six changes to DOWN")
+    causes = set(downs(lab)[-6:])
     expect(causes == {"the peer's administrator took it down"}, f"{causes}")
     return note
 
