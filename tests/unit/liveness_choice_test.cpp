@@ -142,6 +142,29 @@ TEST_CASE("a class whose lines all fall silent keeps its last line, and a strict
     CHECK(w.run_until([&] { return w.dr.eligible() == 1 && w.ur.eligible() == 1; }, 5 * kSecond));
 }
 
+TEST_CASE("a class keeps its last line while that comes up again, message by message") {
+    Setup setup;
+    setup.lines = 1;
+    World w(setup);
+    w.run(15 * kSecond);
+    REQUIRE(w.dr.eligible() == 1);
+    for (Path* path : {&w.down[0], &w.up[0]}) path->delay = 200 * kMillisecond;
+    w.run(5 * kSecond);
+    w.cut(0);
+    w.run(10 * kSecond);
+    REQUIRE(w.state(w.dr, 0) == State::Down);
+    w.cut(0, false);
+    bool init = false;
+    for (int n = 0; n < 3'000 && w.state(w.dr, 0) != State::Up; ++n) {
+        w.run(kMillisecond);
+        init = init || w.state(w.dr, 0) == State::Init || w.state(w.ur, 0) == State::Init;
+        REQUIRE(w.dr.eligible() == 1);
+        REQUIRE(w.ur.eligible() == 1);
+    }
+    CHECK(init);
+    CHECK(w.state(w.dr, 0) == State::Up);
+}
+
 TEST_CASE("data of a UR that stops only its keepalives goes on, in both directions") {
     World w(quick());
     w.run(5 * kSecond);
