@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "dataplane/ports/interface.h"
+#include "dataplane/ports/rx_queues.h"
 #include "dataplane/ports/rx_vlan.h"
 
 namespace dr {
@@ -146,6 +147,7 @@ bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
     port.mtu = config.mtu.value_or(1500);
     if (is_kernels(config.kind) && !kernel_mtu(config, &port.mtu, error)) return false;
     if (config.kind == PortKind::AfXdp) {
+        if (!serves_all_queues(config.interface, config.queues, error)) return false;
         if (data_room_ > kMaxXdpDataRoom) {
             *error = fmt::format(
                 "AF_XDP needs packet buffers that fit a memory page, and those of "

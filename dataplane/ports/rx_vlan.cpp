@@ -2,10 +2,6 @@
 
 #include <fmt/format.h>
 #include <linux/ethtool.h>
-#include <linux/sockios.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -15,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/file_descriptor.h"
+#include "dataplane/ports/ethtool.h"
 
 namespace dr {
 
@@ -23,25 +19,7 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kFeatures{"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"};
 
-// Requests end in arrays of a length that the device tells, so they are built in words.
-using Words = std::vector<std::uint32_t>;
-
-class Ethtool {
-  public:
-    explicit Ethtool(const std::string& interface)
-        : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-        interface.copy(request_.ifr_name, IFNAMSIZ - 1);
-    }
-    // 0 or more, or -1 and errno.
-    int operator()(void* command) {
-        request_.ifr_data = static_cast<char*>(command);
-        return ::ioctl(socket_.get(), SIOCETHTOOL, &request_);
-    }
-
-  private:
-    FileDescriptor socket_;
-    ifreq request_{};
-};
+using Words = Ethtool::Words;
 
 // Names of all features the kernel knows, in the order of their bits. Empty: errno says why.
 std::vector<std::string> feature_names(Ethtool& ethtool) {
@@ -112,8 +90,7 @@ bool leave_vlan_tags_in(const std::string& interface, std::string* error) {
         *error = fmt::format(
             "{} takes VLAN tags out of received frames, and this cannot be switched off ({}): "
             "frames of every VLAN would count as untagged; where the switch sends no tagged "
-            "frames, "
-            "or all are to count as untagged, say \"vlan_stripping\": true",
+            "frames, or all are to count as untagged, say \"vlan_stripping\": true",
             interface, why);
         return false;
     };
