@@ -1,11 +1,16 @@
 #include "dataplane/ports/interface.h"
 
+#include <ifaddrs.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <set>
+#include <system_error>
 
 #include "base/file_descriptor.h"
 
@@ -27,6 +32,48 @@ Interface interface_of(const std::string& name) {
     if (ioctl(socket.get(), SIOCGIFHWADDR, &request) == 0)
         std::memcpy(found.mac.data(), request.ifr_hwaddr.sa_data, found.mac.size());
     return found;
+}
+
+namespace {
+
+// Names of the devices that are up and have an address of their own.
+std::set<std::string> addressed() {
+    std::set<std::string> names;
+    ifaddrs* all = nullptr;
+    if (getifaddrs(&all) != 0) return names;
+    for (const ifaddrs* at = all; at != nullptr; at = at->ifa_next) {
+        if (at->ifa_addr == nullptr || (at->ifa_flags & IFF_UP) == 0) continue;
+        const int family = at->ifa_addr->sa_family;
+        if (family != AF_INET && family != AF_INET6) continue;
+        sockaddr_in6 six{};
+        if (family == AF_INET6) std::memcpy(&six, at->ifa_addr, sizeof six);
+        if (family == AF_INET || !IN6_IS_ADDR_LINKLOCAL(&six.sin6_addr)) names.insert(at->ifa_name);
+    }
+    freeifaddrs(all);
+    return names;
+}
+
+}  // namespace
+
+std::array<wire::Mac, 4> macs_above(const std::string& name) {
+    constexpr std::string_view kUpper = "upper_";
+    std::set<std::string> above;
+    std::error_code failed;
+    for (const auto& entry :
+         std::filesystem::directory_iterator("/sys/class/net/" + name, failed)) {
+        const std::string file = entry.path().filename().string();
+        if (file.starts_with(kUpper)) above.insert(file.substr(kUpper.size()));
+    }
+    std::array<wire::Mac, 4> out{};
+    if (above.empty()) return out;
+    const std::set<std::string> usable = addressed();
+    const wire::Mac own = interface_of(name).mac;
+    std::set<wire::Mac> found;
+    for (const std::string& device : above)
+        if (usable.contains(device)) found.insert(interface_of(device).mac);
+    found.erase(own);
+    std::copy_n(found.begin(), std::min(found.size(), out.size()), out.begin());
+    return out;
 }
 
 }  // namespace dr

@@ -1,6 +1,7 @@
 // What the kernel says of one of its interfaces now, by name. Thread: any.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -16,5 +17,10 @@ struct Interface {
     wire::Mac mac{};
 };
 Interface interface_of(const std::string& name);
+
+// MAC addresses, other than its own, of devices above the interface that are up and have an address
+// that is not link-local: of macvlan devices, as VRRP makes them on its master. In order, those
+// that do not fit left out.
+std::array<wire::Mac, 4> macs_above(const std::string& name);
 
 }  // namespace dr

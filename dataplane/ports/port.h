@@ -18,6 +18,9 @@ struct Port {
     PortKind kind{};
     std::uint16_t ethdev{};  // DPDK port id
     wire::Mac mac{};
+    // Of devices above the interface that have addresses (macvlan, as VRRP makes them): frames to
+    // these are for us too. Without one: not in use.
+    std::array<wire::Mac, 4> other_macs{};
     std::uint16_t mtu = 1500;  // bytes of IP packet
     std::uint16_t rx_queues = 1;
     std::uint16_t tx_queues = 1;
@@ -32,6 +35,12 @@ struct Port {
     bool rx_checksum_udp = false;
 
     static constexpr std::uint16_t kNoPort = 0xffff;
+
+    [[nodiscard]] bool has_other_mac(const wire::Mac& address) const {
+        for (const wire::Mac& other : other_macs)
+            if (other == address && other != wire::Mac{}) return true;
+        return false;
+    }
 };
 
 struct RxQueue {

@@ -127,6 +127,7 @@ bool PortSet::reopen(std::uint16_t number, std::string* error) {
 void PortSet::follow_mac(std::uint16_t port) {
     const Interface interface = interface_of(configs_[port].interface);
     if (!configs_[port].mac && interface.index != 0) ports_[port].mac = interface.mac;
+    ports_[port].other_macs = macs_above(configs_[port].interface);
 }
 
 }  // namespace dr

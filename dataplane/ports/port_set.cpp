@@ -166,6 +166,7 @@ bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
     port.mac = device.mac();
     if (config.kind == PortKind::Tap) port.mac = other_mac(port.mac);
     if (config.mac) port.mac = *config.mac;
+    if (config.kind == PortKind::AfXdp) port.other_macs = macs_above(config.interface);
     return config.kind != PortKind::Pci || !config.mac || device.set_mac(*config.mac, error);
 }
 

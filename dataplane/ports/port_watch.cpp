@@ -178,7 +178,11 @@ void PortWatch::look_at_port(std::uint16_t number, Watched& w) {
     if (fault == Fault::None) {
         if (w.fault != Fault::None) return recovered(number, w, "is well again");
         write(*around_.port_health[number], HealthState::Ok, Fault::None);
-        if (!config.mac && interface.mac != around_.ports->ports()[number].mac) pause(number, w);
+        const Port& port = around_.ports->ports()[number];
+        const bool another = !config.mac && interface.mac != port.mac;
+        const bool others =
+            round_ % kProgramRounds == 0 && macs_above(config.interface) != port.other_macs;
+        if (another || others) pause(number, w);
         return;
     }
     if (fault != w.fault) stalled(number, w, fault);
@@ -238,7 +242,7 @@ void PortWatch::try_close(std::uint16_t number, Watched& w) {
     }
     if (w.fault == Fault::None) {
         around_.ports->follow_mac(number);
-        say("notice: port {} has another MAC address now", name(number));
+        say("notice: port {} has other MAC addresses now", name(number));
         return resume(number, w);
     }
     for (const auto& rings : around_.ports->rings(number)) {

@@ -104,7 +104,8 @@ bool plain6(const std::uint8_t* ip, unsigned available) {
     Ethernet eth;
     std::memcpy(&eth, rte_pktmbuf_mtod(p.mbuf, std::uint8_t*), sizeof eth);
     const bool group = (eth.destination[0] & 1) != 0;
-    if (!group && eth.destination != port.mac) return exit_with(c, p, Exit::DropNotForUs);
+    if (!group && eth.destination != port.mac && !port.has_other_mac(eth.destination))
+        return exit_with(c, p, Exit::DropNotForUs);
     if (is_tag(eth.type.host())) {
         if (!strip_priority_tag(c, p)) return;
         std::memcpy(&eth, rte_pktmbuf_mtod(p.mbuf, std::uint8_t*), sizeof eth);

@@ -212,6 +212,35 @@ def _(lab):
     expect(part(lab, "ix0")["state"] == "OK", "ix0 is not OK")
 
 
+@cases.case("a MAC address above a port, as VRRP's master has it, is the port's too while it has an address")
+def _(lab):
+    dr, inet, site = lab.net["dr"], lab.net["inet"], lab.sites[0]
+    mac, address = "00:00:5e:00:01:33", t.INET4.rsplit(".", 1)[0] + ".77"
+    host = f"{site.lan4}/32"
+
+    def arrives():
+        return inet.run(["ping", "-n", "-c", "1", "-W", "1", site.lan4], check=False).returncode == 0
+
+    inet.ip("neigh", "replace", address, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+    inet.ip("route", "replace", host, "via", address, "dev", "eth0")
+    try:
+        before = lab.counters()["drop.not_for_us"]
+        expect(not arrives() and lab.counters()["drop.not_for_us"] > before, "nobody has it yet")
+        dr.ip("link", "add", "vrrp1", "link", "up0", "address", mac, "type", "macvlan", "mode", "private")
+        dr.ip("link", "set", "vrrp1", "up")
+        expect(not arrives(), "the backup, which has no address, forwards nothing")
+        dr.ip("address", "add", f"{address}/32", "dev", "vrrp1")
+        wait_until(arrives, "a packet to the address of VRRP forwarded", seconds=10)
+        expect(part(lab, "up0")["state"] == "OK", "up0 is not OK")
+        dr.ip("link", "del", "vrrp1")
+        wait_until(lambda: not arrives(), "it is no more once another one is master", seconds=10)
+    finally:
+        inet.run(["ip", "route", "del", host], check=False)
+        inet.run(["ip", "neigh", "del", address, "dev", "eth0"], check=False)
+        dr.run(["ip", "link", "del", "vrrp1"], check=False)
+    passes(lab)
+
+
 @cases.case("an address of the tunnels' DR end that is away for a second costs that second")
 def _(lab):
     dr = lab.net["dr"]
