@@ -3,8 +3,11 @@
 A lab of network namespaces for each kind: the real dr-dataplane, drd and urd, a link emulator in each
 line. In each: one file each way by TCP in both families, checksums compared; UDP datagrams that may
 not be fragmented, up to the largest that both ends say fits; TCP that saturates both directions for a
-minute. `changes`: how often a line went down, was degraded, or was chosen or left; on a line that
+minute. `false_changes`: how often a line went down, was degraded, or was chosen or left; on a line that
 works that is 0. Needs root.
+
+Prints JSON lines: for each kind four named "lines" (a family and a direction each), and one named
+"lines.kind" with the rest of its row in docs/lines.md.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -120,6 +124,29 @@ def saturate(lab, seconds):
             server.stop()
 
 
+def find_mtu_ms(lab, line):
+    """From the line's coming up, as the DR saw it, to the size that both directions have."""
+    def times(kind):
+        return [event_time(e) for e in lab.router.drcli_json("event", "list", "--kind", kind, "--line", line)
+                if kind != "state" or e.get("to") == "UP"]
+    return round((max(times("path-mtu")) - min(times("state"))) * 1000, 1)
+
+
+def event_time(event):
+    return datetime.fromisoformat(event["at"].replace("Z", "+00:00")).timestamp()
+
+
+def records(row):
+    """One object for each file, as others read them."""
+    for family in (4, 6):
+        for direction, way in (("downlink", "down"), ("uplink", "up")):
+            mbit_s = row[f"{way}{family}"]
+            yield {"name": "lines", "line_kind": row["line_kind"], "family": family, "direction": direction,
+                   "complete": mbit_s is not None, "mbit_s": mbit_s or 0.0,
+                   "find_mtu_ms": row["find_mtu_ms"], "false_changes": row["false_changes"]}
+    yield row
+
+
 def measure(kind, options):
     with temporary_lab(bring_up=False, emulated=True,
                        signalled=line_kinds.signalled(kind)) as lab:
@@ -130,11 +157,12 @@ def measure(kind, options):
         ur.wait_carries(lab, kind.line)
         since = newest_event(lab)
         mebibytes = max(1, options.mebibytes // (4 if kind.slow else 1))
-        result = {"name": "lines", "kind": kind.name, "mebibytes": mebibytes}
+        result = {"name": "lines.kind", "line_kind": kind.name, "mebibytes": mebibytes}
         result |= files(lab, mebibytes, options.longest)
+        result["find_mtu_ms"] = find_mtu_ms(lab, kind.line)
         result |= udp(lab, kind.line)
         result |= saturate(lab, options.seconds)
-        result["changes"] = changes(lab, since)
+        result["false_changes"] = changes(lab, since)
         return result
 
 
@@ -147,10 +175,10 @@ def table(results):
     rows = ["| line | MTU | TCP down, IPv4 / IPv6 | TCP up, IPv4 / IPv6 | UDP with DF | saturated, "
             "down / up | changes |", "|---|---:|---:|---:|---:|---:|---:|"]
     for r in results:
-        what = line_kinds.BY_NAME[r["kind"]].what
+        what = line_kinds.BY_NAME[r["line_kind"]].what
         rows.append(f"| {what} | {r['mtu']} | {cell(r['down4'])} / {cell(r['down6'])} | "
                     f"{cell(r['up4'])} / {cell(r['up6'])} | {100 * r['udp_df']:.1f} % | "
-                    f"{r['saturated_down']:g} / {r['saturated_up']:g} | {r['changes']} |")
+                    f"{r['saturated_down']:g} / {r['saturated_up']:g} | {r['false_changes']} |")
     return "\n".join(rows)
 
 
@@ -158,6 +186,14 @@ def refresh(results):
     text = DOC.read_text(encoding="utf-8")
     new = re.sub(f"{MARK}.*{END}", lambda _: f"{MARK}\n{table(results)}\n{END}", text, flags=re.S)
     DOC.write_text(new, encoding="utf-8")
+
+
+def tell(objects, path):
+    lines = [json.dumps(each) for each in objects]
+    print("\n".join(lines), flush=True)
+    if path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
 
 
 def main(argv: list[str], build: str) -> int:
@@ -170,6 +206,7 @@ def main(argv: list[str], build: str) -> int:
     parser.add_argument("--longest", type=int, default=180, metavar="SECONDS",
                         help="a file may take (default 180)")
     parser.add_argument("--refresh", action="store_true", help="write the table of docs/lines.md")
+    parser.add_argument("--json", metavar="FILE", help="append the JSON lines to FILE")
     options = parser.parse_args(argv)
     os.environ["DR_BUILD"] = build
     why = may_use_namespaces()
@@ -179,7 +216,7 @@ def main(argv: list[str], build: str) -> int:
     results = []
     for name in options.kind or line_kinds.BY_NAME:
         results.append(measure(line_kinds.BY_NAME[name], options))
-        print(json.dumps(results[-1]), flush=True)
+        tell(records(results[-1]), options.json)
     if options.refresh:
         refresh(results)
     return 0

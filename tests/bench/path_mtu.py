@@ -59,6 +59,7 @@ def report(direction, told, results):
 def main(argv: list[str], build: str) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench path-mtu", description=__doc__)
     parser.add_argument("--trials", type=int, default=20, help="of each row (default 20)")
+    parser.add_argument("--json", metavar="FILE", help="append the JSON lines to FILE")
     options = parser.parse_args(argv)
     os.environ["DR_BUILD"] = build
     why = may_use_namespaces()
@@ -69,6 +70,10 @@ def main(argv: list[str], build: str) -> int:
         with temporary_lab(emulated=True, signalled={"wait_to_restore": 2}) as lab:
             switching.wait_up(lab)
             for direction in DIRECTIONS:
-                print(json.dumps(report(direction, told,
-                                        rounds(lab, direction, told, options.trials))), flush=True)
+                line = json.dumps(report(direction, told,
+                                         rounds(lab, direction, told, options.trials)))
+                print(line, flush=True)
+                if options.json:
+                    with open(options.json, "a", encoding="utf-8") as file:
+                        file.write(line + "\n")
     return 0
