@@ -124,7 +124,9 @@ std::string path_mtu_text(const TunnelLiveness& l) {
     std::string text = fmt::format("{} (downlink {}, uplink {}, of at most {})", l.path_mtu(),
                                    l.downlink_path_mtu(), l.peer_path_mtu(), l.mtu_limit());
     if (l.has_path_mtu_found()) {
-        text += ", found by probes at " + time_text(l.path_mtu_found());
+        const bool told = l.peer_path_mtu() != 0 && l.peer_path_mtu() < l.downlink_path_mtu();
+        text += told ? ", found by the router's probes at " : ", found by probes at ";
+        text += time_text(l.path_mtu_found());
     }
     return text;
 }

@@ -145,8 +145,10 @@ std::string flags(const json& t) {
 
 std::string mtu_found(const json& t) {
     const auto& age = t["mtuFoundMs"];
-    return age.is_null() ? "not probed yet"
-                         : fmt::format("probed {} ago", duration(age.get<double>()));
+    if (age.is_null()) return "not probed yet";
+    const auto down = t["downlinkMtu"].get<unsigned>();
+    const bool told = down != 0 && down < t["uplinkMtu"].get<unsigned>();
+    return fmt::format("{} {} ago", told ? "told" : "probed", duration(age.get<double>()));
 }
 
 std::string text_of(const json& object, const char* member) {

@@ -136,7 +136,7 @@ TunnelRef Core::add_tunnel(Time now, const TunnelConfig& config) {
     t.any_sums = config.checksums;
     t.peer = x.configured_peer = config.peer;
     x.local = config.local;
-    x.mtu.limit(config.mtu);
+    x.mtu.limit(now, config.mtu);
     x.user = config.user;
     x.detection.detection_us = profile_of(t).detection_us;
     x.intervals.want(profile_of(t).active_us, false);
@@ -161,7 +161,7 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
     if (!config.flow_ports) use_ports(now, tunnel.value, false);
     t.free_ports = config.flow_ports;
     t.any_sums = config.checksums;
-    if (x.mtu.limit(config.mtu)) {
+    if (x.mtu.limit(now, config.mtu)) {
         if (t.state == State::Up)
             search_mtu(now, tunnel.value);
         else

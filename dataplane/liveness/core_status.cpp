@@ -114,6 +114,10 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.peer_path_mtu = x.peer_path_mtu;
     s.mtu_limit = x.mtu.ceiling();
     s.path_mtu_since = x.mtu.since();
+    if (s.peer_path_mtu != 0 && s.peer_path_mtu <= s.own_path_mtu)
+        s.path_mtu_since = s.peer_path_mtu < s.own_path_mtu
+                               ? x.peer_mtu_at
+                               : std::max(x.peer_mtu_at, s.path_mtu_since);
     s.key_number = t.key_number[t.tx_key_index];
     s.violating = x.violating;
     History history = x.history;

@@ -293,7 +293,7 @@ struct TunnelStatus {
     // Largest inner packets: in use; found by this end's probes; told by the peer; allowed here.
     // 0: not known.
     std::uint16_t path_mtu, own_path_mtu, peer_path_mtu, mtu_limit;
-    Time path_mtu_since;      // when own_path_mtu was found
+    Time path_mtu_since;      // when path_mtu was found; 0: not yet
     std::uint8_t key_number;  // that is sent with
     std::uint8_t violating;   // bit c: it does not keep the limits of class c
     Quality second, ten_seconds, minute;

@@ -37,7 +37,7 @@ constexpr std::array<std::uint16_t, 9> kCommon{1500, 1492, 1480, 1454, 1440,
 
 }  // namespace
 
-bool PathMtu::limit(std::uint16_t ceiling) {
+bool PathMtu::limit(Time now, std::uint16_t ceiling) {
     if (ceiling != 0) ceiling = std::max(ceiling, kFloor);
     if (ceiling == ceiling_) return false;
     ceiling_ = ceiling;
@@ -47,7 +47,7 @@ bool PathMtu::limit(std::uint16_t ceiling) {
         return false;
     }
     if (size_ == 0) size_ = std::min(kStart, ceiling);
-    size_ = std::min(size_, ceiling);
+    if (size_ > ceiling) take(now, ceiling);
     return true;
 }
 

@@ -31,7 +31,7 @@ class PathMtu {
 
     // The largest size that is allowed, at least kFloor; 0: no discovery. A smaller one than that
     // in use is taken at once. True: a search is due.
-    bool limit(std::uint16_t ceiling);
+    bool limit(Time now, std::uint16_t ceiling);
     // Searches from the largest size that is allowed. `overhead`: what the outer headers take.
     void search(Time now, std::uint64_t token, std::uint16_t overhead);
     // Whether the size in use still passes. At most once a second, and not beside a search.

@@ -82,7 +82,7 @@ struct LivenessState {
     std::array<LivenessWindow, 3> windows;  // 1, 10, 60 s
     // Largest inner packets: that this end's probes found, that the peer's did, that may be sent.
     std::uint16_t downlink_mtu, uplink_mtu, mtu_limit, reserved;
-    std::uint64_t path_mtu_since_ns;  // when downlink_mtu was found; 0: not yet
+    std::uint64_t path_mtu_since_ns;  // when path_mtu was found; 0: not yet
 
     static constexpr std::uint16_t kSuspectRx = 1;
     static constexpr std::uint16_t kSuspectTx = 2;

@@ -128,6 +128,22 @@ TEST_CASE("a line that was degraded by packets too large is in use again once th
     CHECK(w.dr.eligible() == 3);
 }
 
+TEST_CASE("both ends say since when they know the tunnel's size, whichever of them found it") {
+    World w(one_line());
+    REQUIRE(until_both_use(w, kLimit, 2 * kSecond) >= 0);
+    w.set_traffic(0, 50);
+    w.run(60 * kSecond);
+    CHECK(w.status(w.dr, 0).path_mtu_since < w.now - 50 * kSecond);
+    CHECK(w.status(w.ur, 0).path_mtu_since < w.now - 50 * kSecond);
+    narrow(w.up[0], 1364);
+    w.lose_data = [&, turn = 0U](unsigned, bool to_dr) mutable {
+        return to_dr && ++turn % 2 == 0 && !both_use(w, 1364);
+    };
+    REQUIRE(until_both_use(w, 1364, 5 * kSecond) >= 0);
+    CHECK(w.status(w.dr, 0).path_mtu_since > w.now - 2 * kSecond);
+    CHECK(w.status(w.ur, 0).path_mtu_since > w.now - 2 * kSecond);
+}
+
 // Half of the packets are too large while the ends do not both use `size`.
 void lose_large(World& w, std::uint16_t size) {
     w.lose_data = [&w, size, turn = 0U](unsigned, bool) mutable {
