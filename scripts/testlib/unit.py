@@ -15,8 +15,10 @@ from pathlib import Path
 
 from .report import ROOT, captured
 
-# The tests that have more than one thread, or what threads share: where TSan may find something.
-THREADED = ["lpm", "qsbr", "southbound", "several_workers", "shared_lines"]
+# Executables with cases that have more than one thread, where TSan may find something; those cases
+# have the tag.
+THREADED = ["lpm", "qsbr", "southbound", "several_workers"]
+THREADS = "[threads]"
 
 
 AT_ONCE = 2
@@ -32,7 +34,7 @@ def run(report):
     _build_and_test(report, "release", "build", [])
     _build_and_test(report, "ASan+UBSan", "build-asan", ["--sanitize", "address"],
                     _all_but_tools("build-asan", ["--sanitize", "address"]))
-    _build_and_test(report, "TSan", "build-tsan", ["--sanitize", "thread"], THREADED)
+    _build_and_test(report, "TSan", "build-tsan", ["--sanitize", "thread"], THREADED, THREADS)
     report.program([ROOT / "tests" / "instructions" / "check.py"])
     report.command("clang-tidy finds nothing in what forwards (scripts/lint looks at all)",
                    [ROOT / "scripts" / "lint", "quick"], show=60)
@@ -50,24 +52,25 @@ def _all_but_tools(folder, options):
             if f"/{folder}/" in test["cmd"][0] and test["name"] not in TOOLS]
 
 
-def _build_and_test(report, label, folder, options, only=()):
+def _build_and_test(report, label, folder, options, only=(), tag=""):
     what = "everything builds" if not only else "the tests build"
     if only:
         options = [*options, "--only", " ".join(f"tests/unit/unit-{name}" for name in only)]
     if not report.command(f"{label}: {what} without a warning",
                           [ROOT / "scripts" / "build", "-q", *options]):
         return
-    run_suite(report, label, ROOT / folder, "unit", only)
+    run_suite(report, label, ROOT / folder, "unit", only, tag)
 
 
-def run_suite(report, label, build, suite, only=()):
-    """The tests of a suite that meson knows in a build directory; `only`: of these names."""
+def run_suite(report, label, build, suite, only=(), tag=""):
+    """The tests of a suite that meson knows in a build directory; `only`: of these names; `tag`: of their
+    cases, those with it."""
     tests = [test for test in _registered(build)
              if any(name.split(":")[-1] == suite for name in test["suite"])
              and (not only or test["name"] in only)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         # Meson's own working directory for tests; their arguments may be relative to it.
-        list(pool.map(lambda test: _test(report, label, test, test.get("workdir") or build), tests))
+        list(pool.map(lambda test: _test(report, label, test, test.get("workdir") or build, tag), tests))
 
 
 def _registered(build):
@@ -94,11 +97,11 @@ def _is_catch2(command):
         return False
 
 
-def _test(report, label, test, cwd):
+def _test(report, label, test, cwd, tag=""):
     timeout = max(test.get("timeout", 30), 30) * 10
     run_one = _catch2 if _is_catch2([cwd / test["cmd"][0]]) else _program
     run_one(report, label, test, lambda extra: captured(
-        [*test["cmd"], *extra], timeout, _environment(test), cwd))
+        [*test["cmd"], *([tag] if tag else []), *extra], timeout, _environment(test), cwd))
 
 
 def _program(report, label, test, execute):

@@ -117,10 +117,12 @@ void run_churn(unsigned operations) {
 
 }  // namespace
 
-TEST_CASE("IPv4 readers see only legal targets while groups are retired and used again") {
+TEST_CASE("IPv4 readers see only legal targets while groups are retired and used again",
+          "[threads]") {
     run_churn<4>(40'000);
 }
 
-TEST_CASE("IPv6 readers see only legal targets while groups are retired and used again") {
+TEST_CASE("IPv6 readers see only legal targets while groups are retired and used again",
+          "[threads]") {
     run_churn<16>(40'000);
 }

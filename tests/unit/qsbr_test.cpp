@@ -56,7 +56,7 @@ TEST_CASE("safe() is the newest token that has passed") {
     CHECK(qsbr.safe() < second);
 }
 
-TEST_CASE("no reader ever sees an object after it was freed") {
+TEST_CASE("no reader ever sees an object after it was freed", "[threads]") {
     struct Object {
         std::atomic<std::uint32_t> alive{1};
     };

@@ -182,7 +182,8 @@ TEST_CASE_METHOD(Started,
 
 TEST_CASE_METHOD(Started,
                  "several workers on threads of their own: each packet once, flows in order, "
-                 "counters add up, whatever the writer changes meanwhile") {
+                 "counters add up, whatever the writer changes meanwhile",
+                 "[threads]") {
     for (const auto& [workers, queues] : {std::pair{2, 2}, {3, 4}, {4, 4}}) {
         CAPTURE(workers, queues);
         Fleet fleet(static_cast<unsigned>(workers), static_cast<std::uint16_t>(queues));

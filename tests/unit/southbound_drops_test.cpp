@@ -31,7 +31,8 @@ DropState numbered(std::uint64_t number) {
 
 }  // namespace
 
-TEST_CASE("a note of a drop is read whole or not at all while a worker writes others") {
+TEST_CASE("a note of a drop is read whole or not at all while a worker writes others",
+          "[threads]") {
     const auto memory = make(1);
     DropSample& sample = memory->worker(0).samples[0];
     constexpr std::uint64_t kReads = 2'000, kMostNotes = 100'000'000;

@@ -86,7 +86,8 @@ PolicySpec many_lines(std::uint32_t id, std::uint8_t weight) {
     return policy(id, {tier});
 }
 
-TEST_CASE("while subscribers change, a reader never gets an empty slot or another one's tunnel") {
+TEST_CASE("while subscribers change, a reader never gets an empty slot or another one's tunnel",
+          "[threads]") {
     std::string error;
     const auto tables = Tables::create({kSites, 4 * kSites + 1, 512, 16, 128, 64, 128, 16}, &error);
     REQUIRE(tables != nullptr);
