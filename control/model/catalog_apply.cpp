@@ -20,6 +20,14 @@ Failure refused_by_dataplane(const Installed& verdict) {
                         "the data plane refuses it: " + verdict.text);
 }
 
+// A revocation holds whatever the data plane has no room or no place for: it is stored, and the
+// comparison that follows leaves out what cannot be installed, with the old keys. A rotation waits
+// for room, since without it the site would lose keys that work.
+bool holds_anyway(const Request& request, const Installed& verdict) {
+    return request.keys == Request::Keys::Revoke ||
+           (request.keys == Request::Keys::Rotate && !verdict.full);
+}
+
 }  // namespace
 
 std::vector<Result> Catalog::apply(const std::vector<Request>& requests, bool atomic) {
@@ -61,7 +69,12 @@ void Catalog::fail_all(std::vector<Result>& results, const Failure& why) {
 void Catalog::apply_batch(const std::vector<Request>& requests, std::vector<Result>& results) {
     Plan plan;
     plan_all(requests, results, plan);
-    const Installed verdict = install(plan);
+    Installed verdict = install(plan);
+    if (verdict.result == Installed::Result::Refused && requests.size() == 1 &&
+        holds_anyway(requests.front(), verdict)) {
+        verdict.result = Installed::Result::Deferred;
+        installer_->resync();
+    }
     if (verdict.result == Installed::Result::Refused) {
         const std::size_t at = std::min<std::size_t>(verdict.record, plan.changes.size() - 1);
         const std::size_t culprit = plan.changes[at].request;

@@ -45,12 +45,14 @@ struct Fixture {
 class Router final : public Installer {
   public:
     Installed install(const Transaction&) override {
-        return {Installed::Result::Refused, false, 0,
+        return {Installed::Result::Refused, full, 0,
                 "prefixes[1]: 192.0.2.0/24 holds 192.0.2.9, an address of this router; it must "
                 "lie outside"};
     }
-    void resync() override {}
+    void resync() override { ++resyncs; }
     void set_drain(bool) override {}
+    bool full = false;
+    int resyncs = 0;
 };
 
 }  // namespace
@@ -111,6 +113,48 @@ TEST_CASE("a prefix that holds an end that was learned is refused, the site's ow
                   "subscriber.prefixes[0]",
                   "100.64.0.0/16 holds 100.64.7.9, where a tunnel of subscriber \"s\" ends now");
     f.given(site("t", R"("100.65.0.0/16")", R"("local":"192.0.2.1","remote":"192.0.2.9")"));
+}
+
+TEST_CASE(
+    "whatever has come to stand in a site's prefix, its keys and credentials can be changed") {
+    Fixture f;
+    const std::string tunnels =
+        R"("local":"192.0.2.1"},{"line":"b","encapsulation":"GRE","local":"192.0.2.1")";
+    f.given(site("s", R"("203.0.113.0/24")", tunnels));
+    const auto stored = std::get<v1::Subscriber>(*f.catalog->get(Kind::Subscriber, "s"));
+    f.catalog->set_reserved({{*parse_address("203.0.113.5"), "an address of signalling"}});
+    f.catalog->set_learned([&](const IpPrefix&) {
+        return std::optional(std::pair(*parse_address("203.0.113.9"), stored.id()));
+    });
+    f.refused(site("s", R"("203.0.113.0/24")", tunnels), "subscriber.prefixes[0]", "must lie");
+    const auto add = [](store::Secrets& secrets) { secrets.add_certificates(); };
+    CHECK(f.catalog->change_credentials("s", add).ok());
+    const std::uint32_t fresh = stored.tunnels(0).id() + (1U << 24);
+    for (const bool rotate : {true, false}) {
+        const Result result = rotate ? f.catalog->rotate_keys("s") : f.catalog->revoke("s");
+        INFO(result.failure.message);
+        REQUIRE(result.outcome == Outcome::Updated);
+        const auto& after = std::get<v1::Subscriber>(*result.object);
+        CHECK(after.prefixes(0) == "203.0.113.0/24");
+        CHECK((after.tunnels(0).key_number() == 2 || after.tunnels(0).id() == fresh));
+    }
+    CHECK(f.catalog->site("s")->secrets.certificates_size() == 0);
+    CHECK(f.catalog->site("s")->secrets.enrolled_only());
+}
+
+TEST_CASE("a revocation holds when the data plane refuses the site, a rotation when it has room") {
+    Fixture f;
+    f.given(site("s", R"("203.0.113.0/24")", R"("local":"192.0.2.1")"));
+    Router router;
+    f.catalog->set_installer(router);
+    CHECK(f.catalog->rotate_keys("s").outcome == Outcome::Updated);
+    CHECK(router.resyncs == 1);
+    router.full = true;
+    CHECK(f.catalog->rotate_keys("s").failure.code == Code::ResourceExhausted);
+    CHECK(router.resyncs == 1);
+    CHECK(f.catalog->revoke("s").outcome == Outcome::Updated);
+    CHECK(router.resyncs == 2);
+    CHECK(f.catalog->site("s")->secrets.enrolled_only());
 }
 
 TEST_CASE("prefixes and ends of tunnels that nobody can have are refused") {

@@ -72,7 +72,8 @@ Object parse_object(Kind kind, std::string_view bytes) {
 
 Failure Catalog::plan(const Request& request, Plan& plan, Result& result) {
     try {
-        if (auto failure = check_counts(request.object); !failure.ok()) return failure;
+        if (request.keys == Request::Keys::Keep)
+            if (auto failure = check_counts(request.object); !failure.ok()) return failure;
         if (request.mode == Mode::Delete) return plan_delete(request.object, plan, result);
         switch (kind_of(request.object)) {
             case Kind::Pool:
