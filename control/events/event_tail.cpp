@@ -261,9 +261,10 @@ void EventTail::watch_data_plane(bool there) {
 
 // What could not be written is tried again, and is bounded as the journal is.
 void EventTail::tell_journal() {
-    auto fresh = journal_.take();
-    for (auto& event : fresh)
-        if (unlogged_.size() < Journal::kMostWaiting) unlogged_.push_back(std::move(event));
+    std::unordered_map<std::string, std::size_t> waiting;
+    for (const auto& event : unlogged_) ++waiting[event.kind];
+    for (auto& event : journal_.take())
+        if (waiting[event.kind]++ < Journal::kMostWaiting) unlogged_.push_back(std::move(event));
     if (unlogged_.empty()) return;
     log_.append(unlogged_, log_.position(), WallClock().now_us());
     unlogged_.clear();

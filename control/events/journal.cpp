@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/printable.h"
+#include "control/model/check.h"
 
 namespace dr::control {
 namespace {
@@ -15,9 +16,23 @@ namespace {
 constexpr double kBurst = 30;
 constexpr double kPerMinute = 6;
 
+// Whoever causes an event pays for it. What a site does, what is done by its name without its
+// certificate, and what the data plane does, take nothing from each other, nor from an operator,
+// whose acts are always told.
+enum class Cause { Site, Stranger, Machine, Operator };
+
+Cause cause_of(std::string_view kind) {
+    if (kind == kAttached || kind == kDetached) return Cause::Site;
+    if (kind == kRefusedCredentials) return Cause::Stranger;
+    return kind == kDataPlaneLost || kind == kDataPlaneBack ? Cause::Machine : Cause::Operator;
+}
+
 std::string sentence(const Journal::Entry& entry, std::uint64_t untold) {
     std::string text = entry.kind;
-    if (!entry.subscriber.empty()) text += ": subscriber " + entry.subscriber;
+    // Another CA's certificate may have any name.
+    if (!entry.subscriber.empty())
+        text += ": subscriber " +
+                (is_name(entry.subscriber) ? entry.subscriber : quoted(entry.subscriber));
     if (!entry.endpoint.empty()) text += ": from " + entry.endpoint;
     for (const auto& part : {entry.said, entry.cause})
         if (!part.empty()) text += ": " + part;
@@ -53,10 +68,11 @@ void Journal::tell(Level level, const Entry& entry, Clock::time_point now) {
     std::uint64_t untold = 0;
     {
         const std::lock_guard lock(mutex_);
-        // Who is refused by a site's name takes nothing away from what is told of the site.
-        const bool refused = std::string_view(entry.kind) == kRefusedCredentials;
-        if (!passes((refused ? "!" : "") + entry.subscriber, now, untold)) return;
-        if (waiting_.size() < kMostWaiting) {
+        const Cause cause = cause_of(entry.kind);
+        const std::string subject = std::to_string(static_cast<int>(cause)) + entry.subscriber;
+        if (cause != Cause::Operator && !passes(subject, now, untold)) return;
+        if (std::size_t& waiting = waiting_of_[entry.kind]; waiting < kMostWaiting) {
+            ++waiting;
             LoggedEvent& event = waiting_.emplace_back();
             const auto wall = std::chrono::system_clock::now().time_since_epoch();
             event.at_us = std::chrono::duration_cast<std::chrono::microseconds>(wall).count();
@@ -73,6 +89,7 @@ void Journal::tell(Level level, const Entry& entry, Clock::time_point now) {
 
 std::vector<LoggedEvent> Journal::take() {
     const std::lock_guard lock(mutex_);
+    waiting_of_.clear();
     return std::exchange(waiting_, {});
 }
 

@@ -2,8 +2,9 @@
 // provisioning that moves traffic, the data plane. Each goes to standard error at once, with a
 // level, and to the event log with the tail's next look (event_tail.h).
 //
-// A subject (a subscriber; all strangers together) brings 30 at once and then 6 a minute; the next
-// one that is told says how many were not. Any thread.
+// An operator's acts are always told: credentials, provisioning, the drain. Of what others cause, a
+// subject (a subscriber; all strangers together; the data plane) brings 30 at once and then 6 a
+// minute; the next one that is told says how many were not. Any thread.
 #pragma once
 
 #include <chrono>
@@ -22,7 +23,7 @@ class Journal {
   public:
     enum class Level { Info, Warning };
     using Clock = std::chrono::steady_clock;
-    // Events that wait for the log at most; more are on standard error alone.
+    // Events of a kind that wait for the log at most; more are on standard error alone.
     static constexpr std::size_t kMostWaiting = 10'000;
 
     // `cause` is one of a bounded number of texts, since the log keeps each for good; what varies
@@ -51,6 +52,7 @@ class Journal {
 
     std::mutex mutex_;  // all below
     std::vector<LoggedEvent> waiting_;
+    std::unordered_map<std::string, std::size_t> waiting_of_;  // how many, by kind
     std::unordered_map<std::string, Subject> subjects_;
     std::size_t clean_at_ = 4096;
 };

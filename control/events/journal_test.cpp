@@ -1,5 +1,6 @@
 #include "control/events/journal.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 using namespace dr::control;
@@ -21,6 +22,30 @@ TEST_CASE("a subject brings 30 events at once and then 6 a minute, whatever othe
     now += 1min;
     for (int i = 0; i < 1000; ++i) tell("noisy");
     CHECK(journal.take().size() == 6);
+}
+
+TEST_CASE("an operator's acts on a site are told, however much the site, strangers and others do") {
+    Journal journal;
+    const auto tell = [&](const char* kind, const char* subscriber) {
+        journal.tell(Journal::Level::Info, {kind, subscriber, {}, {}, 0, {}});
+    };
+    for (int i = 0; i < 12'000; ++i)
+        for (const char* kind : {kAttached, kDetached, kRefusedCredentials})
+            tell(kind, i < 100 ? "site" : std::to_string(i).c_str());
+    for (int i = 0; i < 100; ++i) {
+        tell(kRefusedCredentials, "");
+        tell(kDataPlaneLost, "");
+    }
+    for (const char* kind : {kEnrolled, kRevoked, kProvisioned}) tell(kind, "site");
+    tell(kDrain, "");
+    const auto told = journal.take();
+    REQUIRE(told.size() >= 4);
+    const char* const last[] = {kEnrolled, kRevoked, kProvisioned, kDrain};
+    for (std::size_t i = 0; i < 4; ++i) CHECK(told[told.size() - 4 + i].kind == last[i]);
+    CHECK(std::count_if(told.begin(), told.end(),
+                        [](const auto& e) { return e.subscriber == "site"; }) == 30 + 30 + 3);
+    for (int i = 0; i < 100; ++i) tell(kRevoked, "site");
+    CHECK(journal.take().size() == 100);
 }
 
 TEST_CASE("what waits for a log that cannot be written is bounded") {

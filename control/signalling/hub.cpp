@@ -20,7 +20,7 @@ v1::Refused refused(v1::Refused::Reason reason, const std::string& text) {
 
 v1::Refused not_here(const std::string& subscriber) {
     return refused(v1::Refused::UNKNOWN_SUBSCRIBER,
-                   fmt::format("subscriber \"{}\" is not provisioned here", subscriber));
+                   fmt::format("subscriber {} is not provisioned here", quoted(subscriber)));
 }
 
 std::string fingerprint_of(const PeerIdentity& peer) {
@@ -165,8 +165,13 @@ void SignallingHub::refuse(SignallingSession& session, const v1::Refused& why) {
 void SignallingHub::stranger(const std::string& claimed, const std::string& why) {
     if (journal_ == nullptr) return;
     const std::string said =
-        claimed.empty() ? std::string() : fmt::format("by the name of \"{}\"", shown(claimed));
+        claimed.empty() ? std::string() : fmt::format("by the name of {}", quoted(claimed));
     journal_->tell(Journal::Level::Warning, {kRefusedCredentials, {}, why, {}, 0, said});
+}
+
+void SignallingHub::site_refused(const std::string& subscriber, const std::string& why) {
+    if (journal_ == nullptr) return;
+    journal_->tell(Journal::Level::Warning, {kRefusedCredentials, subscriber, why, {}, 0, {}});
 }
 
 // The first who attaches with a certificate that replaces others ends these. A store that cannot

@@ -43,6 +43,8 @@ class SignallingHub {
     void set_journal(Journal& journal) { journal_ = &journal; }
     // Somebody was refused in the handshake; what the certificate says of its name proves nothing.
     void stranger(const std::string& claimed, const std::string& why);
+    // A subscriber's router was refused in the handshake, after its certificate was found good.
+    void site_refused(const std::string& subscriber, const std::string& why);
     // The certificate with which the subscriber's UR is attached, bytes; empty: none is.
     std::string fingerprint_in_use(const std::string& subscriber);
 

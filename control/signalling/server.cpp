@@ -46,6 +46,7 @@ PeerIdentity identity(const grpc::CallbackServerContext& context, const std::str
 }
 
 constexpr const char* kCertificate = "x509_pem_cert";
+constexpr const char* kConnectsTooOften = "its owner connects too often";
 
 grpc::Status too_many_streams() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "this certificate begins too many streams"};
@@ -100,9 +101,15 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(Credentials& credentials
     tls.set_certificate_verifier(pki::peer_verifier(
         credentials.anchors(), pki::Purpose::Client, {},
         [&gate](std::string_view leaf) {
-            return gate.handshake(leaf) ? std::string() : "its owner connects too often";
+            return gate.handshake(leaf) ? std::string() : kConnectsTooOften;
         },
-        [&hub](const std::string& name, const std::string& why) { hub.stranger(name, why); }));
+        [&hub](const std::string& name, const std::string& why) {
+            // Its certificate is good, so its name is.
+            if (why == kConnectsTooOften)
+                hub.site_refused(name, why);
+            else
+                hub.stranger(name, why);
+        }));
     auto server = grpc::experimental::TlsServerCredentials(tls);
     server->SetAuthMetadataProcessor(std::make_shared<StreamGate>(gate, connections));
     return server;
