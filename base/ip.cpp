@@ -84,16 +84,15 @@ std::optional<IpAddress> parse_address(std::string_view text) {
 std::optional<IpPrefix> parse_interface_address(std::string_view text, std::string* error) {
     const std::size_t slash = text.find('/');
     if (slash == std::string_view::npos)
-        return refused(error,
-                       fmt::format("not a prefix: \"{}\"; write ADDRESS/LENGTH", shown(text)));
+        return refused(error, fmt::format("not a prefix: {}; write ADDRESS/LENGTH", quoted(text)));
     const auto address = parse_address(text.substr(0, slash));
     if (!address)
-        return refused(error, fmt::format("not a prefix: \"{}\"; \"{}\" is no IPv4 or IPv6 address",
-                                          shown(text), shown(text.substr(0, slash))));
+        return refused(error, fmt::format("not a prefix: {}; {} is no IPv4 or IPv6 address",
+                                          quoted(text), quoted(text.substr(0, slash))));
     const auto length = parse_length(text.substr(slash + 1), address->bits());
     if (!length)
-        return refused(error, fmt::format("not a prefix: \"{}\"; the length is 0 to {}",
-                                          shown(text), address->bits()));
+        return refused(error, fmt::format("not a prefix: {}; the length is 0 to {}", quoted(text),
+                                          address->bits()));
     return IpPrefix{*address, static_cast<std::uint8_t>(*length)};
 }
 
@@ -111,8 +110,7 @@ std::optional<IpPrefix> parse_prefix_or_address(std::string_view text, std::stri
     if (text.find('/') != std::string_view::npos) return parse_prefix(text, error);
     const auto address = parse_address(text);
     if (!address)
-        return refused(error,
-                       fmt::format("\"{}\" is neither an address nor a prefix", shown(text)));
+        return refused(error, fmt::format("{} is neither an address nor a prefix", quoted(text)));
     return IpPrefix{*address, static_cast<std::uint8_t>(address->bits())};
 }
 

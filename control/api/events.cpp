@@ -29,8 +29,8 @@ grpc::Status to_query(const v1::EventFilter& filter, EventQuery& query) {
     for (std::size_t i = 0; i < query.kinds.size(); ++i)
         if (std::find(known.begin(), known.end(), query.kinds[i]) == known.end())
             return invalid_argument(fmt::format("filter.kinds[{}]", i),
-                                    fmt::format("\"{}\" is no kind of event; there are: {}",
-                                                shown(query.kinds[i]), listed));
+                                    fmt::format("{} is no kind of event; there are: {}",
+                                                quoted(query.kinds[i]), listed));
     return grpc::Status::OK;
 }
 

@@ -82,16 +82,16 @@ class OperatorsOnly final : public grpc::AuthMetadataProcessor {
         const std::string name = certificate.common_name();
         if (certificate.of_site())
             return fmt::format(
-                "the certificate of \"{}\" is a site's: it is for signalling, not for "
+                "the certificate of {} is a site's: it is for signalling, not for "
                 "the operator's API",
-                shown(name));
+                quoted(name));
         const bool listed =
             names_.empty() || std::any_of(names_.begin(), names_.end(), [&](const auto& allowed) {
                 return allowed == name || certificate.names(allowed);
             });
         if (listed) return {};
-        return fmt::format("the certificate of \"{}\" is not of a name that --tls-client lists",
-                           shown(name));
+        return fmt::format("the certificate of {} is not of a name that --tls-client lists",
+                           quoted(name));
     }
     const std::vector<std::string> names_;
     std::mutex mutex_;  // below

@@ -228,8 +228,7 @@ void Connections::judge(Table::iterator at, Clock::time_point now) {
     if (good) return;
     say(fmt::format("the connection of {} from {} is ended: it has sent {} bytes, more than a UR "
                     "has to say",
-                    open.name.empty() ? std::string("nobody known")
-                                      : fmt::format("\"{}\"", shown(open.name)),
+                    open.name.empty() ? std::string("nobody known") : quoted(open.name),
                     text_of(at->first.address), bytes),
         now);
     shut_socket(open.fd, open.cookie);

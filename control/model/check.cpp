@@ -28,15 +28,15 @@ void check_name(std::string_view name, const char* field, Findings& findings) {
     if (is_name(name)) return;
     findings.invalid(field, name.empty()
                                 ? std::string("missing; a name is [a-z0-9][a-z0-9.-]{0,62}")
-                                : fmt::format("\"{}\" is no name; a name is "
+                                : fmt::format("{} is no name; a name is "
                                               "[a-z0-9][a-z0-9.-]{{0,62}}",
-                                              shown(name)));
+                                              quoted(name)));
 }
 
 void check_line(std::string_view line, const std::string& field, Findings& findings) {
     if (is_line_name(line)) return;
-    findings.invalid(field, fmt::format("\"{}\" is no line name; it is [a-z0-9][a-z0-9.-]{{0,30}}",
-                                        shown(line)));
+    findings.invalid(
+        field, fmt::format("{} is no line name; it is [a-z0-9][a-z0-9.-]{{0,30}}", quoted(line)));
 }
 
 void check_limit(std::uint32_t value, std::uint32_t most, const std::string& field,
@@ -56,9 +56,9 @@ void check_limits(const v1::Class& c, const std::string& path, Findings& finding
 void check_class(v1::Class& c, const std::string& path, std::set<std::string>& lines,
                  Findings& findings) {
     if (!is_line_name(c.name()))
-        findings.invalid(path + ".name",
-                         fmt::format("\"{}\" is no class name; it is [a-z0-9][a-z0-9.-]{{0,30}}",
-                                     shown(c.name())));
+        findings.invalid(
+            path + ".name",
+            fmt::format("{} is no class name; it is [a-z0-9][a-z0-9.-]{{0,30}}", quoted(c.name())));
     if (c.tiers().empty())
         findings.invalid(path + ".tiers", "missing; a class has at least one tier");
     check_limits(c, path, findings);
@@ -74,8 +74,8 @@ void check_class(v1::Class& c, const std::string& path, std::set<std::string>& l
             check_line(line.line(), line_path + ".line", findings);
             if (!in_class.insert(line.line()).second)
                 findings.invalid(line_path + ".line",
-                                 fmt::format("line \"{}\" occurs twice in class \"{}\"",
-                                             shown(line.line()), shown(c.name())));
+                                 fmt::format("line {} occurs twice in class {}",
+                                             quoted(line.line()), quoted(c.name())));
             if (line.weight() > 255)
                 findings.invalid(
                     line_path + ".weight",
@@ -90,9 +90,9 @@ void check_class(v1::Class& c, const std::string& path, std::set<std::string>& l
 IpAddress check_end(std::string& text, const std::string& field, Findings& findings) {
     const auto address = parse_address(text);
     if (!address) {
-        findings.invalid(
-            field, text.empty() ? std::string("missing; an IPv4 or IPv6 address")
-                                : fmt::format("\"{}\" is no IPv4 or IPv6 address", shown(text)));
+        findings.invalid(field, text.empty()
+                                    ? std::string("missing; an IPv4 or IPv6 address")
+                                    : fmt::format("{} is no IPv4 or IPv6 address", quoted(text)));
         return {};
     }
     if (const auto why = not_unicast(*address); !why.empty())
@@ -164,9 +164,9 @@ void check_tunnels(v1::Subscriber& s, CheckedSubscriber& checked, Findings& find
         for (int k = 0; k < i; ++k) {
             if (s.tunnels(k).line() == tunnel.line())
                 findings.invalid(path + ".line",
-                                 fmt::format("line \"{}\" already has a tunnel, tunnels[{}]; at "
+                                 fmt::format("line {} already has a tunnel, tunnels[{}]; at "
                                              "most one a line",
-                                             shown(tunnel.line()), k));
+                                             quoted(tunnel.line()), k));
             if (tunnel.has_id() && s.tunnels(k).has_id() &&
                 ((s.tunnels(k).id() ^ tunnel.id()) & 0xffffffU) == 0)
                 findings.invalid(
@@ -273,8 +273,8 @@ void check_policy(v1::Policy& policy, Findings& findings) {
         const std::string path = fmt::format("policy.classes[{}]", i);
         check_class(*policy.mutable_classes(i), path, lines, findings);
         if (!names.insert(policy.classes(i).name()).second)
-            findings.invalid(path + ".name", fmt::format("class \"{}\" occurs twice",
-                                                         shown(policy.classes(i).name())));
+            findings.invalid(path + ".name", fmt::format("class {} occurs twice",
+                                                         quoted(policy.classes(i).name())));
     }
     if (static_cast<int>(lines.size()) > kMaxLines)
         findings.add(Kind::Limit, "policy.classes",
@@ -288,8 +288,8 @@ CheckedSubscriber check_subscriber(v1::Subscriber& subscriber, Findings& finding
     if (!is_name(subscriber.policy()))
         findings.invalid("subscriber.policy", subscriber.policy().empty()
                                                   ? std::string("missing; the name of a policy")
-                                                  : fmt::format("\"{}\" is no name of a policy",
-                                                                shown(subscriber.policy())));
+                                                  : fmt::format("{} is no name of a policy",
+                                                                quoted(subscriber.policy())));
     check_prefixes(subscriber, checked, findings);
     check_profile(subscriber.profile(), "subscriber.profile", findings);
     check_tunnels(subscriber, checked, findings);

@@ -17,7 +17,7 @@ void limit(int count, int most, const std::string& field, const char* what, Find
 void check_name_size(const std::string& name, const char* field, Findings& findings) {
     if (name.size() > kMostNameBytes)
         findings.invalid(field,
-                         fmt::format("\"{}\", of {} bytes, is no name", shown(name), name.size()));
+                         fmt::format("{}, of {} bytes, is no name", quoted(name), name.size()));
 }
 
 }  // namespace

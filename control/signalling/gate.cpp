@@ -105,8 +105,8 @@ void Gate::say(Entry& entry, std::string_view certificate, const char* what,
     if (entry.said != Clock::time_point{} && now - entry.said < kSayAgain) return;
     const auto leaf = pki::parse_certificates(certificate);
     const std::string name = leaf.empty() ? std::string() : leaf.front().common_name();
-    std::fprintf(stderr, "drd: signalling: the certificate of \"%s\" %s (%llu times)\n",
-                 shown(name).c_str(), what, static_cast<unsigned long long>(entry.refused));
+    std::fprintf(stderr, "drd: signalling: the certificate of %s %s (%llu times)\n",
+                 quoted(name).c_str(), what, static_cast<unsigned long long>(entry.refused));
     entry.said = now;
     entry.refused = 0;
 }

@@ -102,9 +102,9 @@ std::string syntax_error(std::string_view text) {
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;
     const std::size_t start = before.rfind('\n') + 1;  // npos + 1 is 0
     return fmt::format(
-        "line {}, column {}: not valid JSON at \"{}\"; a comma, quote or bracket is "
+        "line {}, column {}: not valid JSON at {}; a comma, quote or bracket is "
         "missing or too much (comments are not allowed)",
-        line, std::max<std::size_t>(before.size() - start, 1), shown(finder.last_token));
+        line, std::max<std::size_t>(before.size() - start, 1), dr::quoted(finder.last_token));
 }
 
 bool ObjectReader::read_number(const char* key, std::uint64_t* out, std::uint64_t minimum,
