@@ -98,8 +98,7 @@ std::unique_ptr<SignallingServer> open_signalling(const Options& options,
     // A CA that is made now belongs to whom drd runs as.
     const Privileges::Acting acting(privileges);
     try {
-        if (!options.tls_ca.empty())
-            credentials.keep_apart(pki::read_file(options.tls_ca), options.tls_ca);
+        if (!options.tls_ca.empty()) credentials.keep_apart(options);
     } catch (const pki::PkiError& e) {
         throw StartError(e.what());
     }

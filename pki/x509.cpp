@@ -6,6 +6,8 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
+
 namespace dr::pki {
 namespace {
 
@@ -57,6 +59,23 @@ bool Certificate::of_or_by(const Certificate& other) const {
                                           X509_verify(get(), key) == 1);
     ERR_clear_error();
     return found;
+}
+
+bool Certificate::same_key(const Certificate& other) const {
+    EVP_PKEY* key = X509_get0_pubkey(other.get());
+    const bool same = key != nullptr && EVP_PKEY_eq(X509_get0_pubkey(get()), key) == 1;
+    ERR_clear_error();
+    return same;
+}
+
+bool Certificate::issued_by(const Certificate& other) const {
+    EVP_PKEY* key = X509_get0_pubkey(other.get());
+    const bool issued =
+        key != nullptr &&
+        X509_NAME_cmp(X509_get_issuer_name(get()), X509_get_subject_name(other.get())) == 0 &&
+        X509_verify(get(), key) == 1;
+    ERR_clear_error();
+    return issued;
 }
 
 std::string Certificate::common_name() const {
@@ -130,6 +149,30 @@ std::string check_chain(const Certificate& leaf, std::span<const Certificate> ot
     const int code = X509_STORE_CTX_get_error(context.get());
     ERR_clear_error();
     return X509_verify_cert_error_string(code);
+}
+
+Ancestry ancestry(const Certificate& leaf, std::span<const Certificate> others,
+                  std::span<const Certificate> anchors, std::span<const Certificate> authorities) {
+    const auto any = [](std::span<const Certificate> of, const auto& holds) {
+        return std::any_of(of.begin(), of.end(), holds);
+    };
+    std::vector<Certificate> reached{leaf};
+    std::vector<bool> seen(others.size());
+    bool anchored = false;
+    for (std::size_t at = 0; at < reached.size(); ++at) {
+        const Certificate here = reached[at];
+        if (any(authorities, [&](const auto& a) { return here.of_or_by(a); }))
+            return Ancestry::Tainted;
+        anchored = anchored || any(anchors, [&](const auto& a) { return here.of_or_by(a); });
+        for (std::size_t i = 0; i < others.size(); ++i) {
+            if (seen[i] || !here.issued_by(others[i])) continue;
+            seen[i] = true;
+            // Trust begins at an anchor, whoever has signed it.
+            if (!any(anchors, [&](const auto& a) { return others[i].same_key(a); }))
+                reached.push_back(others[i]);
+        }
+    }
+    return anchored ? Ancestry::Clean : Ancestry::Unknown;
 }
 
 }  // namespace dr::pki

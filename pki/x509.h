@@ -36,6 +36,9 @@ class Certificate {
     [[nodiscard]] Fingerprint fingerprint() const;
     // Whether both have one key, or the other's has signed this one.
     [[nodiscard]] bool of_or_by(const Certificate& other) const;
+    [[nodiscard]] bool same_key(const Certificate& other) const;
+    // Whether the other's subject is named as this one's issuer, and its key has signed this one.
+    [[nodiscard]] bool issued_by(const Certificate& other) const;
     // Of the subject; empty: none.
     [[nodiscard]] std::string common_name() const;
     // Whether a subject alternative name is this DNS name (RFC 6125) or this IP address.
@@ -60,6 +63,19 @@ enum class Purpose { Server, Client };
 // time, and what is no longer to be accepted is revoked. Empty: good; otherwise why not.
 std::string check_chain(const Certificate& leaf, std::span<const Certificate> others,
                         std::span<const Certificate> anchors, Purpose purpose);
+
+// Where signatures lead from a certificate.
+enum class Ancestry {
+    Unknown,  // to none of `anchors`: a certificate between is missing
+    Clean,    // to one of `anchors`, on no way past a key of `authorities`
+    Tainted,  // on some way past a key of `authorities`
+};
+// Follows signatures from `leaf` through `others`, on every way, as far as `anchors`. Other than
+// check_chain() it looks at keys alone, so that no choice of what is shown, and no second
+// certificate for a key, hides an authority. It costs a signature check for each pair of
+// certificates whose names fit: bound `others`.
+Ancestry ancestry(const Certificate& leaf, std::span<const Certificate> others,
+                  std::span<const Certificate> anchors, std::span<const Certificate> authorities);
 
 // The latest error of OpenSSL on this thread, as text.
 std::string last_error();

@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "control/api/events.h"
+#include "control/api/operators.h"
 #include "control/api/policies.h"
 #include "control/api/pools.h"
 #include "control/api/resources.h"
@@ -53,59 +54,16 @@ std::string read_file(const char* option, const std::string& path) {
     return out.str();
 }
 
-// Asked about each call, before anything is done for it.
-class OperatorsOnly final : public grpc::AuthMetadataProcessor {
-  public:
-    explicit OperatorsOnly(std::vector<std::string> names) : names_(std::move(names)) {}
-    [[nodiscard]] bool IsBlocking() const override { return false; }
-    grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*,
-                         OutputMetadata*) override {
-        const auto found = context->FindPropertyValues("x509_pem_cert");
-        const std::string pem =
-            found.empty() ? std::string() : std::string(found.front().data(), found.front().size());
-        {
-            const std::lock_guard lock(mutex_);
-            if (!pem.empty() && pem == good_) return grpc::Status::OK;
-        }
-        if (const std::string why = fault(pem); !why.empty())
-            return {grpc::StatusCode::PERMISSION_DENIED, why};
-        const std::lock_guard lock(mutex_);
-        good_ = pem;
-        return grpc::Status::OK;
-    }
-
-  private:
-    [[nodiscard]] std::string fault(const std::string& pem) const {
-        const auto leaf = pki::parse_certificates(pem);
-        if (leaf.empty()) return "no certificate was shown";
-        const auto& certificate = leaf.front();
-        const std::string name = certificate.common_name();
-        if (certificate.of_site())
-            return fmt::format(
-                "the certificate of {} is a site's: it is for signalling, not for "
-                "the operator's API",
-                quoted(name));
-        const bool listed =
-            names_.empty() || std::any_of(names_.begin(), names_.end(), [&](const auto& allowed) {
-                return allowed == name || certificate.names(allowed);
-            });
-        if (listed) return {};
-        return fmt::format("the certificate of {} is not of a name that --tls-client lists",
-                           quoted(name));
-    }
-    const std::vector<std::string> names_;
-    std::mutex mutex_;  // below
-    std::string good_;  // the latest that was
-};
-
-std::shared_ptr<grpc::ServerCredentials> tls(const Options& options) {
+std::shared_ptr<grpc::ServerCredentials> tls(const Options& options,
+                                             const std::vector<pki::Certificate>& of_sites) {
     grpc::SslServerCredentialsOptions ssl(
         GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
     ssl.pem_root_certs = read_file("--tls-ca", options.tls_ca);
     ssl.pem_key_cert_pairs.push_back(
         {read_file("--tls-key", options.tls_key), read_file("--tls-cert", options.tls_cert)});
     auto credentials = grpc::SslServerCredentials(ssl);
-    credentials->SetAuthMetadataProcessor(std::make_shared<OperatorsOnly>(options.tls_clients));
+    credentials->SetAuthMetadataProcessor(std::make_shared<OperatorsOnly>(
+        options.tls_clients, pki::parse_certificates(ssl.pem_root_certs), of_sites));
     return credentials;
 }
 
@@ -174,7 +132,7 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     int port = 0;
     if (tcp) {
         listener_.emplace("--listen", options.listen_tcp);
-        listener_->add_to(builder, tls(options));
+        listener_->add_to(builder, tls(options, p.credentials.of_sites()));
     }
     if (!path.empty())
         builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials(), &port);

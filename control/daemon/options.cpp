@@ -13,8 +13,9 @@ directories and sockets, gives them to that user, and runs as that user from the
 root stays root. Either way no capability is left after the start.
 
 Over TCP the API is served with mutual TLS only: a client needs a certificate that --tls-ca has
-signed, of one of the names of --tls-client if there are any. A site's certificate is never one. The Unix socket has mode 0660: its group may provision.
---listen given twice serves both at once, each by its own rule.
+signed, of one of the names of --tls-client if there are any. A site's certificate is never one, and
+neither is one that a CA of sites (--signalling-ca, --ca-cert) vouches for at any depth. The Unix socket has mode 0660: its group may provision. --listen given
+twice serves both at once, each by its own rule.
 
 With --signalling, URs attach there with certificates that `drcli subscriber enroll` has issued.
 Certificates of another CA are taken with --signalling-ca, by their common name, the subscriber's;

@@ -107,22 +107,30 @@ void Credentials::check_given(const Options& options) const {
                             options.signalling_cert, name));
 }
 
-// A UR's certificate must not be an operator's.
-void Credentials::keep_apart(const std::string& clients_ca, const std::string& file) {
+// A UR's certificate must not be an operator's. Certificates between the CAs may be unknown here;
+// the API looks at what each client shows (api/operators.h).
+void Credentials::keep_apart(const Options& options) {
     const auto refuse = [&] {
         throw StartError(
             fmt::format("--tls-ca {}: this CA signs or vouches for URs too, so each of them could "
                         "use the operator's API; give operators certificates of another CA",
-                        file));
+                        options.tls_ca));
     };
-    const auto clients = pki::parse_certificates(clients_ca);
+    const auto clients = pki::parse_certificates(pki::read_file(options.tls_ca));
     // Of whichever DR: what drd has made for itself signs nothing but URs and DRs.
     for (const auto& client : clients)
         if (client.common_name() == pki::Authority::kName) refuse();
     const bool made = signalling_ || !ca_cert_.empty() || pki::Authority::exists(folder_);
-    for (const auto& own : pki::parse_certificates(made ? anchors() : others_pem_))
-        for (const auto& client : clients)
-            if (own.of_or_by(client)) refuse();
+    of_sites_ = pki::parse_certificates(made ? anchors() : others_pem_);
+    std::vector<pki::Certificate> known = of_sites_;
+    for (const auto& file :
+         {options.tls_ca, options.tls_cert, options.signalling_cert, options.ca_cert}) {
+        if (file.empty()) continue;
+        const auto more = pki::parse_certificates(pki::read_file(file));
+        known.insert(known.end(), more.begin(), more.end());
+    }
+    for (const auto& own : of_sites_)
+        if (pki::ancestry(own, known, clients, {}) == pki::Ancestry::Clean) refuse();
 }
 
 const pki::Authority& Credentials::authority() {

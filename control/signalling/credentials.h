@@ -23,9 +23,12 @@ class Credentials {
     pki::Issued server();
     // PEM: all CAs that are trusted, drd's own first. Throws PkiError.
     std::string anchors();
-    // Throws StartError when the CAs of the API's clients are among those of URs: the CA beside the
-    // store, whether or not there is signalling now, and those of --signalling-ca.
-    void keep_apart(const std::string& clients_ca, const std::string& file);
+    // Throws StartError when the CAs of the API's clients are among those of URs, or have signed
+    // one, directly or through certificates that `options` name: the CA beside the store, whether
+    // or not there is signalling now, and those of --signalling-ca.
+    void keep_apart(const Options& options);
+    // The CAs of URs, once they were kept apart: whom one of them vouches for is no operator.
+    [[nodiscard]] const std::vector<pki::Certificate>& of_sites() const { return of_sites_; }
     // CAs besides drd's own.
     [[nodiscard]] const std::vector<pki::Certificate>& others() const { return others_; }
     // Where URs attach.
@@ -61,6 +64,7 @@ class Credentials {
     std::optional<pki::Issued> given_;  // --signalling-cert and --signalling-key
     std::string others_pem_;
     std::vector<pki::Certificate> others_;
+    std::vector<pki::Certificate> of_sites_;
     std::vector<std::string> names_;  // for a certificate of our own making
     std::vector<v1::SignallingAddress> drs_;
     Catalog::Reserved reserved_;
