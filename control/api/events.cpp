@@ -73,7 +73,7 @@ grpc::Status EventsService::Watch(grpc::ServerContext* context,
                                   const v1::WatchEventsRequest* request,
                                   grpc::ServerWriter<v1::WatchEventsResponse>* writer) {
     return guarded([&] {
-        const auto place = watches_.enter(context->peer());
+        const auto place = watches_.enter(caller_of(*context));
         if (!place.valid()) return watches_.refusal();
         EventQuery query;
         if (auto status = to_query(request->filter(), query); !status.ok()) return status;

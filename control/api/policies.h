@@ -2,12 +2,19 @@
 #pragma once
 
 #include "control/api/status.h"
+#include "control/api/work.h"
 
 namespace dr::control {
 
-class PoliciesService final : public v1::Policies::Service {
+class PoliciesService final : public Worked<v1::Policies::Service, v1::Policies> {
   public:
-    explicit PoliciesService(Catalog& catalog) : catalog_(catalog) {}
+    PoliciesService(Work& work, Catalog& catalog) : Worked(work), catalog_(catalog) {
+        unary("Create", &PoliciesService::Create);
+        unary("Get", &PoliciesService::Get);
+        unary("List", &PoliciesService::List);
+        unary("Update", &PoliciesService::Update);
+        unary("Delete", &PoliciesService::Delete);
+    }
 
     grpc::Status Create(grpc::ServerContext*, const v1::Policy*, v1::Policy*) override;
     grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Policy*) override;

@@ -2,12 +2,19 @@
 #pragma once
 
 #include "control/api/status.h"
+#include "control/api/work.h"
 
 namespace dr::control {
 
-class PoolsService final : public v1::Pools::Service {
+class PoolsService final : public Worked<v1::Pools::Service, v1::Pools> {
   public:
-    explicit PoolsService(Catalog& catalog) : catalog_(catalog) {}
+    PoolsService(Work& work, Catalog& catalog) : Worked(work), catalog_(catalog) {
+        unary("Create", &PoolsService::Create);
+        unary("Get", &PoolsService::Get);
+        unary("List", &PoolsService::List);
+        unary("Update", &PoolsService::Update);
+        unary("Delete", &PoolsService::Delete);
+    }
 
     grpc::Status Create(grpc::ServerContext*, const v1::Pool*, v1::Pool*) override;
     grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Pool*) override;

@@ -343,7 +343,7 @@ grpc::Status ResourcesService::apply(Stream& stream, bool atomic, Intake& intake
 }
 
 grpc::Status ResourcesService::Apply(grpc::ServerContext* context, Stream* stream) {
-    const auto place = streams_.enter(context->peer());
+    const auto place = streams_.enter(caller_of(*context));
     if (!place.valid()) return streams_.refusal();
     v1::ApplyRequest message;
     if (!stream->Read(&message)) return grpc::Status::OK;

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -22,9 +20,9 @@
 #include "control/api/subscribers.h"
 #include "control/api/system.h"
 #include "control/api/tunnels.h"
+#include "control/daemon/server_limits.h"
 #include "pki/x509.h"
 #include "process/paths.h"
-#include "process/unix_socket.h"
 
 namespace dr::control {
 namespace {
@@ -35,10 +33,12 @@ namespace {
 constexpr int kMaxRequest = 128 << 10;
 constexpr int kMaxResponse = 16 << 20;
 constexpr int kMaxThreads = 512;  // each open stream takes one; these are far fewer:
-constexpr unsigned kMaxWatches = 128;
-constexpr unsigned kMaxWatchesOfClient = 32;
-constexpr unsigned kMaxApplies = 32;
-constexpr unsigned kMaxAppliesOfClient = 8;
+constexpr StreamLimit::Most kMostWatches{128, 96, 32};
+constexpr StreamLimit::Most kMostApplies{32, 24, 8};
+// Calls of a connection at a time. A peer that never acknowledges the settings is not held to it:
+// OpenCalls is for that.
+constexpr int kStreamsOfConnection = OpenCalls::kMostOfConnection / 2;
+constexpr std::size_t kConnectionsOfSource = 128;
 // A client that is no longer there is noticed.
 constexpr int kPingMs = 20'000;
 constexpr int kPingTimeoutMs = 10'000;
@@ -54,16 +54,30 @@ std::string read_file(const char* option, const std::string& path) {
     return out.str();
 }
 
+// The name of a client on TCP: of its certificate, which nobody else has.
+std::string owner(const grpc::AuthContext& context) {
+    const auto shown = context.FindPropertyValues("x509_pem_cert");
+    const auto leaf = shown.empty()
+                          ? std::vector<pki::Certificate>()
+                          : pki::parse_certificates({shown.front().data(), shown.front().size()});
+    if (leaf.empty()) return "nobody";
+    const auto fingerprint = leaf.front().fingerprint();
+    return "certificate " + std::string(fingerprint.begin(), fingerprint.end());
+}
+
 std::shared_ptr<grpc::ServerCredentials> tls(const Options& options,
-                                             const std::vector<pki::Certificate>& of_sites) {
+                                             const std::vector<pki::Certificate>& of_sites,
+                                             OpenCalls& calls) {
     grpc::SslServerCredentialsOptions ssl(
         GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
     ssl.pem_root_certs = read_file("--tls-ca", options.tls_ca);
     ssl.pem_key_cert_pairs.push_back(
         {read_file("--tls-key", options.tls_key), read_file("--tls-cert", options.tls_cert)});
     auto credentials = grpc::SslServerCredentials(ssl);
-    credentials->SetAuthMetadataProcessor(std::make_shared<OperatorsOnly>(
-        options.tls_clients, pki::parse_certificates(ssl.pem_root_certs), of_sites));
+    credentials->SetAuthMetadataProcessor(std::make_shared<CallGate>(
+        calls, owner,
+        std::make_shared<OperatorsOnly>(options.tls_clients,
+                                        pki::parse_certificates(ssl.pem_root_certs), of_sites)));
     return credentials;
 }
 
@@ -71,32 +85,21 @@ int port_of(const std::string& address) {
     return std::atoi(address.c_str() + address.rfind(':') + 1);
 }
 
-// gRPC binds by the path, and makes the file with the umask's mode.
-std::unique_ptr<grpc::Server> build(grpc::ServerBuilder& builder, const std::string& path) {
-    std::string why;
-    if (!process::remove_dead_socket(path, SOCK_STREAM, &why))
-        throw StartError(fmt::format("--listen unix:{}: {}", path, why));
-    const mode_t before = ::umask(0117);
-    auto server = builder.BuildAndStart();
-    ::umask(before);
-    return server;
-}
-
 // As the user, in a directory where that user may make files; else as root where nobody but root
 // may, and then the socket is given to the user.
-std::unique_ptr<grpc::Server> start_on_socket(grpc::ServerBuilder& builder, const std::string& path,
-                                              const Privileges& privileges) {
+std::unique_ptr<UnixListener> listen_on_socket(const std::string& path,
+                                               const Privileges& privileges) {
     const std::string directory = process::directory_of(path);
     privileges.make_socket_directory(directory);
     if (privileges.user_may_write(directory)) {
         const Privileges::Acting acting(privileges);
         privileges.require_own(directory);
-        return build(builder, path);
+        return std::make_unique<UnixListener>(path);
     }
     privileges.require_own(directory);
-    auto server = build(builder, path);
-    if (server) privileges.give_socket(path);
-    return server;
+    auto listener = std::make_unique<UnixListener>(path);
+    privileges.give_socket(path);
+    return listener;
 }
 
 }  // namespace
@@ -112,16 +115,17 @@ struct Server::Services {
 };
 
 Server::Server(const Options& options, const Privileges& privileges, const Parts& p)
-    : watches_("watches", kMaxWatches, kMaxWatchesOfClient),
-      applies_("streams of Apply", kMaxApplies, kMaxAppliesOfClient),
+    : watches_("watches", kMostWatches),
+      applies_("streams of Apply", kMostApplies),
+      stalls_(StallGuard::kPatience, &calls_),
       services_(new Services{
-          PoolsService(p.catalog), PoliciesService(p.catalog),
-          SubscribersService(p.catalog, p.feed, stopping_, p.credentials, p.hub, watches_,
+          PoolsService(work_, p.catalog), PoliciesService(work_, p.catalog),
+          SubscribersService(work_, p.catalog, p.feed, stopping_, p.credentials, p.hub, watches_,
                              p.journal),
           ResourcesService(p.catalog, applies_),
-          TunnelsService(p.catalog, p.link, stopping_, watches_),
-          SystemService(p.catalog, p.link, p.log, p.events, stopping_, watches_, p.journal),
-          EventsService(p.log, stopping_, watches_)}) {
+          TunnelsService(work_, p.catalog, p.link, stopping_, watches_),
+          SystemService(work_, p.catalog, p.link, p.log, p.events, stopping_, watches_, p.journal),
+          EventsService(work_, p.log, stopping_, watches_)}) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     const std::string& path = options.listen_socket;
@@ -129,22 +133,26 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     if (path.size() >= sizeof(sockaddr_un::sun_path))
         throw StartError(fmt::format("--listen unix:{}: the path is too long for a socket", path));
     grpc::ServerBuilder builder;
-    int port = 0;
     if (tcp) {
         listener_.emplace("--listen", options.listen_tcp);
-        listener_->add_to(builder, tls(options, p.credentials.of_sites()));
+        listener_->limit_sources(kConnectionsOfSource, "the API");
+        listener_->add_to(builder, tls(options, p.credentials.of_sites(), calls_));
     }
-    if (!path.empty())
-        builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials(), &port);
+    if (!path.empty()) {
+        on_socket_ = listen_on_socket(path, privileges);
+        on_socket_->add_to(builder, [this](const UnixListener::User& user) {
+            return std::make_shared<CallGate>(calls_,
+                                              [user](const grpc::AuthContext&) { return user(); });
+        });
+    }
     builder.SetMaxReceiveMessageSize(kMaxRequest);
     builder.SetMaxSendMessageSize(kMaxResponse);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
     stalls_.add_to(builder);
     stalls_.serves(path, tcp ? port_of(options.listen_tcp) : -1);
-    grpc::ResourceQuota quota("drd");
-    quota.SetMaxThreads(kMaxThreads);
-    builder.SetResourceQuota(quota);
+    limit_memory(builder, "drd", kMaxThreads);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsOfConnection);
     builder.RegisterService(&services_->pools);
     builder.RegisterService(&services_->policies);
     builder.RegisterService(&services_->subscribers);
@@ -152,17 +160,14 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     builder.RegisterService(&services_->tunnels);
     builder.RegisterService(&services_->system);
     builder.RegisterService(&services_->events);
-    server_ = path.empty() ? builder.BuildAndStart() : start_on_socket(builder, path, privileges);
-    if (!path.empty() && port == 0)
-        throw StartError(fmt::format(
-            "--listen unix:{}: cannot listen there; may this user make a socket in that directory?",
-            path));
+    server_ = builder.BuildAndStart();
     if (!server_)
         throw StartError(
             fmt::format("--listen {}: cannot listen there; are --tls-cert, --tls-key "
                         "and --tls-ca PEM files, and is the key the certificate's?",
                         tcp ? options.listen_tcp : "unix:" + path));
     if (listener_) listener_->start();
+    if (on_socket_) on_socket_->start();
 }
 
 Server::~Server() {
@@ -172,6 +177,7 @@ Server::~Server() {
 void Server::stop() {
     stopping_.stop();
     if (listener_) listener_->stop();
+    if (on_socket_) on_socket_->stop();
     stalls_.stop();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopPatience);
     server_.reset();

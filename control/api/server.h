@@ -7,9 +7,11 @@
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
 #include "control/api/watches.h"
+#include "control/api/work.h"
 #include "control/daemon/listener.h"
 #include "control/daemon/options.h"
 #include "control/daemon/privileges.h"
+#include "control/daemon/unix_listener.h"
 #include "control/events/event_tail.h"
 #include "control/signalling/credentials.h"
 #include "control/signalling/hub.h"
@@ -42,11 +44,14 @@ class Server {
   private:
     struct Services;
     Stopping stopping_;
+    OpenCalls calls_;
     StreamLimit watches_;
     StreamLimit applies_;
     StallGuard stalls_;
+    Work work_;
     std::unique_ptr<Services> services_;
     std::optional<Listener> listener_;  // on TCP
+    std::unique_ptr<UnixListener> on_socket_;
     std::unique_ptr<grpc::Server> server_;
 };
 

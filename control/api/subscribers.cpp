@@ -169,7 +169,7 @@ grpc::Status SubscribersService::Watch(grpc::ServerContext* context,
                                        const v1::WatchRequest* request,
                                        grpc::ServerWriter<v1::SubscriberEvent>* writer) {
     return guarded([&] {
-        const auto place = watches_.enter(context->peer());
+        const auto place = watches_.enter(caller_of(*context));
         if (!place.valid()) return watches_.refusal();
         return Watching(catalog_, feed_, stopping_, *context, request->name_prefix(), *writer)
             .run();

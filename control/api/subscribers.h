@@ -4,6 +4,7 @@
 #include "control/api/change_feed.h"
 #include "control/api/status.h"
 #include "control/api/watches.h"
+#include "control/api/work.h"
 #include "control/signalling/credentials.h"
 #include "control/signalling/hub.h"
 
@@ -12,18 +13,32 @@ namespace dr::control {
 // What the site's end needs to know: the subscriber seen from the UR, local and remote swapped.
 v1::UserRouterConfig user_router_config(const v1::Subscriber& subscriber, const v1::Policy& policy);
 
-class SubscribersService final : public v1::Subscribers::Service {
+class SubscribersService final : public Worked<v1::Subscribers::Service, v1::Subscribers> {
   public:
-    SubscribersService(Catalog& catalog, ChangeFeed& feed, Stopping& stopping,
+    SubscribersService(Work& work, Catalog& catalog, ChangeFeed& feed, Stopping& stopping,
                        Credentials& credentials, SignallingHub& hub, StreamLimit& watches,
                        Journal& journal)
-        : catalog_(catalog),
+        : Worked(work),
+          catalog_(catalog),
           feed_(feed),
           stopping_(stopping),
           credentials_(credentials),
           hub_(hub),
           watches_(watches),
-          journal_(journal) {}
+          journal_(journal) {
+        unary("Create", &SubscribersService::Create);
+        unary("Get", &SubscribersService::Get);
+        unary("List", &SubscribersService::List);
+        unary("Update", &SubscribersService::Update);
+        unary("Delete", &SubscribersService::Delete);
+        unary("GetUserRouterConfig", &SubscribersService::GetUserRouterConfig);
+        unary("Enroll", &SubscribersService::Enroll);
+        unary("Revoke", &SubscribersService::Revoke);
+        unary("RevokeOlder", &SubscribersService::RevokeOlder);
+        unary("ListCredentials", &SubscribersService::ListCredentials);
+        unary("RotateKeys", &SubscribersService::RotateKeys);
+        unary("ListAttachments", &SubscribersService::ListAttachments);
+    }
 
     grpc::Status Create(grpc::ServerContext*, const v1::Subscriber*, v1::Subscriber*) override;
     grpc::Status Get(grpc::ServerContext*, const v1::GetRequest*, v1::Subscriber*) override;

@@ -180,7 +180,7 @@ grpc::Status SystemService::GetCounters(grpc::ServerContext*, const google::prot
 grpc::Status SystemService::WatchCounters(grpc::ServerContext* context,
                                           const v1::WatchCountersRequest* request,
                                           grpc::ServerWriter<v1::CountersSnapshot>* writer) {
-    const auto place = watches_.enter(context->peer());
+    const auto place = watches_.enter(caller_of(*context));
     if (!place.valid()) return watches_.refusal();
     const auto interval = watch_interval(request->interval_ms());
     do {

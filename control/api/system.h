@@ -8,22 +8,30 @@
 #include "control/api/drops.h"
 #include "control/api/status.h"
 #include "control/api/watches.h"
+#include "control/api/work.h"
 #include "control/events/event_tail.h"
 
 namespace dr::control {
 
-class SystemService final : public v1::System::Service {
+class SystemService final : public Worked<v1::System::Service, v1::System> {
   public:
-    SystemService(Catalog& catalog, Link& link, EventLog& log, EventTail& events,
+    SystemService(Work& work, Catalog& catalog, Link& link, EventLog& log, EventTail& events,
                   Stopping& stopping, StreamLimit& watches, Journal& journal)
-        : catalog_(catalog),
+        : Worked(work),
+          catalog_(catalog),
           link_(link),
           log_(log),
           events_(events),
           stopping_(stopping),
           watches_(watches),
           journal_(journal),
-          drops_(catalog, link) {}
+          drops_(catalog, link) {
+        unary("GetStatus", &SystemService::GetStatus);
+        unary("SetDrain", &SystemService::SetDrain);
+        unary("GetCounters", &SystemService::GetCounters);
+        unary("ListExits", &SystemService::ListExits);
+        unary("ListDrops", &SystemService::ListDrops);
+    }
 
     grpc::Status GetStatus(grpc::ServerContext*, const google::protobuf::Empty*,
                            v1::SystemStatus*) override;

@@ -227,7 +227,7 @@ grpc::Status TunnelsService::Watch(grpc::ServerContext* context,
                                    const v1::WatchTunnelsRequest* request,
                                    grpc::ServerWriter<v1::ListTunnelsResponse>* writer) {
     return guarded([&] {
-        const auto place = watches_.enter(context->peer());
+        const auto place = watches_.enter(caller_of(*context));
         if (!place.valid()) return watches_.refusal();
         const auto interval = watch_interval(request->interval_ms());
         while (!context->IsCancelled()) {

@@ -3,13 +3,17 @@
 
 #include "control/api/status.h"
 #include "control/api/watches.h"
+#include "control/api/work.h"
 
 namespace dr::control {
 
-class TunnelsService final : public v1::Tunnels::Service {
+class TunnelsService final : public Worked<v1::Tunnels::Service, v1::Tunnels> {
   public:
-    TunnelsService(Catalog& catalog, Link& link, Stopping& stopping, StreamLimit& watches)
-        : catalog_(catalog), link_(link), stopping_(stopping), watches_(watches) {}
+    TunnelsService(Work& work, Catalog& catalog, Link& link, Stopping& stopping,
+                   StreamLimit& watches)
+        : Worked(work), catalog_(catalog), link_(link), stopping_(stopping), watches_(watches) {
+        unary("List", &TunnelsService::List);
+    }
 
     grpc::Status List(grpc::ServerContext*, const v1::ListTunnelsRequest*,
                       v1::ListTunnelsResponse*) override;

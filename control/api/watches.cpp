@@ -66,30 +66,40 @@ StreamLimit::Place::~Place() {
     if (limit_ == nullptr) return;
     const std::lock_guard lock(limit_->mutex_);
     --limit_->open_;
-    const auto at = limit_->clients_.find(client_);
-    if (at != limit_->clients_.end() && --at->second == 0) limit_->clients_.erase(at);
+    leave(limit_->clients_, caller_.client);
+    leave(limit_->connections_, caller_.connection);
 }
 
-StreamLimit::Place StreamLimit::enter(const std::string& client) {
-    const bool known = !client.starts_with("unix");
+void StreamLimit::leave(Counts& counts, const std::string& name) {
+    const auto at = counts.find(name);
+    if (at != counts.end() && --at->second == 0) counts.erase(at);
+}
+
+StreamLimit::Place StreamLimit::enter(const Caller& caller) {
     const std::lock_guard lock(mutex_);
-    if (open_ >= most_) return {};
-    unsigned& mine = clients_[client];
-    if (known && mine >= most_of_client_) return {};
-    ++mine;
+    const auto open = [](const Counts& counts, const std::string& name) {
+        const auto at = counts.find(name);
+        return at == counts.end() ? 0U : at->second;
+    };
+    if (open_ >= most_.all || open(clients_, caller.client) >= most_.of_client ||
+        open(connections_, caller.connection) >= most_.of_connection)
+        return {};
     ++open_;
-    return {*this, client};
+    ++clients_[caller.client];
+    ++connections_[caller.connection];
+    return {*this, caller};
 }
 
 grpc::Status StreamLimit::refusal() const {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED,
-            fmt::format("too many {} are open: drd serves {} at a time, and {} of one connection; "
-                        "end some, and start this one again",
-                        what_, most_, most_of_client_)};
+            fmt::format("too many {} are open: drd serves {} at a time, {} of one client, and {} "
+                        "of one connection; end some, and start this one again",
+                        what_, most_.all, most_.of_client, most_.of_connection)};
 }
 
 struct StallGuard::State {
     std::chrono::milliseconds patience{};
+    OpenCalls* open = nullptr;
     // Cancelling may end a call, and that is told to its interceptor, on the same thread.
     std::recursive_mutex mutex;  // all below
     std::condition_variable_any changed;
@@ -107,6 +117,9 @@ struct StallGuard::State {
 
     void run();
     void end_stuck_connections(Clock::time_point now);
+    // With the lock held.
+    void make_room_to_send(Clock::time_point now);
+    void make_room_for_reflection(Clock::time_point now);
 };
 
 class StallGuard::Call final : public grpc::experimental::Interceptor {
@@ -116,7 +129,10 @@ class StallGuard::Call final : public grpc::experimental::Interceptor {
         const std::lock_guard lock(state_->mutex);
         state_->calls.insert(this);
     }
-    ~Call() override { leave(); }
+    ~Call() override {
+        leave();
+        if (met_ && state_->open != nullptr) state_->open->end(caller_.connection);
+    }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
 
@@ -124,10 +140,14 @@ class StallGuard::Call final : public grpc::experimental::Interceptor {
         const auto is = [&](InterceptionHookPoints point) {
             return methods->QueryInterceptionHookPoint(point);
         };
+        if (is(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) meet();
         if (is(InterceptionHookPoints::PRE_SEND_MESSAGE) ||
             is(InterceptionHookPoints::PRE_SEND_STATUS)) {
             const std::lock_guard lock(state_->mutex);
-            sending_ = true;
+            if (!sending_ && cancelled_ == Clock::time_point{}) {
+                state_->make_room_to_send(Clock::now());
+                sending_ = true;
+            }
             since_ = Clock::now();
         } else if (is(InterceptionHookPoints::POST_SEND_MESSAGE)) {
             const std::lock_guard lock(state_->mutex);
@@ -139,16 +159,32 @@ class StallGuard::Call final : public grpc::experimental::Interceptor {
     }
     // With the state's lock held.
     void cancel_if_stuck(Clock::time_point now, Clock::duration patience) {
-        if (!sending_ || now - since_ < patience) return;
+        if (sending_ && now - since_ >= patience) cancel(now);
+    }
+    void cancel(Clock::time_point now) {
         sending_ = false;
         cancelled_ = now;
         info_->server_context()->TryCancel();
     }
+    [[nodiscard]] bool cancelled() const { return cancelled_ != Clock::time_point{}; }
+    [[nodiscard]] bool sending() const { return sending_; }
+    [[nodiscard]] bool reflects() const { return reflects_; }
+    [[nodiscard]] Clock::time_point since() const { return since_; }
+    [[nodiscard]] const std::string& connection() const { return caller_.connection; }
     [[nodiscard]] bool hangs(Clock::time_point now, Clock::duration time) const {
         return cancelled_ != Clock::time_point{} && now - cancelled_ >= time;
     }
 
   private:
+    // The first that is heard of the call.
+    void meet() {
+        caller_ = caller_of(*info_->server_context());
+        const std::lock_guard lock(state_->mutex);
+        met_ = true;
+        since_ = Clock::now();
+        reflects_ = std::string_view(info_->method()).starts_with("/grpc.reflection.");
+        if (reflects_) state_->make_room_for_reflection(since_);
+    }
     void leave() {
         const std::lock_guard lock(state_->mutex);
         state_->calls.erase(this);
@@ -156,6 +192,9 @@ class StallGuard::Call final : public grpc::experimental::Interceptor {
     }
     const std::shared_ptr<State> state_;
     ServerRpcInfo* const info_;
+    Caller caller_;
+    bool met_ = false;
+    bool reflects_ = false;
     bool sending_ = false;  // since_ then
     Clock::time_point since_;
     Clock::time_point cancelled_{};
@@ -171,6 +210,35 @@ class StallGuard::Factory final : public grpc::experimental::ServerInterceptorFa
   private:
     const std::shared_ptr<State> state_;
 };
+
+// What the calls of a connection have not been rid of is taken from that connection.
+void StallGuard::State::make_room_to_send(Clock::time_point now) {
+    std::size_t sending = 0;
+    std::map<std::string_view, std::size_t> connections;
+    for (const Call* call : calls)
+        if (call->sending() && ++sending > 0) ++connections[call->connection()];
+    if (sending < kMostSending) return;
+    const auto most =
+        std::max_element(connections.begin(), connections.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    Call* oldest = nullptr;
+    for (Call* call : calls)
+        if (call->sending() && call->connection() == most->first &&
+            (oldest == nullptr || call->since() < oldest->since()))
+            oldest = call;
+    oldest->cancel(now);
+}
+
+void StallGuard::State::make_room_for_reflection(Clock::time_point now) {
+    std::size_t count = 0;
+    Call* oldest = nullptr;
+    for (Call* call : calls) {
+        if (!call->reflects() || call->cancelled()) continue;
+        ++count;
+        if (oldest == nullptr || call->since() < oldest->since()) oldest = call;
+    }
+    if (count > kMostReflections) oldest->cancel(now);
+}
 
 void StallGuard::State::run() {
     std::unique_lock lock(mutex);
@@ -207,8 +275,10 @@ void StallGuard::State::end_stuck_connections(Clock::time_point now) {
     seen = std::move(still);
 }
 
-StallGuard::StallGuard(std::chrono::milliseconds patience) : state_(std::make_shared<State>()) {
+StallGuard::StallGuard(std::chrono::milliseconds patience, OpenCalls* open)
+    : state_(std::make_shared<State>()) {
     state_->patience = patience;
+    state_->open = open;
     state_->thread = std::thread([state = state_] { state->run(); });
 }
 

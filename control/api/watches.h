@@ -1,7 +1,8 @@
 // What keeps calls that last from taking all that there is: how many streams are open, and for how
 // long one may be stuck because its client does not read.
 //
-// gRPC serves each call of this API on a thread, for as long as it lasts, and has 512 of them.
+// gRPC serves each stream of this API on a thread, for as long as it lasts, and has 512 of them;
+// what other calls answer waits in memory until the client takes it.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -13,55 +14,67 @@
 #include <mutex>
 #include <string>
 
+#include "control/api/callers.h"
+
 namespace dr::control {
 
-// Open streams of one kind, in all and of each client. A client is a TCP connection; those of the
-// Unix socket cannot be told apart, so they have the limit of all alone.
+// Open streams of one kind, in all, of each client and of each connection.
 class StreamLimit {
   public:
+    struct Most {
+        unsigned all;
+        unsigned of_client;
+        unsigned of_connection;
+    };
     // `what`: how a refusal calls them ("watches").
-    StreamLimit(const char* what, unsigned most, unsigned most_of_client)
-        : what_(what), most_(most), most_of_client_(most_of_client) {}
+    StreamLimit(const char* what, Most most) : what_(what), most_(most) {}
 
     // A place, until it is destroyed.
     class Place {
       public:
         Place() = default;
         Place(Place&& other) noexcept
-            : limit_(std::exchange(other.limit_, nullptr)), client_(std::move(other.client_)) {}
+            : limit_(std::exchange(other.limit_, nullptr)), caller_(std::move(other.caller_)) {}
         Place& operator=(Place&&) = delete;
         ~Place();
         [[nodiscard]] bool valid() const { return limit_ != nullptr; }
 
       private:
         friend class StreamLimit;
-        Place(StreamLimit& limit, std::string client)
-            : limit_(&limit), client_(std::move(client)) {}
+        Place(StreamLimit& limit, Caller caller) : limit_(&limit), caller_(std::move(caller)) {}
         StreamLimit* limit_ = nullptr;
-        std::string client_;
+        Caller caller_;
     };
     // Not valid: there are too many, and refusal() is what to say.
-    Place enter(const std::string& client);
+    Place enter(const Caller& caller);
     [[nodiscard]] grpc::Status refusal() const;
 
   private:
+    using Counts = std::map<std::string, unsigned>;
+    static void leave(Counts& counts, const std::string& name);
+
     const char* what_;
-    const unsigned most_;
-    const unsigned most_of_client_;
+    const Most most_;
     std::mutex mutex_;  // below
     unsigned open_ = 0;
-    std::map<std::string, unsigned> clients_;
+    Counts clients_;
+    Counts connections_;
 };
 
 // Ends calls whose answer the client does not take: one message, or the last word, that has not
-// gone out in kPatience. A call of a connection on which nothing moves cannot be ended, since gRPC
-// waits for what it is writing; then the connection is. A thread of its own; lives longer than the
-// server.
+// gone out in kPatience; the oldest of the connection that has most of them already when there are
+// more than kMostSending. Of reflection's streams, which hold a thread each and nobody's work, the
+// oldest ends when there are more than kMostReflections. A call of a connection on which nothing
+// moves cannot be ended, since gRPC waits for what it is writing; then the connection is. A thread
+// of its own; lives longer than the server.
 class StallGuard {
   public:
     static constexpr std::chrono::seconds kPatience{15};
+    static constexpr std::size_t kMostSending = 256;
+    static constexpr std::size_t kMostReflections = 16;
 
-    explicit StallGuard(std::chrono::milliseconds patience = kPatience);
+    // `open`, if any, hears of the end of each call, and outlives the guard.
+    explicit StallGuard(std::chrono::milliseconds patience = kPatience, OpenCalls* open = nullptr);
     StallGuard(const StallGuard&) = delete;
     StallGuard& operator=(const StallGuard&) = delete;
     ~StallGuard();

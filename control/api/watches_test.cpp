@@ -88,22 +88,25 @@ TEST_CASE("a guard that is stopped waits for no client") {
     stream->Finish();
 }
 
-TEST_CASE("streams are limited in all and of a TCP connection, and a place is free again") {
-    StreamLimit limit("watches", 4, 2);
-    std::optional<StreamLimit::Place> first(limit.enter("ipv4:192.0.2.1:1"));
-    const auto second = limit.enter("ipv4:192.0.2.1:1");
+TEST_CASE(
+    "streams are limited in all, of a client and of a connection, and a place is free again") {
+    StreamLimit limit("watches", {5, 3, 2});
+    std::optional<StreamLimit::Place> first(limit.enter({"alice", "1"}));
+    const auto second = limit.enter({"alice", "1"});
     REQUIRE((first->valid() && second.valid()));
-    CHECK_FALSE(limit.enter("ipv4:192.0.2.1:1").valid());
+    CHECK_FALSE(limit.enter({"alice", "1"}).valid());
     CHECK_THAT(limit.refusal().error_message(), Catch::Contains("too many watches"));
     CHECK(limit.refusal().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
     first.reset();
-    CHECK(limit.enter("ipv4:192.0.2.1:1").valid());
-    const auto a = limit.enter("unix:");
-    const auto b = limit.enter("unix:");
-    const auto c = limit.enter("unix:");
-    CHECK((a.valid() && b.valid() && c.valid()));
-    CHECK_FALSE(limit.enter("unix:").valid());
-    CHECK_FALSE(limit.enter("ipv4:192.0.2.2:1").valid());
+    CHECK(limit.enter({"alice", "1"}).valid());
+    const auto a = limit.enter({"alice", "1"});
+    const auto b = limit.enter({"alice", "2"});
+    CHECK((a.valid() && b.valid()));
+    CHECK_FALSE(limit.enter({"alice", "3"}).valid());
+    const auto c = limit.enter({"bob", "4"});
+    const auto d = limit.enter({"bob", "4"});
+    CHECK((c.valid() && d.valid()));
+    CHECK_FALSE(limit.enter({"carol", "5"}).valid());
 }
 
 TEST_CASE("an object with more of anything than the product allows is refused by the count alone") {

@@ -58,8 +58,8 @@ bool shut_socket(int fd, std::uint64_t cookie) {
     return true;
 }
 
-Connections::Connections(Limits limits)
-    : limits_(limits), events_(::epoll_create1(EPOLL_CLOEXEC)) {}
+Connections::Connections(Limits limits, const char* server)
+    : limits_(limits), server_(server), events_(::epoll_create1(EPOLL_CLOEXEC)) {}
 
 bool Connections::peer_of(int fd, End& end) {
     sockaddr_storage peer{};
@@ -122,7 +122,7 @@ bool Connections::add(int fd, Clock::time_point now) {
         return false;
     }
     ++count;
-    make_room(now);
+    if (limits_.watched) make_room(now);
     ++unknown_;
     Open open;
     open.fd = fd;
@@ -131,8 +131,10 @@ bool Connections::add(int fd, Clock::time_point now) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
     event.data.u64 = open.cookie;
-    ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
-    arrivals_.push_back(open.cookie);
+    if (limits_.watched) {
+        ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
+        arrivals_.push_back(open.cookie);
+    }
     by_cookie_[open.cookie] = open_.emplace(end, std::move(open));
     return true;
 }
@@ -205,7 +207,8 @@ void Connections::look(Clock::time_point now) {
 void Connections::sweep(Clock::time_point now) {
     for (auto at = open_.begin(); at != open_.end();) {
         const Open& open = at->second;
-        const bool late = open.name.empty() && now - open.since >= limits_.unknown_time;
+        const bool late =
+            limits_.watched && open.name.empty() && now - open.since >= limits_.unknown_time;
         if (late) shut_socket(open.fd, open.cookie);
         at = late || socket_cookie(open.fd) != open.cookie ? drop(at) : std::next(at);
     }
@@ -260,7 +263,7 @@ void Connections::say(const std::string& text, Clock::time_point now) {
     const std::string more =
         unsaid_ == 0 ? std::string() : fmt::format(" ({} like this were not told of)", unsaid_);
     unsaid_ = 0;
-    std::fprintf(stderr, "drd: signalling: %s%s\n", text.c_str(), more.c_str());
+    std::fprintf(stderr, "drd: %s: %s%s\n", server_, text.c_str(), more.c_str());
 }
 
 std::size_t Connections::size() {

@@ -42,6 +42,8 @@ class Connections {
     using Clock = std::chrono::steady_clock;
     struct Limits {
         std::size_t of_source = 0;  // connections at a time; of IPv6 a source is a /64
+        // Whether what follows is looked at.
+        bool watched = true;
         // Bytes that a connection may send at once, and then in a second. TLS counts.
         std::uint64_t burst = 256 << 10;
         std::uint64_t per_second = 16 << 10;
@@ -52,7 +54,8 @@ class Connections {
         std::chrono::milliseconds unknown_time{10'000};
     };
 
-    explicit Connections(Limits limits);
+    // `server`: what messages call it.
+    explicit Connections(Limits limits, const char* server = "signalling");
     Connections(const Connections&) = delete;
     Connections& operator=(const Connections&) = delete;
 
@@ -109,6 +112,7 @@ class Connections {
     void say(const std::string& text, Clock::time_point now);
 
     const Limits limits_;
+    const char* const server_;
     const FileDescriptor events_;  // epoll, by cookie
     std::mutex mutex_;             // all below
     Table open_;

@@ -175,8 +175,8 @@ void Listener::add_to(grpc::ServerBuilder& builder,
                       const std::shared_ptr<grpc::ServerCredentials>& credentials) {
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
-                               connections_ ? kWatchedIdleMs : kIdleMs);
-    if (connections_) {
+                               watched_ ? kWatchedIdleMs : kIdleMs);
+    if (watched_) {
         builder.AddChannelArgument(GRPC_ARG_TCP_READ_CHUNK_SIZE, kReadBytes);
         builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadBytes);
     }
@@ -189,9 +189,17 @@ Connections& Listener::watch_connections() {
     limits.of_source = static_cast<std::size_t>(std::max(2, last_descriptor_ / 2));
     limits.of_unknown = limits.of_source;
     connections_.emplace(limits);
+    watched_ = true;
     for (const auto& socket : sockets_)  // connections inherit it
         set(socket.get(), SOL_SOCKET, SO_RCVBUF, kReceiveBytes);
     return *connections_;
+}
+
+void Listener::limit_sources(std::size_t most, const char* server) {
+    Connections::Limits limits;
+    limits.of_source = most;
+    limits.watched = false;
+    connections_.emplace(limits, server);
 }
 
 void Listener::start() {

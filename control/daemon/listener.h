@@ -49,6 +49,9 @@ class Listener {
     // and half of those who have not yet said who they are. Before start(). Lives as long as the
     // listener.
     Connections& watch_connections();
+    // How many connections a source may have at a time (of IPv6 a source is a /64); nothing else is
+    // watched. `server`: what messages call it. Before start().
+    void limit_sources(std::size_t most, const char* server);
     // Accepts, once the server has started.
     void start();
     // Idempotent.
@@ -64,6 +67,7 @@ class Listener {
     FileDescriptor wake_;
     int last_descriptor_ = 0;  // the highest that a connection may have
     std::optional<Connections> connections_;
+    bool watched_ = false;  // all that connections_ can
     std::chrono::steady_clock::time_point said_full_{};
     std::unique_ptr<Acceptor> acceptor_;
     std::thread thread_;

@@ -31,11 +31,12 @@ void without_plugins(grpc::ServerBuilder& builder) {
     builder.SetOption(std::make_unique<NoPlugins>());
 }
 
-void limit_memory(grpc::ServerBuilder& builder, const char* name) {
+void limit_memory(grpc::ServerBuilder& builder, const char* name, int threads) {
     const auto pages = static_cast<std::size_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     grpc::ResourceQuota quota(name);
     quota.Resize(std::max(kLeastQuota, pages * page / 4));
+    if (threads != 0) quota.SetMaxThreads(threads);
     builder.SetResourceQuota(quota);
 }
 

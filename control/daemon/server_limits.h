@@ -11,7 +11,8 @@ void without_plugins(grpc::ServerBuilder& builder);
 
 // A quota of the server's own: a quarter of the machine's memory. A last resort, since gRPC makes
 // room by ending streams of whomever it finds first; the limits of each peer come before it.
-void limit_memory(grpc::ServerBuilder& builder, const char* name);
+// `threads`: for calls that gRPC serves on threads; 0: any number.
+void limit_memory(grpc::ServerBuilder& builder, const char* name, int threads = 0);
 
 // Gives memory that is free back to the system, every few seconds: what an attack, or a bulk load,
 // has taken does not stay the process's for ever. A thread of its own while it lives.
