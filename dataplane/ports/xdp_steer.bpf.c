@@ -8,8 +8,10 @@
  *   to a subscriber pool (`pools4`, `pools6`)                   -> data plane
  *   anything else, frames of VLANs included                     -> kernel
  *
- * A tag of VLAN 0 is a priority alone (IEEE 802.1Q section 9.6), and is looked behind. A tag that
- * the device has taken out of the frame cannot be seen here: rx_vlan.h has the device leave it in.
+ * A tag of VLAN 0 is a priority alone (IEEE 802.1Q section 9.6), and is looked behind. The kernel
+ * looks behind any number of them, but nobody has a use for a second one: a frame with several is
+ * dropped if it is the data plane's. A tag that the device has taken out of the frame cannot be
+ * seen here: rx_vlan.h has the device leave it in.
  *
  * Own addresses are looked up first, so an own address inside a pool keeps its kernel.
  *
@@ -26,7 +28,7 @@
  * (takeover_guard.h).
  *
  * Limits, for the verifier's sake: up to 6 IPv6 extension headers; a packet with more stays with
- * the kernel when it is for an own address.
+ * the kernel when it is for an own address. Up to 4 tags of VLAN 0; a frame with more is dropped.
  */
 #include "dataplane/ports/xdp_steer.h"
 
@@ -41,6 +43,7 @@
 
 #define GRE_UDP_PORT 4754 /* RFC 8086 section 8 */
 #define MAX_EXTENSIONS 6
+#define MAX_TAGS 4
 #define VLAN_ID 0x0fff
 
 #define PROTO_ICMP 1
@@ -208,21 +211,37 @@ static __always_inline int steer6(struct ipv6* ip, void* end) {
     return bpf_map_lookup_elem(&pools6, &pool) != 0;
 }
 
-static __always_inline int is_data_planes(void* data, void* end) {
+enum whose { KERNELS, DATA_PLANES, NOBODYS };
+
+static __always_inline int is_tag(__be16 type) {
+    return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+static __always_inline enum whose whose_is(void* data, void* end) {
     struct ethhdr* ethernet = data;
     void* at = ethernet + 1;
+    int tags = 0, ours = 0;
     __be16 type;
-    if (at > end) return 0;
+    if (at > end) return KERNELS;
     type = ethernet->h_proto;
-    if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) {
+#pragma unroll
+    for (int i = 0; i < MAX_TAGS; ++i) {
         struct vlan* tag = at;
-        if ((void*)(tag + 1) > end || (tag->control & bpf_htons(VLAN_ID)) != 0) return 0;
+        if (!is_tag(type)) break;
+        if ((void*)(tag + 1) > end || (tag->control & bpf_htons(VLAN_ID)) != 0) return KERNELS;
         type = tag->type;
         at = tag + 1;
+        ++tags;
     }
-    if (type == bpf_htons(ETH_P_IP)) return steer4(at, end);
-    if (type == bpf_htons(ETH_P_IPV6)) return steer6(at, end);
-    return 0;
+    if (is_tag(type)) {
+        struct vlan* tag = at;
+        if ((void*)(tag + 1) > end || (tag->control & bpf_htons(VLAN_ID)) != 0) return KERNELS;
+        return NOBODYS;
+    }
+    if (type == bpf_htons(ETH_P_IP)) ours = steer4(at, end);
+    if (type == bpf_htons(ETH_P_IPV6)) ours = steer6(at, end);
+    if (!ours) return KERNELS;
+    return tags > 1 ? NOBODYS : DATA_PLANES;
 }
 
 #ifdef DR_TC_GUARD
@@ -235,8 +254,8 @@ int dr_tc_guard(struct __sk_buff* skb) {
     /* The kernel has taken a tag out of the frame already. */
     if (skb->vlan_present && (skb->vlan_tci & VLAN_ID) != 0) return TC_ACT_UNSPEC;
     if (bpf_skb_pull_data(skb, length) != 0) return TC_ACT_SHOT;
-    return is_data_planes((void*)(long)skb->data, (void*)(long)skb->data_end) ? TC_ACT_SHOT
-                                                                              : TC_ACT_UNSPEC;
+    return whose_is((void*)(long)skb->data, (void*)(long)skb->data_end) == KERNELS ? TC_ACT_UNSPEC
+                                                                                   : TC_ACT_SHOT;
 }
 
 #else
@@ -251,8 +270,10 @@ struct {
 SEC("xdp")
 int dr_xdp_steer(struct xdp_md* ctx) {
     __u32 queue = ctx->rx_queue_index;
+    enum whose whose = whose_is((void*)(long)ctx->data, (void*)(long)ctx->data_end);
     __u64* count;
-    if (!is_data_planes((void*)(long)ctx->data, (void*)(long)ctx->data_end)) return XDP_PASS;
+    if (whose == KERNELS) return XDP_PASS;
+    if (whose == NOBODYS) return XDP_DROP;
     count = bpf_map_lookup_elem(&arrived, &queue);
     if (count) *count += 1;
     return (int)bpf_redirect_map(&xsks_map, ctx->rx_queue_index, XDP_DROP);

@@ -121,6 +121,8 @@ class Program {
         return options.retval;
     }
     [[nodiscard]] bool steers(const Bytes& packet) const { return run(packet) == XDP_DROP; }
+    // Without a socket in the map, what is steered is dropped too.
+    [[nodiscard]] bool drops(const Bytes& packet) const { return run(packet) == XDP_DROP; }
     [[nodiscard]] bool passes(const Bytes& packet) const { return run(packet) == XDP_PASS; }
 
     dr::SteeringMaps maps;
@@ -236,9 +238,28 @@ TEST_CASE("a frame with a priority tag is steered as without it, a frame of a VL
             const auto high = static_cast<std::uint8_t>(priority | 1U);
             CHECK(p.passes(ethernet(tag) + Bytes{high, 0, 0x86, 0xdd} + site));
         }
-        CHECK(p.passes(ethernet(tag) + Bytes{0, 0, 0x81, 0, 0, 0, 8, 0} + tunnel));
         CHECK(p.passes(ethernet(tag) + Bytes{0, 0, 8, 6} + Bytes(28, 0)));
         CHECK(p.passes(ethernet(tag) + Bytes{0, 0, 8}));
+    }
+}
+
+TEST_CASE(
+    "a frame with several priority tags never falls through to the kernel with what is ours") {
+    if (!may_load()) return;
+    const Program p;
+    const Bytes tunnel = ipv4(kOwn4, 17) + udp(1, 4754);
+    const Bytes site = ipv6("2001:db8:5000::1", 6) + Bytes(20, 0);
+    const Bytes elsewhere = ipv4("198.51.100.7", 17) + udp(1, 4754);
+    for (const Bytes& inner : {Bytes{0x81, 0}, Bytes{0x88, 0xa8}}) {
+        Bytes tags = ethernet(0x8100) + Bytes{0, 0};
+        for (int more = 1; more < 8; ++more) {
+            tags = tags + inner + Bytes{0xe0, 0};
+            CHECK(p.drops(tags + Bytes{8, 0} + tunnel));
+            CHECK(p.drops(tags + Bytes{0x86, 0xdd} + site));
+            if (more < 4) CHECK(p.passes(tags + Bytes{8, 0} + elsewhere));
+            // A VLAN's behind them is the kernel's.
+            if (more < 4) CHECK(p.passes(tags + inner + Bytes{0, 5, 8, 0} + tunnel));
+        }
     }
 }
 
