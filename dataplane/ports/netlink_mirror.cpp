@@ -10,10 +10,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "dataplane/ports/advertisements.h"
 #include "dataplane/ports/neighbour_table.h"
 #include "dataplane/ports/netlink_socket.h"
 #include "dataplane/ports/route_message.h"
@@ -50,6 +53,7 @@ struct Configured {
     int ifindex;
     IpAddress address;
     std::uint32_t generation;
+    bool advertised;  // made of a router advertisement
 };
 
 }  // namespace
@@ -70,6 +74,9 @@ struct NetlinkMirror::Core {
     void begin();
     void end();
 
+    // Whether to believe a route that an advertisement may have made.
+    bool believes(rtnl_route* route, const nlmsghdr* header, const IpPrefix& prefix);
+
     void ask(std::uint16_t port, const IpAddress& address);
     void set_link(int ifindex, Link next, bool live);
     std::uint16_t usable_mtu(std::uint16_t port, unsigned interface_mtu) const;
@@ -87,6 +94,8 @@ struct NetlinkMirror::Core {
 
     std::map<int, Link> links;
     std::vector<Configured> own;
+    // Networks that were not believed, since the interface has no address in them (yet).
+    std::set<std::pair<int, IpPrefix>> doubted;
     std::map<IpAddress, std::uint16_t> installed;  // Local, with its port
     std::uint64_t locals_generation = 1;
     std::uint32_t generation = 0;
@@ -176,6 +185,9 @@ void NetlinkMirror::Core::set_link(int ifindex, Link next, bool live) {
     if (live && concerns && (before.up != now.up || before.port != now.port)) socket->resync();
     if (before.port != now.port) tell_addresses();
     if (!now.port) return;
+    std::string why;
+    if (!before.port && !ignore_advertisements(now.name, &why))
+        std::fprintf(stderr, "dr-dataplane: warning: %s\n", why.c_str());
     if (!before.port || before.mac != now.mac || before.mtu != now.mtu)
         rib.set_port(*now.port, now.mac, now.mtu);
     if (before.up && !now.up) neighbours.link_down(*now.port, now_ms());
@@ -202,7 +214,13 @@ void NetlinkMirror::Core::address(nl_object* object, bool removed, bool live) {
         at->generation = generation;
         return;
     } else {
-        own.push_back({ifindex, address, generation});
+        const bool advertised = (rtnl_addr_get_flags(entry) & IFA_F_MANAGETEMPADDR) != 0;
+        own.push_back({ifindex, address, generation, advertised});
+        // The kernel tells of an address after its network's route.
+        const bool expected = std::any_of(doubted.begin(), doubted.end(), [&](const auto& d) {
+            return d.first == ifindex && d.second.contains(address);
+        });
+        if (live && expected) socket->resync();
     }
     if (!complete) return;
     install_locals();
@@ -253,10 +271,27 @@ void NetlinkMirror::Core::neighbour(nl_object* object, bool removed) {
     neighbours.set(*port, address, bytes, (state & NUD_STALE) != 0);
 }
 
+bool NetlinkMirror::Core::believes(rtnl_route* route, const nlmsghdr* header,
+                                   const IpPrefix& prefix) {
+    const Advertised how = advertised(route, header);
+    if (how == Advertised::No) return true;
+    if (how == Advertised::Yes) return false;
+    for (const NexthopObjects::Hop& hop : hops_of(route)) {
+        if (!port_of(hop.ifindex)) continue;
+        const bool has = std::any_of(own.begin(), own.end(), [&](const Configured& a) {
+            return a.ifindex == hop.ifindex && !a.advertised && prefix.contains(a.address);
+        });
+        if (has) continue;
+        doubted.emplace(hop.ifindex, prefix);
+        return false;
+    }
+    return true;
+}
+
 void NetlinkMirror::Core::route(nl_object* object, bool removed, const nlmsghdr* header) {
     auto* entry = reinterpret_cast<rtnl_route*>(object);
     const auto prefix = prefix_of(entry);
-    if (!prefix) return;
+    if (!prefix || !believes(entry, header, *prefix)) return;
     const std::uint32_t metric = rtnl_route_get_priority(entry);
     const int flags = header->nlmsg_flags;
     const std::uint32_t object_id = NexthopObjects::id_of(header);
@@ -283,6 +318,7 @@ void NetlinkMirror::Core::route(nl_object* object, bool removed, const nlmsghdr*
 
 void NetlinkMirror::Core::begin() {
     ++generation;
+    doubted.clear();
     nexthops.mark();
     routes.mark();
     neighbours.mark();

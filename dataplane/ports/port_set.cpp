@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "dataplane/ports/advertisements.h"
 #include "dataplane/ports/interface.h"
 #include "dataplane/ports/rx_queues.h"
 #include "dataplane/ports/rx_vlan.h"
@@ -146,6 +147,10 @@ bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
     port.has_kernel = config.has_kernel_interface();
     port.mtu = config.mtu.value_or(1500);
     if (is_kernels(config.kind) && !kernel_mtu(config, &port.mtu, error)) return false;
+    // Before anything of the port works. The mirror does it again, for interfaces that come later,
+    // and says what is wrong.
+    std::string unsaid;
+    if (is_kernels(config.kind)) (void)ignore_advertisements(config.interface, &unsaid);
     if (config.kind == PortKind::AfXdp) {
         if (!serves_all_queues(config.interface, config.queues, error)) return false;
         if (data_room_ > kMaxXdpDataRoom) {

@@ -1,7 +1,11 @@
 #include "dataplane/ports/route_message.h"
 
 #include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <netlink/route/nexthop.h>
+
+#include <cstring>
 
 #include "dataplane/ports/netlink_socket.h"
 
@@ -80,6 +84,18 @@ std::optional<RouteTarget> target_of(rtnl_route* route,
         }
     }
     return target;
+}
+
+Advertised advertised(rtnl_route* route, const nlmsghdr* header) {
+    if (rtnl_route_get_protocol(route) == RTPROT_RA) return Advertised::Yes;
+    if (rtnl_route_get_protocol(route) != RTPROT_KERNEL) return Advertised::No;
+    if (rtnl_route_get_family(route) != AF_INET6) return Advertised::No;
+    const nlattr* found =
+        nlmsg_find_attr(const_cast<nlmsghdr*>(header), sizeof(rtmsg), RTA_CACHEINFO);
+    rta_cacheinfo info{};
+    if (found == nullptr || nla_len(found) < static_cast<int>(sizeof info)) return Advertised::No;
+    std::memcpy(&info, nla_data(found), sizeof info);
+    return info.rta_expires != 0 ? Advertised::UnlessOwn : Advertised::No;
 }
 
 RouteTable::How how_of(rtnl_route* route, int flags) {

@@ -35,6 +35,12 @@ std::optional<RouteTarget> target_of(rtnl_route* route,
 // The next hops that a route's message names itself.
 std::vector<NexthopObjects::Hop> hops_of(rtnl_route* route);
 
+// What a router advertisement may have made: a route that says so (RTPROT_RA), or one of the
+// kernel's own to a network of IPv6 that ends by itself. The kernel makes such ones for addresses
+// with a lifetime too, and tells nothing apart: whether the interface has an address in it does.
+enum class Advertised : std::uint8_t { No, UnlessOwn, Yes };
+Advertised advertised(rtnl_route* route, const nlmsghdr* header);
+
 // How the table takes a route of a message with these header flags (NLM_F_*).
 RouteTable::How how_of(rtnl_route* route, int flags);
 

@@ -151,3 +151,47 @@ TEST_CASE("a route that finds no room waits, is counted once, and comes in when 
               return 0;
           }) == 0);
 }
+
+TEST_CASE("router advertisements are switched off on a port's interface, and on one made again") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              const auto off = [] {
+                  return run("test $(cat /proc/sys/net/ipv6/conf/d0/accept_ra) = 0");
+              };
+              if (off()) return 1;  // this would prove nothing
+              const Rig rig("d0");
+              if (!off()) return 2;
+              if (run("test $(cat /proc/sys/net/ipv6/conf/p0/accept_ra) = 0")) return 3;
+              if (!run("ip link del d0 && ip link add d0 type veth peer name p0")) return 4;
+              return rig.until(off) ? 0 : 5;
+          }) == 0);
+}
+
+TEST_CASE("what a router advertisement has made is not mirrored, an address with a lifetime is") {
+    if (!may_unshare()) return;
+    CHECK(in_namespace([] {
+              // As the kernel, and as a daemon of the user's, make them.
+              if (!run("ip -6 route add 2001:db8:5:1::/64 dev d0 proto kernel expires 300;"
+                       "ip -6 route add 2001:db8:5:2::/64 dev d0 proto ra;"
+                       "ip -6 route add default via 2001:db8:ff::7 proto ra expires 300"))
+                  return 1;
+              const Rig rig("d0");
+              if (!rig.is("2001:db8:5:1::9", Kind::None)) return 2;
+              if (!rig.is("2001:db8:5:2::9", Kind::None)) return 3;
+              if (!rig.is("2001:db8:77::9", Kind::None)) return 4;
+              if (!run("ip -6 route add 2001:db8:5:3::/64 dev d0 proto kernel expires 300;"
+                       "ip -6 route add 2001:db8:5:4::/64 dev d0 proto static expires 300"))
+                  return 5;
+              if (!rig.becomes("2001:db8:5:4::9", Kind::Glean)) return 6;
+              if (!rig.is("2001:db8:5:3::9", Kind::None)) return 7;
+              // A configured address with a lifetime, whose route the kernel makes first.
+              if (!run("ip addr add 2001:db8:5:5::1/64 dev d0 valid_lft 300 preferred_lft 300 "
+                       "nodad"))
+                  return 8;
+              if (!rig.becomes("2001:db8:5:5::9", Kind::Glean)) return 9;
+              if (!rig.is("2001:db8:5:3::9", Kind::None)) return 10;
+              if (!run("ip -6 route del 2001:db8:5:3::/64 dev d0; ip -6 route del default"))
+                  return 11;
+              return rig.becomes("2001:db8:5:4::9", Kind::Glean) ? 0 : 12;
+          }) == 0);
+}
