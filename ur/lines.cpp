@@ -176,9 +176,9 @@ void Lines::choose_source(LinePath& path, const Tunnel& tunnel, const SourceWish
         path.local = wish.used;
         return;
     }
-    const auto ranked =
-        rank_sources(own, netlink_.source_to(path.index, tunnel.remote), tunnel.remote);
-    if (!ranked.empty()) path.local = ranked[wish.turn % ranked.size()];
+    const auto ranked = rank_sources(own, wish.answered,
+                                     netlink_.source_to(path.index, tunnel.remote), tunnel.remote);
+    if (!ranked.empty()) path.local = ranked[wish.turn ? wish.turn(ranked.size()) : 0];
 }
 
 LinePath Lines::look(const Tunnel& tunnel, const SourceWish& wish) {

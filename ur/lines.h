@@ -4,6 +4,7 @@
 // out of the site: its line is down, and the guard stays on it. One thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -32,9 +33,10 @@ struct LinePath {
 
 // What is known of a tunnel when a source is chosen for it.
 struct SourceWish {
-    IpAddress used;  // in use, and answered by the DR; family 0: none
-    // Which of the addresses is tried, from the best; rises where none is answered.
-    unsigned turn = 0;
+    IpAddress used;      // in use, and answered by the DR; family 0: none
+    IpAddress answered;  // by the DR, at last; family 0: none
+    // Which of `count` addresses is tried, from the best, where none is answered.
+    std::function<std::size_t(std::size_t count)> turn;
 };
 
 // What a line is, for the DR.

@@ -94,6 +94,7 @@ void append_ip(std::vector<std::uint8_t>& out, const Endpoint& from, const Endpo
 struct IpEnd {
     std::uint8_t protocol = 0;
     Endpoint source;
+    IpAddress destination;
     std::uint32_t pseudo_sum = 0;  // of the addresses
 };
 
@@ -109,6 +110,8 @@ bool take_ip4(std::span<const std::uint8_t>& rest, IpEnd& out) {
     out.protocol = ip.protocol;
     out.source.family = 4;
     std::copy(ip.source.begin(), ip.source.end(), out.source.address.begin());
+    out.destination.family = 4;
+    std::copy(ip.destination.begin(), ip.destination.end(), out.destination.bytes.begin());
     out.pseudo_sum = sum_of(ip.destination, sum_of(ip.source));
     return true;
 }
@@ -120,6 +123,7 @@ bool take_ip6(std::span<const std::uint8_t>& rest, IpEnd& out) {
     out.protocol = ip.next;
     out.source.family = 6;
     out.source.address = ip.source;
+    out.destination = {6, ip.destination};
     out.pseudo_sum = sum_of(ip.destination, sum_of(ip.source));
     return true;
 }
@@ -167,7 +171,7 @@ std::optional<Received> read_outer(std::span<const std::uint8_t> packet) {
     Gre gre;
     if (!take(rest, gre) || gre.flags.host() != kKeyPresent || gre.type.host() != kMessageType)
         return std::nullopt;
-    return Received{end.source, gre.key.host(), rest};
+    return Received{end.source, end.destination, gre.key.host(), rest};
 }
 
 Endpoint to_endpoint(const IpAddress& address, std::uint16_t port) {

@@ -21,6 +21,7 @@ std::vector<std::uint8_t> make_outer(const wire::Endpoint& from, const wire::End
 
 struct Received {
     wire::Endpoint source;  // port 0: native GRE
+    IpAddress destination;
     std::uint32_t key;
     std::span<const std::uint8_t> message;  // of the packet that was read
 };

@@ -178,7 +178,7 @@ void Router::place_tunnels() {
         devices.insert(tunnel.device);
         Place& place = places_[tunnel.slot];
         if (place.id == tunnel.id) continue;
-        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot), 0, 0};
+        place = {tunnel.id, {}, datapath_.tunnel_counters(tunnel.slot), 0, 0, {}, 0};
     }
     lines_.keep(devices);
 }
@@ -227,12 +227,27 @@ bool Router::look(const Tunnel& tunnel) {
     return place.path.usable;
 }
 
-SourceWish Router::wish(const Tunnel& tunnel, const Place& place) const {
+bool Router::answered(unsigned slot) const {
+    const auto status = keepalives_.status(now(), slot);
+    return status.state == liveness::State::Up && !status.suspect_rx;
+}
+
+SourceWish Router::wish(const Tunnel& tunnel, Place& place) const {
     if (!keepalives_.has(tunnel.slot)) return {};
-    const auto status = keepalives_.status(now(), tunnel.slot);
-    const bool answered = status.state == liveness::State::Up && !status.suspect_rx;
-    // The port is changed first, then the address.
-    return {answered ? place.path.local : IpAddress{}, keepalives_.moves(tunnel.slot) / 2};
+    if (answered(tunnel.slot)) {
+        place.unanswered = 0;
+        return {place.path.local, place.answered, {}};
+    }
+    if (!place.path.usable) place.unanswered = 0;
+    if (place.path.usable && place.unanswered == 0) place.unanswered = now();
+    if (place.answered.family != 0)
+        return {{}, place.answered, [since = place.unanswered](std::size_t count) {
+                    return since == 0 ? 0 : source_turn(count, now() - since);
+                }};
+    // Any of them may be the right one. The port is changed first, then the address.
+    return {{}, {}, [turn = keepalives_.moves(tunnel.slot) / 2](std::size_t count) {
+                return turn % count;
+            }};
 }
 
 // A client that renews a lease may take the address and the routes away and put the same ones on
@@ -290,6 +305,11 @@ void Router::take_messages() {
         const Tunnel* tunnel = find(arrival->slot);
         if (!message || tunnel == nullptr || message->key != tunnel->id) continue;
         keepalives_.receive(now(), arrival->slot, message->message, message->source);
+        // For some time what the DR sends is to the address that was in use before.
+        Place& place = places_[arrival->slot];
+        if (message->destination == place.path.local && keepalives_.has(arrival->slot) &&
+            answered(arrival->slot))
+            place.answered = place.path.local;
     }
 }
 

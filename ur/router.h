@@ -108,6 +108,8 @@ class Router final : private KeepaliveSink {
         ur_tunnel_counters base{};
         Time lost_at{};       // the path's address or route has been away since; 0: it has not
         std::uint16_t mtu{};  // that the path carries, as keepalives have found; 0: not known
+        IpAddress answered;   // own address to which the DR's last answer came; family 0: none
+        Time unanswered{};    // the path has been usable and without answer since; 0: it is not
     };
 
     void send(unsigned slot, const liveness::Endpoint& from, const liveness::Endpoint& to,
@@ -136,7 +138,9 @@ class Router final : private KeepaliveSink {
     void clear_slots();
     // Whether the tunnel's line can be used.
     bool look(const Tunnel& tunnel);
-    [[nodiscard]] SourceWish wish(const Tunnel& tunnel, const Place& place) const;
+    // What the place's tunnel is sent from, by what the DR answers.
+    SourceWish wish(const Tunnel& tunnel, Place& place) const;
+    [[nodiscard]] bool answered(unsigned slot) const;
     // Whether the place's path stays in use for now, though its address or route is not there.
     bool outlasts(Place& place, const LinePath& found);
     void publish(const Tunnel& tunnel);

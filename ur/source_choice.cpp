@@ -7,6 +7,12 @@ namespace dr::ur {
 
 namespace {
 
+// A tunnel changes its port twice before its address (keepalives.cpp). An address that the DR
+// answers is Up well within the turn of another one.
+constexpr liveness::Time kFirstTurn = 13 * liveness::kSecond;
+constexpr liveness::Time kOtherTurn = 5 * liveness::kSecond;
+constexpr liveness::Time kBestTurn = 30 * liveness::kSecond;
+
 bool is_autoconfigured4(const IpAddress& a) {
     return a.family == 4 && a.bytes[0] == 169 && a.bytes[1] == 254;
 }
@@ -21,10 +27,11 @@ bool stays(const SourceAddress& a) {
 
 }  // namespace
 
-std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const IpAddress& kernel,
-                                    const IpAddress& remote) {
+std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const IpAddress& answered,
+                                    const IpAddress& kernel, const IpAddress& remote) {
     const auto merit = [&](const SourceAddress& a) {
-        return std::tuple(!is_autoconfigured4(a.address), stays(a), a.routed, a.address == kernel,
+        return std::tuple(!is_autoconfigured4(a.address), stays(a), a.routed,
+                          a.address == answered, a.address == kernel,
                           is_unique_local(a.address) == is_unique_local(remote), !a.deprecated);
     };
     std::vector<SourceAddress> ready;
@@ -36,6 +43,13 @@ std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const Ip
     out.reserve(ready.size());
     for (const auto& a : ready) out.push_back(a.address);
     return out;
+}
+
+std::size_t source_turn(std::size_t count, liveness::Time unanswered) {
+    if (count < 2 || unanswered < kFirstTurn) return 0;
+    const liveness::Time past = unanswered - kFirstTurn;
+    const bool other = past % (kOtherTurn + kBestTurn) < kOtherTurn;
+    return other ? 1 + past / (kOtherTurn + kBestTurn) % (count - 1) : 0;
 }
 
 bool keeps_source(std::span<const SourceAddress> own, const IpAddress& used) {

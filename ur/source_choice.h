@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "dataplane/liveness/profile.h"
 
 namespace dr::ur {
 
@@ -22,11 +23,15 @@ struct SourceAddress {
 inline constexpr std::uint32_t kExpiresS = 5;
 
 // The addresses that are ready, best first: one that stays (not deprecated, not about to expire)
-// and is not of 169.254/16, then one with a route, then the kernel's own choice (`kernel`, RFC
-// 6724; family 0 or another device's address: none), then one of the remote end's kind, unique
-// local or not.
-std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const IpAddress& kernel,
-                                    const IpAddress& remote);
+// and is not of 169.254/16, then one with a route, then the one that the DR last answered
+// (`answered`; family 0: none), then the kernel's own choice (`kernel`, RFC 6724; family 0 or
+// another device's address: none), then one of the remote end's kind, unique local or not.
+std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const IpAddress& answered,
+                                    const IpAddress& kernel, const IpAddress& remote);
+// Which of `count` ranked addresses is tried when none has been answered for so long. The first one
+// has most of the time: it is nearly always the right one, and the line or the DR is away. Each of
+// the others has a short turn in between.
+std::size_t source_turn(std::size_t count, liveness::Time unanswered);
 // Whether an address that is in use stays in use: the device has it and will have it, be it under
 // duplicate detection again after it was put on again.
 bool keeps_source(std::span<const SourceAddress> own, const IpAddress& used);

@@ -243,5 +243,48 @@ def _(lab):
     expect(lab.ping("lan1", t.INET4).returncode == 0, "no ping")
 
 
+@cases.case("after an outage of 16 s a line with a second address, one of management or a unique local one, "
+            "is up again within seconds, from the address that worked before")
+def _(lab):
+    fresh(lab)
+    net, site = lab.net["ur1"], lab.sites[0]
+    net.ip("address", "add", "192.168.100.2/24", "dev", "wan-a")
+    net.ip("address", "add", f"{ULA}/64", "dev", "wan-b", "nodad")
+    for line, right in (("a", site.wan4("a")[1]), ("b", GUA)):
+        stays_up(lab, line, right)
+    tried = {"a": set(), "b": set()}
+    with away(lab):
+        for line in tried:
+            ur.wait_for(lab, line, {"state": "down"}, seconds=SOON)
+        until = time.monotonic() + 16
+        while time.monotonic() < until:
+            for line in tried:
+                tried[line].add(source(lab, line))
+            time.sleep(0.2)
+    mended = time.monotonic()
+    ur.wait_up(lab, seconds=15)
+    took = time.monotonic() - mended
+    for line, right in (("a", site.wan4("a")[1]), ("b", GUA)):
+        stays_up(lab, line, right)
+    expect(tried == {"a": {site.wan4("a")[1], "192.168.100.2"}, "b": {GUA, ULA}}, f"{tried}")
+    fresh(lab)
+    return f"up {took:.1f} s after the end of the outage"
+
+
+@contextmanager
+def away(lab):
+    """The ISPs carry nothing of the tunnels, as when the DR is away."""
+    for isp in ("ispa", "ispb"):
+        lab.net[isp].run(["nft", "-f", "-"], stdin="""
+            table inet away { chain through { type filter hook forward priority 0;
+                meta l4proto udp drop; }; }
+            """)
+    try:
+        yield
+    finally:
+        for isp in ("ispa", "ispb"):
+            lab.net[isp].run(["nft", "delete", "table", "inet", "away"])
+
+
 if __name__ == "__main__":
     sys.exit(cases.run(attached_lab, describe=Lab.describe))

@@ -1,4 +1,5 @@
 // Which of a line's own addresses a tunnel is sent from.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -19,8 +20,8 @@ SourceAddress own(const std::string& text) {
 }
 
 std::string best(const std::vector<SourceAddress>& addresses, const std::string& kernel,
-                 const std::string& remote = "198.51.100.1") {
-    const auto ranked = rank_sources(addresses, at(kernel), at(remote));
+                 const std::string& remote = "198.51.100.1", const std::string& answered = "") {
+    const auto ranked = rank_sources(addresses, at(answered), at(kernel), at(remote));
     return ranked.empty() ? "" : to_string(ranked.front());
 }
 
@@ -80,4 +81,33 @@ TEST_CASE("an address in use stays while the device has it and will have it") {
     all[1] = own("198.18.1.2");
     all[1].valid_s = 1;
     CHECK_FALSE(keeps_source(all, at("198.18.1.2")));
+}
+
+TEST_CASE("the address that the DR last answered goes before the kernel's choice, not before a route") {
+    std::vector<SourceAddress> both{own("198.18.1.2"), own("192.168.100.2")};
+    CHECK(best(both, "198.18.1.2", "198.51.100.1", "192.168.100.2") == "192.168.100.2");
+    both[1].routed = false;
+    CHECK(best(both, "198.18.1.2", "198.51.100.1", "192.168.100.2") == "198.18.1.2");
+    both[1] = own("192.168.100.2");
+    both[1].deprecated = true;
+    CHECK(best(both, "198.18.1.2", "198.51.100.1", "192.168.100.2") == "198.18.1.2");
+}
+
+TEST_CASE("the best address has most of the time without an answer, each other one short turns") {
+    CHECK(source_turn(1, 1000 * liveness::kSecond) == 0);
+    for (const std::size_t count : {std::size_t{2}, std::size_t{4}}) {
+        std::vector<unsigned> seconds(count);
+        unsigned longest = 0, row = 0;
+        for (unsigned s = 0; s < 600; ++s) {
+            const std::size_t turn = source_turn(count, s * liveness::kSecond);
+            REQUIRE(turn < count);
+            if (s < 13) CHECK(turn == 0);
+            ++seconds[turn];
+            row = turn == 0 ? 0 : row + 1;
+            longest = std::max(longest, row);
+        }
+        CHECK(longest <= 5);
+        CHECK(seconds[0] > 480);
+        for (const unsigned s : seconds) CHECK(s >= 20);
+    }
 }
