@@ -5,10 +5,12 @@
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <netlink/attr.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <cstring>
@@ -90,19 +92,19 @@ NlMessage deletion(nlmsghdr* header, int type) {
     return message;
 }
 
-NlMessage make_rule(int type, int flags, const RuleSpec& rule, std::uint8_t protocol) {
+NlMessage make_rule(const RuleSpec& rule) {
     fib_rule_hdr header{};
     header.family = af(rule.family);
     header.action = FR_ACT_TO_TBL;
     if (rule.from) header.src_len = rule.from->length;
     if (rule.to) header.dst_len = rule.to->length;
-    auto message = make(type, flags, header);
+    auto message = make(RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
     if (rule.from)
         put(message.get(), FRA_SRC, rule.from->address.bytes.data(), size_of(rule.family));
     if (rule.to) put(message.get(), FRA_DST, rule.to->address.bytes.data(), size_of(rule.family));
     put_u32(message.get(), FRA_PRIORITY, rule.priority);
     put_u32(message.get(), FRA_TABLE, rule.table);
-    put(message.get(), FRA_PROTOCOL, &protocol, 1);
+    put(message.get(), FRA_PROTOCOL, &rule.protocol, 1);
     if (rule.suppress_lines) {
         put_u32(message.get(), FRA_SUPPRESS_PREFIXLEN, 0);
         put_u32(message.get(), FRA_SUPPRESS_IFGROUP, kLineGroup);
@@ -110,8 +112,8 @@ NlMessage make_rule(int type, int flags, const RuleSpec& rule, std::uint8_t prot
     return message;
 }
 
-NlMessage make_unreachable(int type, int flags, const IpPrefix& prefix, std::uint32_t table,
-                           std::uint32_t metric, std::uint8_t protocol) {
+NlMessage make_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
+                           std::uint8_t protocol) {
     const std::uint8_t family = prefix.address.family;
     rtmsg header{};
     header.rtm_family = af(family);
@@ -119,7 +121,7 @@ NlMessage make_unreachable(int type, int flags, const IpPrefix& prefix, std::uin
     header.rtm_protocol = protocol;
     header.rtm_scope = RT_SCOPE_UNIVERSE;
     header.rtm_type = RTN_UNREACHABLE;
-    auto message = make(type, flags, header);
+    auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
     put_u32(message.get(), RTA_TABLE, table);
     put_u32(message.get(), RTA_PRIORITY, metric);
     if (prefix.length != 0)
@@ -320,43 +322,32 @@ IpAddress Netlink::source_to(int index, const IpAddress& remote) {
     return answer ? answer->source : IpAddress{};
 }
 
-void Netlink::add_rule(const RuleSpec& rule, std::uint8_t protocol) {
-    const auto message =
-        make_rule(RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, rule, protocol);
-    request(message.get(), "adding a routing rule with priority " + std::to_string(rule.priority));
+void Netlink::add_rule(const RuleSpec& rule) {
+    request(make_rule(rule).get(),
+            "adding a routing rule with priority " + std::to_string(rule.priority));
 }
 
-void Netlink::remove_rule(const RuleSpec& rule, std::uint8_t protocol) {
-    std::vector<NlMessage> messages;
-    messages.push_back(make_rule(RTM_DELRULE, NLM_F_REQUEST, rule, protocol));
-    remove_all(messages, "removing a routing rule");
+void Netlink::remove(nl_msg* message, const std::string& what) {
+    const int error = talk(message);
+    if (error != 0 && error != ENOENT && error != ESRCH)
+        throw std::system_error(error, std::generic_category(), "removing " + what);
 }
 
-unsigned Netlink::remove_all(std::vector<NlMessage>& messages, const char* what) {
-    unsigned removed = 0;
-    for (auto& message : messages) {
-        const int error = talk(message.get());
-        if (error != 0 && error != ENOENT && error != ESRCH)
-            throw std::system_error(error, std::generic_category(), what);
-        ++removed;
-    }
-    return removed;
-}
-
-unsigned Netlink::flush_rules(std::uint8_t protocol) {
-    std::vector<NlMessage> found;
+std::vector<Seen<RuleSpec>> Netlink::rules() {
+    std::vector<Seen<RuleSpec>> out;
     for (const std::uint8_t family : kFamilies) {
         fib_rule_hdr filter{};
         filter.family = af(family);
         dump(RTM_GETRULE, &filter, sizeof filter, [&](nlmsghdr* header) {
-            if (is_rule_of(header, protocol)) found.push_back(deletion(header, RTM_DELRULE));
+            if (auto rule = rule_in(header))
+                out.push_back({std::move(*rule), deletion(header, RTM_DELRULE)});
         });
     }
-    return remove_all(found, "removing a routing rule");
+    return out;
 }
 
 void Netlink::set_default_route(std::uint8_t family, std::uint32_t table, int index, unsigned mtu,
-                                std::uint8_t protocol, bool only_missing) {
+                                std::uint8_t protocol) {
     rtmsg header{};
     header.rtm_family = af(family);
     header.rtm_table = RT_TABLE_UNSPEC;
@@ -364,12 +355,11 @@ void Netlink::set_default_route(std::uint8_t family, std::uint32_t table, int in
     header.rtm_scope = RT_SCOPE_UNIVERSE;
     header.rtm_type = RTN_UNICAST;
     header.rtm_flags = RTNH_F_ONLINK;
-    const int existing = only_missing ? NLM_F_EXCL : NLM_F_REPLACE;
     const auto start = [&] {
-        auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | existing, header);
+        auto message = make(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE, header);
         put_u32(message.get(), RTA_TABLE, table);
         put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
-        put_u32(message.get(), RTA_PRIORITY, 1);
+        put_u32(message.get(), RTA_PRIORITY, kTunnelMetric);
         nlattr* metrics = nla_nest_start(message.get(), RTA_METRICS);
         put_u32(message.get(), RTAX_MTU, mtu);
         nla_nest_end(message.get(), metrics);
@@ -397,30 +387,34 @@ void Netlink::set_default_route(std::uint8_t family, std::uint32_t table, int in
 
 void Netlink::add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
                               std::uint8_t protocol) {
-    const auto message = make_unreachable(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL,
-                                          prefix, table, metric, protocol);
-    request(message.get(), "adding the unreachable route " + to_string(prefix));
+    request(make_unreachable(prefix, table, metric, protocol).get(),
+            "adding the unreachable route " + to_string(prefix));
 }
 
-void Netlink::remove_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
-                                 std::uint8_t protocol) {
-    std::vector<NlMessage> messages;
-    messages.push_back(
-        make_unreachable(RTM_DELROUTE, NLM_F_REQUEST, prefix, table, metric, protocol));
-    remove_all(messages, "removing an unreachable route");
-}
-
-unsigned Netlink::flush_routes(std::uint32_t table, std::uint8_t protocol) {
-    std::vector<NlMessage> found;
+std::vector<Seen<RouteSpec>> Netlink::routes(std::uint32_t table) {
+    std::vector<Seen<RouteSpec>> out;
+    // The kernel looks for the table itself: a router may have a million routes in another one. One
+    // before Linux 5.0 tells all.
+    const int fd = nl_socket_get_fd(socket_.get());
+    const auto set_strict = [fd](int on) {
+        (void)::setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
+    };
     for (const std::uint8_t family : kFamilies) {
         rtmsg filter{};
         filter.rtm_family = af(family);
-        dump(RTM_GETROUTE, &filter, sizeof filter, [&](nlmsghdr* header) {
-            if (is_route_of(header, table, protocol))
-                found.push_back(deletion(header, RTM_DELROUTE));
+        const auto message = make(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, filter);
+        put_u32(message.get(), RTA_TABLE, table);
+        set_strict(1);
+        const int error = talk(message.get(), [&](nlmsghdr* header) {
+            if (auto route = table_route_in(header, table))
+                out.push_back({*route, deletion(header, RTM_DELROUTE)});
         });
+        set_strict(0);
+        // No such family or table: nothing to see.
+        if (error != 0 && error != EOPNOTSUPP && error != ENOENT && error != EINVAL)
+            throw std::system_error(error, std::generic_category(), "routes of a table");
     }
-    return remove_all(found, "removing a route");
+    return out;
 }
 
 bool Netlink::has_filters(int index, bool ingress) {
@@ -456,12 +450,10 @@ void Netlink::remove_local_route(int index, const IpAddress& address) {
     header.rtm_table = RT_TABLE_LOCAL;
     header.rtm_scope = RT_SCOPE_NOWHERE;
     header.rtm_type = RTN_LOCAL;
-    std::vector<NlMessage> messages;
-    messages.push_back(make(RTM_DELROUTE, NLM_F_REQUEST, header));
-    nl_msg* message = messages.back().get();
-    put(message, RTA_DST, address.bytes.data(), size_of(address.family));
-    put_u32(message, RTA_OIF, static_cast<std::uint32_t>(index));
-    remove_all(messages, "removing the tunnel device's local route");
+    const auto message = make(RTM_DELROUTE, NLM_F_REQUEST, header);
+    put(message.get(), RTA_DST, address.bytes.data(), size_of(address.family));
+    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
+    remove(message.get(), "the tunnel device's local route");
 }
 
 void Netlink::remove_address(int index, const IpAddress& address) {

@@ -28,18 +28,15 @@ struct NlSocketFree {
 };
 using NlSocket = std::unique_ptr<nl_sock, NlSocketFree>;
 
-// The devices of the lines are in it, where the operator has put them in none (`ip link`, group).
-inline constexpr std::uint32_t kLineGroup = 4754;
-
-// A policy rule, or a route of urd's own table.
-struct RuleSpec {
-    std::uint8_t family{};  // 4 or 6
-    std::uint32_t priority{};
-    std::uint32_t table{};
-    std::optional<IpPrefix> from;
-    std::optional<IpPrefix> to;
-    bool suppress_lines{};  // neither default routes nor routes over a device of kLineGroup count
+// A rule or a route as the kernel has it, and the request that removes just that.
+template <typename Spec>
+struct Seen {
+    Spec spec;
+    NlMessage removal;
 };
+
+// Of the default routes through the tunnel device.
+inline constexpr std::uint32_t kTunnelMetric = 1;
 
 class Netlink final {
   public:
@@ -66,25 +63,23 @@ class Netlink final {
     // nullopt: no route leads there.
     std::optional<IpAddress> gateway(int index, const IpAddress& local, const IpAddress& remote);
 
-    void add_rule(const RuleSpec& rule, std::uint8_t protocol);
-    // Nothing is done when there is none.
-    void remove_rule(const RuleSpec& rule, std::uint8_t protocol);
-    // Removes every rule of this protocol number in both families; how many.
-    unsigned flush_rules(std::uint8_t protocol);
+    void add_rule(const RuleSpec& rule);
+    // All of both families.
+    std::vector<Seen<RuleSpec>> rules();
     // Default route of the family through the device, for packets of at most `mtu` bytes, over a
     // neighbour that needs no resolving: for IPv4 too an IPv6 one, or where IPv6 is switched off on
-    // the device an IPv4 one. One that is there already gets the MTU; with `only_missing` it is an
-    // error (EEXIST), as for what else is added.
+    // the device an IPv4 one. Its metric is kTunnelMetric. One that is there already gets the MTU; all
+    // else that is there already is an error (EEXIST).
     void set_default_route(std::uint8_t family, std::uint32_t table, int index, unsigned mtu,
-                           std::uint8_t protocol, bool only_missing = false);
+                           std::uint8_t protocol);
     // `unreachable` route; family 0 in the prefix is not allowed, length 0 is the default route.
     void add_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
                          std::uint8_t protocol);
-    // Nothing is done when there is none.
-    void remove_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uint32_t metric,
-                            std::uint8_t protocol);
-    // Removes every route of this table with this protocol number; how many.
-    unsigned flush_routes(std::uint32_t table, std::uint8_t protocol);
+    // All of this table, of both families.
+    std::vector<Seen<RouteSpec>> routes(std::uint32_t table);
+    // Nothing is done when it is not there any more.
+    void remove(const Seen<RuleSpec>& rule) { remove(rule.removal.get(), "a routing rule"); }
+    void remove(const Seen<RouteSpec>& route) { remove(route.removal.get(), "a route"); }
 
     // Global addresses of all devices, ready for use.
     std::vector<OwnAddress> addresses();
@@ -104,7 +99,7 @@ class Netlink final {
     int talk(nl_msg* message, const Visit& visit = {});
     void request(nl_msg* message, const std::string& what);
     void dump(int type, const void* header, std::size_t length, const Visit& visit);
-    unsigned remove_all(std::vector<NlMessage>& messages, const char* what);
+    void remove(nl_msg* message, const std::string& what);
     struct Route {
         IpAddress gateway, source;
     };

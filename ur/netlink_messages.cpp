@@ -59,6 +59,7 @@ ParsedRoute route_in(nlmsghdr* message) {
     ParsedRoute::Policy expected{};
     expected[RTA_OIF].type = NLA_U32;
     expected[RTA_TABLE].type = NLA_U32;
+    expected[RTA_PRIORITY].type = NLA_U32;
     expected[RTA_VIA].minlen = sizeof(rtvia) + kAddress4;
     return {message, expected};
 }
@@ -163,18 +164,59 @@ IpAddress source_in(nlmsghdr* message, std::uint8_t family) {
     return route.header() == nullptr ? IpAddress{} : to_address(route[RTA_PREFSRC], family);
 }
 
-bool is_rule_of(nlmsghdr* message, std::uint8_t protocol) {
+std::optional<RuleSpec> rule_in(nlmsghdr* message) {
     Parsed<fib_rule_hdr, FRA_MAX>::Policy expected{};
     expected[FRA_PROTOCOL].type = NLA_U8;
+    for (const int number : {FRA_PRIORITY, FRA_TABLE, FRA_SUPPRESS_PREFIXLEN, FRA_SUPPRESS_IFGROUP})
+        expected[static_cast<std::size_t>(number)].type = NLA_U32;
     const Parsed<fib_rule_hdr, FRA_MAX> rule(message, expected);
-    return rule.header() != nullptr && rule[FRA_PROTOCOL] != nullptr &&
-           nla_get_u8(rule[FRA_PROTOCOL]) == protocol;
+    const auto* header = rule.header();
+    if (header == nullptr || (header->family != AF_INET && header->family != AF_INET6))
+        return std::nullopt;
+    RuleSpec out;
+    out.family = header->family == AF_INET6 ? 6 : 4;
+    out.priority = rule.number(FRA_PRIORITY);
+    out.table = rule[FRA_TABLE] != nullptr ? rule.number(FRA_TABLE) : header->table;
+    if (rule[FRA_PROTOCOL] != nullptr) out.protocol = nla_get_u8(rule[FRA_PROTOCOL]);
+    const auto end = [&](int type, std::uint8_t length) -> std::optional<IpPrefix> {
+        if (rule[type] == nullptr) return std::nullopt;
+        return IpPrefix{to_address(rule[type], out.family), length};
+    };
+    out.from = end(FRA_SRC, header->src_len);
+    out.to = end(FRA_DST, header->dst_len);
+    // The kernel tells an unset one as -1, or not at all.
+    const auto suppressed = [&](int type) {
+        return rule[type] == nullptr ? UINT32_MAX : rule.number(type);
+    };
+    const std::uint32_t length = suppressed(FRA_SUPPRESS_PREFIXLEN);
+    const std::uint32_t group = suppressed(FRA_SUPPRESS_IFGROUP);
+    out.suppress_lines = length == 0 && group == kLineGroup;
+    const bool half = !out.suppress_lines && (length != UINT32_MAX || group != UINT32_MAX);
+    out.other = half || header->action != FR_ACT_TO_TBL || header->tos != 0 ||
+                (header->flags & FIB_RULE_INVERT) != 0;
+    for (const int condition : {FRA_IIFNAME, FRA_OIFNAME, FRA_FWMARK, FRA_FWMASK, FRA_TUN_ID,
+                                FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO, FRA_SPORT_RANGE,
+                                FRA_DPORT_RANGE})
+        out.other = out.other || rule[condition] != nullptr;
+    return out;
 }
 
-bool is_route_of(nlmsghdr* message, std::uint32_t table, std::uint8_t protocol) {
+std::optional<RouteSpec> table_route_in(nlmsghdr* message, std::uint32_t table) {
     const ParsedRoute route = route_in(message);
-    return route.header() != nullptr && route.header()->rtm_protocol == protocol &&
-           route.number(RTA_TABLE) == table;
+    const auto* header = route.header();
+    if (header == nullptr || route.number(RTA_TABLE) != table ||
+        (header->rtm_family != AF_INET && header->rtm_family != AF_INET6))
+        return std::nullopt;
+    const std::uint8_t family = header->rtm_family == AF_INET6 ? 6 : 4;
+    RouteSpec out;
+    if (route[RTA_DST] != nullptr) out.to.address = to_address(route[RTA_DST], family);
+    out.to.address.family = family;
+    out.to.length = header->rtm_dst_len;
+    out.type = header->rtm_type;
+    out.metric = route.number(RTA_PRIORITY);
+    if (header->rtm_type == RTN_UNICAST) out.device = static_cast<int>(route.number(RTA_OIF));
+    out.protocol = header->rtm_protocol;
+    return out;
 }
 
 bool beyond_routes(std::span<char> datagram) {

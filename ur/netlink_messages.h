@@ -28,6 +28,34 @@ struct OwnAddress {
     IpAddress address;
 };
 
+// The devices of the lines are in it, where the operator has put them in none (`ip link`, group).
+inline constexpr std::uint32_t kLineGroup = 4754;
+
+// A policy rule.
+struct RuleSpec {
+    std::uint8_t family{};  // 4 or 6
+    std::uint32_t priority{};
+    std::uint32_t table{};
+    std::optional<IpPrefix> from;
+    std::optional<IpPrefix> to;
+    bool suppress_lines{};  // neither default routes nor routes over a device of kLineGroup count
+    std::uint8_t protocol{};
+    bool other{};  // it does something else, or has further conditions
+
+    bool operator==(const RuleSpec&) const = default;
+};
+
+// A route of urd's own table.
+struct RouteSpec {
+    IpPrefix to;
+    std::uint8_t type{};  // RTN_UNICAST, RTN_UNREACHABLE, ...
+    std::uint32_t metric{};
+    int device{};  // of RTN_UNICAST; 0: none, or several
+    std::uint8_t protocol{};
+
+    bool operator==(const RouteSpec&) const = default;
+};
+
 // Of RTM_NEWLINK.
 std::optional<Link> link_in(nlmsghdr* message);
 // Of RTM_NEWADDR: a global address of the family on the device, `routed` not set. nullopt: none.
@@ -42,10 +70,10 @@ std::optional<IpPrefix> interface_address_in(nlmsghdr* message, int index);
 std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t family);
 // Of the same answer: the address that the kernel sends from; family 0: it does not say.
 IpAddress source_in(nlmsghdr* message, std::uint8_t family);
-// Whether it is a rule of this protocol number (RTM_NEWRULE).
-bool is_rule_of(nlmsghdr* message, std::uint8_t protocol);
-// Whether it is a route of this table and protocol number (RTM_NEWROUTE).
-bool is_route_of(nlmsghdr* message, std::uint32_t table, std::uint8_t protocol);
+// Of RTM_NEWRULE.
+std::optional<RuleSpec> rule_in(nlmsghdr* message);
+// Of RTM_NEWROUTE. nullopt: not of this table.
+std::optional<RouteSpec> table_route_in(nlmsghdr* message, std::uint32_t table);
 
 // Whether one of the messages in a datagram is of anything but routes. `datagram` is aligned as a
 // nlmsghdr is.

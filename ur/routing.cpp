@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <exception>
-#include <system_error>
 
 #include "ur/log.h"
 
@@ -17,12 +15,19 @@ namespace {
 constexpr unsigned kLeastIpv6Mtu = 1280;
 constexpr std::uint32_t kUnreachableMetric = 0x7fffffff;
 
+IpPrefix all_of(std::uint8_t family) {
+    IpPrefix all;
+    all.address.family = family;
+    return all;
+}
+
 std::array<RuleSpec, 4> rules_of(const IpPrefix& prefix) {
     const std::uint8_t family = prefix.address.family;
     std::array<RuleSpec, 4> rules;
     for (unsigned i = 0; i < rules.size(); ++i) {
         const bool own_table = i >= 2;
         rules[i].family = family;
+        rules[i].protocol = kRouteProtocol;
         rules[i].suppress_lines = !own_table;
         rules[i].priority = kPriority + (own_table ? 1 : 0);
         rules[i].table = own_table ? kTable : static_cast<std::uint32_t>(RT_TABLE_MAIN);
@@ -31,41 +36,60 @@ std::array<RuleSpec, 4> rules_of(const IpPrefix& prefix) {
     return rules;
 }
 
-// Whether `add` had something to add.
-template <typename Add>
-bool put_back(const Add& add) {
-    try {
-        add();
-        return true;
-    } catch (const std::system_error& e) {
-        if (e.code().value() != EEXIST) throw;
-        return false;
+// Whether a rule has the place of ours: whichever of the two comes first in the kernel has the
+// packets.
+bool in_place(const RuleSpec& rule, const RuleSpec& ours) {
+    return rule.priority == ours.priority && rule.from == ours.from && rule.to == ours.to &&
+           rule.family == ours.family;
+}
+
+// The same of routes; one with a smaller metric comes before the default route through the device.
+bool in_place(const RouteSpec& route, const RouteSpec& ours) {
+    return route.to == ours.to &&
+           (route.metric == ours.metric ||
+            (ours.type == RTN_UNICAST && route.metric < ours.metric));
+}
+
+// Removes what has the place of ours, and calls `add` where ours is not there.
+template <typename Spec, typename Add>
+void put_back(Netlink& netlink, const std::vector<Seen<Spec>>& seen, const Spec& ours,
+              RoutingDamage& damage, const Add& add) {
+    bool there = false, others = false;
+    for (const auto& each : seen) {
+        if (each.spec == ours) {
+            there = true;
+        } else if (in_place(each.spec, ours)) {
+            netlink.remove(each);
+            others = true;
+        }
     }
+    if (!there) add();
+    if (others)
+        ++damage.replaced;
+    else if (!there)
+        ++damage.missing;
 }
 
 }  // namespace
 
-Routing::Routing(Netlink& netlink, int device, Repairs& repairs)
-    : netlink_(netlink), repairs_(repairs), device_(device) {
-    const unsigned rules = netlink_.flush_rules(kRouteProtocol);
-    const unsigned routes = netlink_.flush_routes(kTable, kRouteProtocol);
-    if (rules + routes > 0)
-        say("removed %u rules and %u routes that a killed run had left", rules, routes);
+std::vector<IpPrefix> Routing::kept(Netlink& netlink) {
+    std::set<IpPrefix> out;
+    for (const auto& rule : netlink.rules())
+        if (rule.spec.protocol == kRouteProtocol && rule.spec.from) out.insert(*rule.spec.from);
+    return {out.begin(), out.end()};
 }
 
+Routing::Routing(Netlink& netlink, int device, Repairs& repairs)
+    : netlink_(netlink), repairs_(repairs), device_(device) {}
+
 void Routing::set(const std::vector<IpPrefix>& prefixes) {
-    const std::set<IpPrefix> wanted(prefixes.begin(), prefixes.end());
-    for (const auto& prefix : wanted)
-        if (!prefixes_.contains(prefix)) add(prefix);
-    const std::set<IpPrefix> before = prefixes_;
-    for (const auto& prefix : before)
-        if (!wanted.contains(prefix)) remove(prefix);
-    // The kernel may take no more routes of a family without prefixes: IPv6 is switched off.
-    std::erase_if(families_, [this](std::uint8_t family) {
-        return std::none_of(prefixes_.begin(), prefixes_.end(), [&](const IpPrefix& prefix) {
-            return prefix.address.family == family;
-        });
-    });
+    prefixes_ = {prefixes.begin(), prefixes.end()};
+    families_.clear();
+    for (const auto& prefix : prefixes_) families_.insert(prefix.address.family);
+    // New ones first, and a rule leads to a table that is whole.
+    put_back_routes();
+    put_back_rules();
+    remove_others();
 }
 
 void Routing::set_mtu(unsigned mtu) {
@@ -75,72 +99,83 @@ void Routing::set_mtu(unsigned mtu) {
 }
 
 void Routing::renew() {
-    for (const std::uint8_t family : families_) set_default(family, false);
+    for (const std::uint8_t family : families_) set_default(family);
 }
 
-void Routing::set_default(std::uint8_t family, bool only_missing) {
+void Routing::set_default(std::uint8_t family) {
     // No IPv6 host takes less for an answer (RFC 8200 §5); TCP's segments fit all the same.
     const unsigned mtu = family == 6 ? std::max(mtu_, kLeastIpv6Mtu) : mtu_;
-    netlink_.set_default_route(family, kTable, device_, mtu, kRouteProtocol, only_missing);
+    netlink_.set_default_route(family, kTable, device_, mtu, kRouteProtocol);
 }
 
-// The family's default routes are used by nobody until a rule leads to them.
-void Routing::open_family(std::uint8_t family) {
-    if (families_.contains(family)) return;
-    set_default(family, false);
-    IpPrefix all;
-    all.address.family = family;
-    put_back([&] { netlink_.add_unreachable(all, kTable, kUnreachableMetric, kRouteProtocol); });
-    families_.insert(family);
+RouteSpec Routing::unreachable(const IpPrefix& prefix) {
+    return {prefix, RTN_UNREACHABLE, kUnreachableMetric, 0, kRouteProtocol};
 }
 
-void Routing::add(const IpPrefix& prefix) {
-    open_family(prefix.address.family);
-    netlink_.add_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
-    prefixes_.insert(prefix);
-    for (const auto& rule : rules_of(prefix)) netlink_.add_rule(rule, kRouteProtocol);
+RouteSpec Routing::through_device(std::uint8_t family) const {
+    return {all_of(family), RTN_UNICAST, kTunnelMetric, device_, kRouteProtocol};
 }
 
-void Routing::remove(const IpPrefix& prefix) {
-    prefixes_.erase(prefix);
-    for (const auto& rule : rules_of(prefix)) netlink_.remove_rule(rule, kRouteProtocol);
-    netlink_.remove_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
+RoutingDamage Routing::put_back_routes() {
+    const auto seen = netlink_.routes(kTable);
+    RoutingDamage damage;
+    const auto keep_unreachable = [&](const IpPrefix& prefix) {
+        put_back(netlink_, seen, unreachable(prefix), damage, [&] {
+            netlink_.add_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
+        });
+    };
+    for (const std::uint8_t family : families_) {
+        keep_unreachable(all_of(family));
+        put_back(netlink_, seen, through_device(family), damage, [&] { set_default(family); });
+    }
+    for (const auto& prefix : prefixes_) keep_unreachable(prefix);
+    return damage;
 }
 
-unsigned Routing::restore_rules() {
-    unsigned missing = 0;
+RoutingDamage Routing::put_back_rules() {
+    const auto seen = netlink_.rules();
+    RoutingDamage damage;
     for (const auto& prefix : prefixes_)
         for (const auto& rule : rules_of(prefix))
-            if (put_back([&] { netlink_.add_rule(rule, kRouteProtocol); })) ++missing;
-    return missing;
+            put_back(netlink_, seen, rule, damage, [&] { netlink_.add_rule(rule); });
+    return damage;
 }
 
-unsigned Routing::restore_routes() {
-    unsigned missing = 0;
-    const auto unreachable = [&](const IpPrefix& prefix) {
-        if (put_back([&] {
-                netlink_.add_unreachable(prefix, kTable, kUnreachableMetric, kRouteProtocol);
-            }))
-            ++missing;
-    };
-    for (const auto& prefix : prefixes_) unreachable(prefix);
-    for (const std::uint8_t family : families_) {
-        IpPrefix all;
-        all.address.family = family;
-        unreachable(all);
-        if (put_back([&] { set_default(family, true); })) ++missing;
+// Of prefixes that are no longer the site's.
+void Routing::remove_others() {
+    std::vector<RuleSpec> rules;
+    std::vector<RouteSpec> routes;
+    for (const auto& prefix : prefixes_) {
+        for (const auto& rule : rules_of(prefix)) rules.push_back(rule);
+        routes.push_back(unreachable(prefix));
     }
-    return missing;
+    for (const std::uint8_t family : families_) {
+        routes.push_back(unreachable(all_of(family)));
+        routes.push_back(through_device(family));
+    }
+    const auto remove = [this](const auto& seen, const auto& wanted) {
+        for (const auto& each : seen)
+            if (each.spec.protocol == kRouteProtocol &&
+                std::find(wanted.begin(), wanted.end(), each.spec) == wanted.end())
+                netlink_.remove(each);
+    };
+    remove(netlink_.rules(), rules);
+    remove(netlink_.routes(kTable), routes);
 }
 
 void Routing::restore() {
     // Routes first: a rule leads to a table that is whole.
-    const unsigned routes = restore_routes();
-    const unsigned rules = restore_rules();
-    const auto note = [this](unsigned missing, const char* what) {
-        if (missing > 0)
-            repairs_.note(what, std::to_string(missing) + " of urd's " + what +
+    const RoutingDamage routes = put_back_routes();
+    const RoutingDamage rules = put_back_rules();
+    const auto note = [this](const RoutingDamage& damage, const std::string& what) {
+        if (damage.missing > 0)
+            repairs_.note(what, std::to_string(damage.missing) + " of urd's " + what +
                                     " had been taken away; put back");
+        if (damage.replaced > 0)
+            repairs_.note(what + " replaced", std::to_string(damage.replaced) + " of urd's " +
+                                                  what +
+                                                  " had another in their place; that is removed, "
+                                                  "and urd's put back");
     };
     note(routes, "routes");
     note(rules, "rules");
@@ -148,8 +183,9 @@ void Routing::restore() {
 
 void Routing::remove_all() noexcept {
     try {
-        netlink_.flush_rules(kRouteProtocol);
-        netlink_.flush_routes(kTable, kRouteProtocol);
+        prefixes_.clear();
+        families_.clear();
+        remove_others();
     } catch (const std::exception& e) {
         say("warning: %s", e.what());
     }

@@ -24,9 +24,18 @@ inline constexpr std::uint32_t kPriority = 4754;
 // Marks urd's own rules and routes (rtm_protocol), so that they can be found again.
 inline constexpr std::uint8_t kRouteProtocol = 147;
 
+// How many rules or routes had to be put back.
+struct RoutingDamage {
+    unsigned missing = 0;   // and nothing was in their place
+    unsigned replaced = 0;  // something else was in their place, or before them in it
+};
+
 class Routing final {
   public:
-    // Removes what a killed run left. Throws std::system_error.
+    // The prefixes of the rules that an earlier run has left. Throws std::system_error.
+    static std::vector<IpPrefix> kept(Netlink& netlink);
+
+    // What an earlier run has left stays until the first set().
     Routing(Netlink& netlink, int device, Repairs& repairs);
     ~Routing();
     Routing(const Routing&) = delete;
@@ -38,22 +47,23 @@ class Routing final {
     // The device has another MTU: the kernel changes that of IPv6 routes with it. Throws
     // std::system_error.
     void renew();
-    // Makes these the prefixes; those that stay are not touched. Throws std::system_error.
+    // Makes these the prefixes; what of theirs is there is not touched, be it of an earlier run. What
+    // the kernel refuses is tried again by restore(). Throws std::system_error.
     void set(const std::vector<IpPrefix>& prefixes);
     // To a tunnel device that was made again; restore() makes its routes.
     void move(int device) { device_ = device; }
-    // Puts back what somebody has removed. Throws std::system_error.
+    // Puts back what somebody has removed, or put in the place of ours. Throws std::system_error.
     void restore();
     // At the end all stays but the default routes, which go with the tunnel device.
     void leave() { leave_ = true; }
 
   private:
-    void open_family(std::uint8_t family);
-    unsigned restore_rules();
-    unsigned restore_routes();
-    void set_default(std::uint8_t family, bool only_missing);
-    void add(const IpPrefix& prefix);
-    void remove(const IpPrefix& prefix);
+    [[nodiscard]] static RouteSpec unreachable(const IpPrefix& prefix);
+    [[nodiscard]] RouteSpec through_device(std::uint8_t family) const;
+    RoutingDamage put_back_rules();
+    RoutingDamage put_back_routes();
+    void set_default(std::uint8_t family);
+    void remove_others();
     void remove_all() noexcept;
 
     Netlink& netlink_;

@@ -57,8 +57,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(own->address.family != 0, "an own address without a family");
     }
     if (const auto gateway = gateway_in(message.header(), index, family)) check_address(*gateway);
-    (void)is_rule_of(message.header(), protocol);
-    (void)is_route_of(message.header(), table, protocol);
+    if (const auto rule = rule_in(message.header()))
+        require(rule->family == 4 || rule->family == 6, "a rule of another family");
+    if (const auto route = table_route_in(message.header(), table)) {
+        check_address(route->to.address);
+        require(route->type == RTN_UNICAST || route->device == 0, "a device of no way");
+    }
 
     std::vector<char> datagram(input.rest().begin(), input.rest().end());
     (void)beyond_routes(datagram);

@@ -115,6 +115,48 @@ def _(lab):
     expect(f"From {lab.sites[0].ur6} " in told, told)
 
 
+@cases.case("routes and rules that somebody replaces, or puts before urd's, are put back, and urd says so")
+def _(lab):
+    net = lab.net["ur1"]
+    whole = rules_and_routes(lab)
+    theirs = lab.sites[0].wan4("a")[0]
+
+    def rules_without_suppression():
+        for family, prefix in (("-4", "203.0.113.8/29"), ("-6", "2001:db8:5000:100::/56")):
+            net.ip(family, "rule", "del", "priority", "4754", "from", prefix)
+            net.ip(family, "rule", "add", "priority", "4754", "from", prefix, "lookup", "main")
+
+    def rule_of_another_table():
+        net.ip("rule", "del", "priority", "4755", "from", "203.0.113.8/29")
+        net.ip("rule", "add", "priority", "4755", "from", "203.0.113.8/29", "blackhole")
+
+    def default(*how, family="-4", metric="1"):
+        return lambda: net.ip(family, "route", *how, "table", "4754", "metric", metric)
+
+    with nothing_in_clear(lab):
+        for disturb in (default("replace", "unreachable", "default"),
+                        default("replace", "default", "via", theirs, "dev", "wan-a"),
+                        default("prepend", "default", "via", theirs, "dev", "wan-a"),
+                        default("add", "blackhole", "default", metric="0"),
+                        default("replace", "blackhole", "203.0.113.8/29", metric="2147483647"),
+                        default("replace", "unreachable", "default", family="-6"),
+                        default("replace", "blackhole", "default", family="-6"),
+                        rules_without_suppression, rule_of_another_table):
+            disturb()
+            wait_until(lambda: rules_and_routes(lab) == whole, "all rules and routes", seconds=SOON)
+            ur.pings(lab)
+    for what in ("1 of urd's routes", "2 of urd's rules"):
+        said(lab, f"{what} had another in their place; that is removed, and urd's put back")
+    # What others have beside urd's stays.
+    net.ip("rule", "add", "priority", "4754", "from", "192.0.2.7", "lookup", "main")
+    net.ip("route", "add", "blackhole", "192.0.2.0/24", "table", "4754")
+    net.ip("rule", "del", "priority", "4755", "to", "203.0.113.8/29")
+    wait_until(lambda: "to 203.0.113.8/29 lookup 4754" in net.ip("rule").stdout, "urd's own", seconds=SOON)
+    net.ip("rule", "del", "priority", "4754", "from", "192.0.2.7")
+    net.ip("route", "del", "blackhole", "192.0.2.0/24", "table", "4754")
+    return lost_nothing(four_probes(lab, seconds=1))
+
+
 def rename(lab, *pairs, a="wan-a", b="wan-b"):
     """Devices of the router get other names. Then those of the lines, as they are called now, have the
     addresses and routes that they lost on the way."""

@@ -1,4 +1,5 @@
 // What is read of route netlink's messages.
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
@@ -6,6 +7,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "ur/netlink_messages.h"
@@ -71,9 +73,57 @@ TEST_CASE("an attribute shorter than it must be is not read") {
     Route device;
     CHECK_FALSE(dr::ur::gateway_in(device.put(RTA_OIF, {2}).done(), 2, 4));
     Route table;
-    CHECK_FALSE(dr::ur::is_route_of(table.put(RTA_TABLE, {9}).done(), 9, 146));
+    CHECK_FALSE(dr::ur::table_route_in(table.put(RTA_TABLE, {9}).done(), 9));
     Route whole;
-    CHECK(dr::ur::is_route_of(whole.put(RTA_TABLE, kTable9).done(), 9, 146));
+    CHECK(dr::ur::table_route_in(whole.put(RTA_TABLE, kTable9).done(), 9)->protocol == 146);
+}
+
+TEST_CASE("a route of a table is told by type, device, metric and protocol") {
+    Route ours;
+    const auto* message =
+        ours.put(RTA_TABLE, kTable9).put(RTA_OIF, kDevice2).put(RTA_PRIORITY, {1, 0, 0, 0}).done();
+    const auto route = dr::ur::table_route_in(const_cast<nlmsghdr*>(message), 9);
+    REQUIRE(route);
+    CHECK(*route == dr::ur::RouteSpec{{{4, {}}, 0}, RTN_UNICAST, 1, 2, 146});
+    Route several;  // over a list of devices
+    CHECK(dr::ur::table_route_in(several.put(RTA_TABLE, kTable9).done(), 9)->device == 0);
+    Route elsewhere;
+    CHECK_FALSE(dr::ur::table_route_in(elsewhere.put(RTA_TABLE, {8, 0, 0, 0}).done(), 9));
+}
+
+TEST_CASE("a rule with another action, a condition more or half a suppression is told as such") {
+    const Bytes none{0xff, 0xff, 0xff, 0xff}, zero{0, 0, 0, 0}, lines{0x92, 0x12, 0, 0};
+    const auto told = [](int action, const std::vector<std::pair<int, Bytes>>& attributes) {
+        const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
+            nlmsg_alloc_simple(RTM_NEWRULE, 0), &nlmsg_free);
+        fib_rule_hdr rule{};
+        rule.family = AF_INET;
+        rule.src_len = 24;
+        rule.action = static_cast<std::uint8_t>(action);
+        REQUIRE(nlmsg_append(message.get(), &rule, sizeof rule, NLMSG_ALIGNTO) == 0);
+        for (const auto& [type, value] : attributes)
+            REQUIRE(nla_put(message.get(), type, static_cast<int>(value.size()), value.data()) ==
+                    0);
+        return dr::ur::rule_in(nlmsg_hdr(message.get())).value();
+    };
+    const std::vector<std::pair<int, Bytes>> plain{{FRA_SRC, {203, 0, 113, 0}},
+                                                   {FRA_PRIORITY, {0x92, 0x12, 0, 0}},
+                                                   {FRA_TABLE, {9, 0, 0, 0}},
+                                                   {FRA_PROTOCOL, {147}},
+                                                   {FRA_SUPPRESS_PREFIXLEN, none}};
+    const auto rule = told(FR_ACT_TO_TBL, plain);
+    CHECK(rule == dr::ur::RuleSpec{4, 4754, 9, dr::parse_prefix("203.0.113.0/24"), {}, false, 147,
+                                   false});
+    CHECK(told(FR_ACT_BLACKHOLE, plain).other);
+    auto marked = plain;
+    marked.emplace_back(FRA_FWMARK, Bytes{1, 0, 0, 0});
+    CHECK(told(FR_ACT_TO_TBL, marked).other);
+    auto half = plain;
+    half.back().second = zero;
+    CHECK(told(FR_ACT_TO_TBL, half).other);
+    half.emplace_back(FRA_SUPPRESS_IFGROUP, lines);
+    CHECK_FALSE(told(FR_ACT_TO_TBL, half).other);
+    CHECK(told(FR_ACT_TO_TBL, half).suppress_lines);
 }
 
 TEST_CASE("a message without its fixed part says nothing") {
@@ -84,8 +134,8 @@ TEST_CASE("a message without its fixed part says nothing") {
     CHECK(dr::ur::source_in(&header, 4).family == 0);
     CHECK_FALSE(dr::ur::own_address_in(&header));
     CHECK_FALSE(dr::ur::gateway_in(&header, 2, 4));
-    CHECK_FALSE(dr::ur::is_rule_of(&header, 0));
-    CHECK_FALSE(dr::ur::is_route_of(&header, 0, 0));
+    CHECK_FALSE(dr::ur::rule_in(&header));
+    CHECK_FALSE(dr::ur::table_route_in(&header, 0));
 }
 
 TEST_CASE("an address is read with its state and how long the device has it") {
