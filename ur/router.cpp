@@ -48,13 +48,27 @@ Router::Router(const RouterOptions& options)
     : tap_(options.device),
       device_mtu_(set_up(netlink_, tap_)),
       datapath_(netlink_, tap_),
+      config_(kept(options.local_breakout)),
       forwarding_(tap_.name(), options.lan, repairs_),
       lines_(netlink_, datapath_, repairs_, options.lines),
       routing_(netlink_, tap_.index(), repairs_),
       error_source_(netlink_, tap_.index(), options.lan),
       messages_(tap_.index()),
-      keepalives_(*this) {
-    datapath_.set_breakout(options.local_breakout);
+      asked_(config_.prefixes),
+      leave_guard_(!asked_.empty()),
+      keepalives_(*this) {}
+
+// The guard of an earlier run may be on the lines. Ours, which replaces it there, has to know the
+// site's prefixes before, and the rules stay until there are others: a site without an attachment
+// is as closed as it was.
+Config Router::kept(bool local_breakout) {
+    Config out;
+    out.prefixes = Routing::kept(netlink_);
+    datapath_.set_breakout(local_breakout);
+    datapath_.set_rules(make_rules(out));
+    if (!out.prefixes.empty())
+        say("the guard of an earlier run goes on with its %zu prefixes", out.prefixes.size());
+    return out;
 }
 
 Router::~Router() {

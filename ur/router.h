@@ -123,6 +123,8 @@ class Router final : private KeepaliveSink {
     void event(const liveness::Event& event, const std::string& line) override;
     std::uint64_t random() override;
 
+    // What an earlier run has left; the data path then knows it.
+    Config kept(bool local_breakout);
     void set_device_mtu();
     void follow_path_mtu();
     [[nodiscard]] ur_rules rules() const;
@@ -162,13 +164,13 @@ class Router final : private KeepaliveSink {
     unsigned device_mtu_;
     Repairs repairs_;
     Datapath datapath_;
+    Config config_;  // in force; before the first apply() the prefixes that an earlier run has left
     Forwarding forwarding_;
     Lines lines_;
     Routing routing_;
     ErrorSource error_source_;
     MessageSocket messages_;
     std::array<IcmpSocket, 2> icmp_{{IcmpSocket(4), IcmpSocket(6)}};
-    Config config_;
     std::vector<IpPrefix> asked_;                 // the configuration's prefixes, all of them
     std::vector<std::string> left_out_;           // of these, and why
     std::vector<IpPrefix> unroutable_;            // of those, for want of IPv6; still guarded

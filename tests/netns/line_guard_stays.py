@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What urd has in the kernel stays, or is put back within a second, whoever takes it away."""
 
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ def rules_and_routes(lab):
         "-4 rule", "-6 rule", "-4 route show table 4754", "-6 route show table 4754")]
 
 
-def restart(lab, *options, end=True):
+def restart(lab, *options, end=True, up=True):
     """A urd with more on its command line than the lab's own."""
     if end:
         expect(lab.urds["site-1"].stop(), "urd did not end by SIGTERM")
@@ -60,7 +61,8 @@ def restart(lab, *options, end=True):
         lab.programs, lab.net["ur1"], site, lab.directory,
         ["--credentials", lab.directory / "urd-site-1.json", "--state",
          lab.directory / "urd-site-1-state", *options])
-    ur.wait_up(lab, seconds=20)
+    if up:
+        ur.wait_up(lab, seconds=20)
 
 
 @cases.case("a qdisc or a filter that somebody deletes on a line is put back, the line goes on, and urd "
@@ -340,6 +342,54 @@ def _(lab):
         expect("clsact" not in kept, kept)
     expect(all("4754" not in line for part in rules_and_routes(lab) for line in part),
            f"{rules_and_routes(lab)}")
+
+
+@cases.case("a urd that starts with nothing but what an earlier one has left in the kernel, and no DR, lets "
+            "nothing of the site out, also with --local-breakout")
+def _(lab):
+    net, site, port = lab.net["ur1"], lab.sites[0], ports()
+    for end in ("stop", "kill"):
+        restart(lab, "--local-breakout", "--keep-guard")
+        whole = rules_and_routes(lab)[:2]
+        expect(any("4754" in line for line in whole[0]), f"{whole}")
+        lab.router.drd.stop()
+        getattr(lab.urds["site-1"], end)()
+        for old in (lab.directory / "urd-site-1-state").iterdir():
+            old.unlink()
+        # The kernel may answer the DR's keepalives: those are no packets of the site.
+        with unseen(lab, ("ispa", "ur1"), ("ispb", "ur1"), expression=f"{SITE4} or {SITE6}"), \
+                unseen(lab, LAN, expression=f"udp port {port}"), \
+                flood(lab, t.INET_IX4), flood(lab, t.INET_IX6):
+            restart(lab, "--local-breakout", "--keep-guard", end=False, up=False)
+            said(lab, "urd: the guard of an earlier run goes on with its 2 prefixes")
+            onto_line(lab, "a", udp(t.INET4, site.lan4, port), udp(site.lan4, t.INET4, port))
+            expect(rules_and_routes(lab)[:2] == whole, f"{whole} -> {rules_and_routes(lab)[:2]}")
+            # Even without the rules.
+            for family in ("-4", "-6"):
+                for priority in (4754, 4755):
+                    while net.run(["ip", family, "rule", "del", "priority", priority],
+                                  check=False).returncode == 0:
+                        pass
+            lab.ping("lan1", t.INET4, "-W", "0.5", check=False)
+            lab.ping("lan1", t.INET6, "-W", "0.5", check=False)
+        lab.router.start_drd()
+        ur.wait_up(lab, seconds=40)
+        wait_until(lambda now=whole: rules_and_routes(lab)[:2] == now, "the rules", seconds=SOON)
+        ur.pings(lab)
+    restart(lab)
+
+
+@contextmanager
+def flood(lab, to):
+    """500 packets a second of a host of the site, all the time."""
+    host = lab.net["lan1"]
+    pings = subprocess.Popen([str(x) for x in host.command(["ping", "-n", "-q", "-i", "0.002", to])],
+                             stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        pings.terminate()
+        pings.wait()
 
 
 if __name__ == "__main__":
