@@ -43,7 +43,7 @@ ROOMS = {
                       "control/telemetry",
     "control/southbound": "base dataplane/southbound control/model control/telemetry",
     "control/signalling": "base proto pki dataplane/liveness control/daemon control/model control/events",
-    "control/api": "proto process pki dataplane/liveness control/daemon control/model control/telemetry "
+    "control/api": "base process proto pki dataplane/liveness control/daemon control/model control/telemetry "
                    "control/events control/southbound control/signalling",
     "control": "base process pki control/daemon control/store control/model control/telemetry "
                "control/events control/southbound control/signalling control/api",
