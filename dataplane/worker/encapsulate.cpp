@@ -1,5 +1,7 @@
 // Stage 5: into the tunnel. TTL, MTU, MSS, then the tunnel's ready-made header in front, patched
 // with what differs from packet to packet (proto/TUNNEL.md §2).
+// Exits: forwarded.downlink forwarded.hairpin drop.tunnel_unresolved drop.no_neighbour
+//   drop.ttl_expired drop.too_big drop.no_buffers.
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/wire/udp_checksum.h"

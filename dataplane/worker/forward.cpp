@@ -1,5 +1,6 @@
 // Stage 6: to a next hop, without a tunnel: the subscriber's packet on its way to the Internet, or
 // an ICMP error of our own.
+// Exits: forwarded.uplink drop.no_neighbour drop.ttl_expired drop.too_big drop.no_buffers.
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"

@@ -1,6 +1,7 @@
 // Keepalives on a worker: received ones whose tag is right go to the liveness thread of their
 // tunnel's subscriber, those that a liveness thread has made are sent (proto/TUNNEL.md §6,
 // dataplane/keepalive/).
+// Exits: punt.keepalive drop.keepalive drop.keepalive_rate drop.keepalive_tag.
 #include <rte_ring.h>
 
 #include "dataplane/keepalive/handover.h"

@@ -1,5 +1,7 @@
 // Stage 2: what the destination is. Subscribers' packets go on to steering, tunnel packets to
 // decapsulation, packets of our own making to wherever the tables say; the rest ends here.
+// Exits: drop.martian_source drop.ingress_source drop.no_route drop.transit drop.no_port
+//   drop.no_subscriber drop.outer_fragment drop.outer_options.
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"

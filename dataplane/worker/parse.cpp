@@ -3,6 +3,8 @@
 //
 // A frame that looks like most frames (plain4, plain6) is through after one test of each field.
 // Whatever is unusual about any other, parse_careful() finds out what.
+// Exits: drop.too_short drop.not_for_us drop.unknown_ethertype drop.vlan drop.bad_ipv4
+//   drop.bad_checksum drop.bad_ipv6 drop.martian_source drop.no_buffers.
 #include "dataplane/ports/rx_checksum.h"
 #include "dataplane/worker/context.h"
 #include "dataplane/worker/ip_check.h"

@@ -2,6 +2,7 @@
 // such a packet was too large goes on to the liveness thread of the tunnel's subscriber as a hint
 // for path MTU discovery (proto/TUNNEL.md §15). Anybody can send one, so it has to quote what this
 // router sends, and a hint only makes the thread look.
+// Exits: drop.tunnel_icmp.
 #include <rte_ring.h>
 
 #include "dataplane/keepalive/handover.h"

@@ -1,4 +1,5 @@
 // The way to the kernel for what is the kernel's: ARP, ND, BGP, SSH.
+// Exits: punt.kernel drop.no_kernel drop.punt_full.
 #pragma once
 
 #include <rte_ring.h>

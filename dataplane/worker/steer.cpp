@@ -1,5 +1,6 @@
 // Stage 4: which tunnel of the subscriber. Flow hash, bucket, line, tunnel (proto/TUNNEL.md §3,
 // §4).
+// Exits: drop.no_tunnel.
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
 

@@ -1,5 +1,6 @@
 // Last stage: packets leave in the order in which they came, each followed by what it gave birth
 // to.
+// Exits: drop.transmit.
 #include "dataplane/worker/context.h"
 
 namespace dr {

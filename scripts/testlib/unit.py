@@ -29,7 +29,7 @@ TOOLS = ["linkem", "swarm", "sim_scenario", "sim"]
 def run(report):
     report.command("all sources are formatted (scripts/lint format)",
                    [ROOT / "scripts" / "lint", "format"])
-    report.command("each room includes lower ones only (scripts/lint rooms)",
+    report.command("each room includes lower ones only, each stage names its exits (scripts/lint rooms)",
                    [ROOT / "scripts" / "lint", "rooms"])
     _build_and_test(report, "release", "build", [])
     _build_and_test(report, "ASan+UBSan", "build-asan", ["--sanitize", "address"],
