@@ -44,6 +44,7 @@ class Netlink final {
 
     // nullopt: no such device.
     std::optional<Link> link(const std::string& device);
+    std::optional<Link> link(int index);
     // MTU in bytes; no ARP; no automatic IPv6 address; then up.
     void set_up_device(int index, unsigned mtu);
     void set_mtu(int index, unsigned mtu);
@@ -80,6 +81,8 @@ class Netlink final {
     // Nothing is done when it is not there any more.
     void remove(const Seen<RuleSpec>& rule) { remove(rule.removal.get(), "a routing rule"); }
     void remove(const Seen<RouteSpec>& route) { remove(route.removal.get(), "a route"); }
+    // Removes from the main table every route that `wanted` picks; what they were.
+    std::vector<DeviceRoute> remove_routes(const std::function<bool(const DeviceRoute&)>& wanted);
 
     // Global addresses of all devices, ready for use.
     std::vector<OwnAddress> addresses();
@@ -97,6 +100,7 @@ class Netlink final {
     using Visit = std::function<void(nlmsghdr*)>;
     // Sends and waits; the error number, 0 when done. Answers are given to `visit`.
     int talk(nl_msg* message, const Visit& visit = {});
+    std::optional<Link> ask_link(nl_msg* message, const std::string& what);
     void request(nl_msg* message, const std::string& what);
     void dump(int type, const void* header, std::size_t length, const Visit& visit);
     void remove(nl_msg* message, const std::string& what);

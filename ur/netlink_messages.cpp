@@ -84,20 +84,44 @@ IpAddress to_via(const nlattr* attribute) {
     return to_address(via->rtvia_addr, length, via->rtvia_family == AF_INET6 ? 6 : 4);
 }
 
+// Whether what IFLA_LINK tells is not below the device: of a veth the other end, and of a port of a
+// switch the device through which the frames of all its ports go, with a tag that no VLAN has.
+bool lies_beside(nlattr* info) {
+    std::array<nlattr*, IFLA_INFO_MAX + 1> in{};
+    std::array<nla_policy, IFLA_INFO_MAX + 1> expected{};
+    expected[IFLA_INFO_KIND].type = NLA_STRING;
+    if (info == nullptr || nla_parse_nested(in.data(), IFLA_INFO_MAX, info, expected.data()) != 0 ||
+        in[IFLA_INFO_KIND] == nullptr)
+        return false;
+    return nla_strcmp(in[IFLA_INFO_KIND], "veth") == 0 ||
+           nla_strcmp(in[IFLA_INFO_KIND], "dsa") == 0;
+}
+
 }  // namespace
 
 std::optional<Link> link_in(nlmsghdr* message) {
     Parsed<ifinfomsg, IFLA_MAX>::Policy expected{};
     expected[IFLA_GROUP].type = NLA_U32;
+    expected[IFLA_LINK].type = NLA_U32;
+    expected[IFLA_MASTER].type = NLA_U32;
     const Parsed<ifinfomsg, IFLA_MAX> link(message, expected);
     const auto* info = link.header();
     if (info == nullptr) return std::nullopt;
     constexpr unsigned kUsable = IFF_UP | IFF_RUNNING;
     const nlattr* mtu = nlmsg_find_attr(message, sizeof(ifinfomsg), IFLA_MTU);
     const bool told = mtu != nullptr && nla_len(mtu) == sizeof(std::uint32_t);
-    return Link{info->ifi_index, (info->ifi_flags & kUsable) == kUsable,
-                info->ifi_type == ARPHRD_ETHER, link.number(IFLA_GROUP),
-                told ? nla_get_u32(mtu) : 0};
+    Link out;
+    out.index = info->ifi_index;
+    out.usable = (info->ifi_flags & kUsable) == kUsable;
+    out.ethernet = info->ifi_type == ARPHRD_ETHER;
+    out.group = link.number(IFLA_GROUP);
+    out.mtu = told ? nla_get_u32(mtu) : 0;
+    if (link[IFLA_LINK_NETNSID] == nullptr && !lies_beside(link[IFLA_LINKINFO]))
+        out.below = static_cast<int>(link.number(IFLA_LINK));
+    if (out.below == out.index) out.below = 0;
+    out.ppp = info->ifi_type == ARPHRD_PPP;
+    out.enslaved = link.number(IFLA_MASTER) != 0;
+    return out;
 }
 
 std::optional<SourceAddress> source_address_in(nlmsghdr* message, int index, std::uint8_t family) {
@@ -162,6 +186,19 @@ std::optional<IpAddress> gateway_in(nlmsghdr* message, int index, std::uint8_t f
 IpAddress source_in(nlmsghdr* message, std::uint8_t family) {
     const ParsedRoute route = route_in(message);
     return route.header() == nullptr ? IpAddress{} : to_address(route[RTA_PREFSRC], family);
+}
+
+std::optional<DeviceRoute> device_route_in(nlmsghdr* message) {
+    const ParsedRoute route = route_in(message);
+    const auto* header = route.header();
+    if (header == nullptr || header->rtm_dst_len == 0 || route[RTA_OIF] == nullptr ||
+        (header->rtm_family != AF_INET && header->rtm_family != AF_INET6))
+        return std::nullopt;
+    const IpAddress to = to_address(route[RTA_DST], header->rtm_family == AF_INET6 ? 6 : 4);
+    if (to.family == 0 || header->rtm_dst_len > to.bits()) return std::nullopt;
+    return DeviceRoute{{to, header->rtm_dst_len},
+                       static_cast<int>(route.number(RTA_OIF)),
+                       route.number(RTA_TABLE)};
 }
 
 std::optional<RuleSpec> rule_in(nlmsghdr* message) {

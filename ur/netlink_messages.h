@@ -21,6 +21,11 @@ struct Link {
     bool ethernet{};  // has an Ethernet header
     std::uint32_t group{};
     unsigned mtu{};  // bytes; 0: not told
+    // The device on which it lies (VLAN, macvlan, a tunnel with a device of its own); 0: none, or
+    // none of this network namespace.
+    int below{};
+    bool ppp{};       // a device below it is not told
+    bool enslaved{};  // a port of a bridge, a bond, a VRF
 };
 
 struct OwnAddress {
@@ -74,6 +79,14 @@ IpAddress source_in(nlmsghdr* message, std::uint8_t family);
 std::optional<RuleSpec> rule_in(nlmsghdr* message);
 // Of RTM_NEWROUTE. nullopt: not of this table.
 std::optional<RouteSpec> table_route_in(nlmsghdr* message, std::uint32_t table);
+// A route to an address or a network, of whatever table and type, over one device.
+struct DeviceRoute {
+    IpPrefix to;
+    int index{};  // of the device
+    std::uint32_t table{};
+};
+// Of RTM_NEWROUTE. nullopt: a default route, or over none or several.
+std::optional<DeviceRoute> device_route_in(nlmsghdr* message);
 
 // Whether one of the messages in a datagram is of anything but routes. `datagram` is aligned as a
 // nlmsghdr is.

@@ -63,6 +63,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         check_address(route->to.address);
         require(route->type == RTN_UNICAST || route->device == 0, "a device of no way");
     }
+    if (const auto route = device_route_in(message.header())) {
+        check_address(route->to.address);
+        require(route->to.length <= route->to.address.bits(), "a network longer than an address");
+    }
 
     std::vector<char> datagram(input.rest().begin(), input.rest().end());
     (void)beyond_routes(datagram);

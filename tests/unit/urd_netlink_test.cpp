@@ -1,6 +1,8 @@
 // What is read of route netlink's messages.
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 
@@ -163,4 +165,47 @@ TEST_CASE("an address is read with its state and how long the device has it") {
     CHECK_FALSE(address(IFA_F_DADFAILED, {})->ready);
     CHECK(address(0, Bytes{9, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})->valid_s == 7);
     CHECK_FALSE(address(0, {9, 0, 0, 0}));  // cut short
+}
+
+TEST_CASE(
+    "the device below a VLAN or a macvlan is read, and none of a veth, a switch's port, or another "
+    "namespace") {
+    const auto below = [](const char* kind, bool elsewhere, std::uint16_t type = ARPHRD_ETHER) {
+        std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(nlmsg_alloc_simple(RTM_NEWLINK, 0),
+                                                               &nlmsg_free);
+        ifinfomsg info{};
+        info.ifi_index = 7;
+        info.ifi_type = type;
+        REQUIRE(nlmsg_append(message.get(), &info, sizeof info, NLMSG_ALIGNTO) == 0);
+        REQUIRE(nla_put_u32(message.get(), IFLA_LINK, 3) == 0);
+        REQUIRE(nla_put_u32(message.get(), IFLA_MASTER, elsewhere ? 9 : 0) == 0);
+        if (elsewhere) REQUIRE(nla_put_u32(message.get(), IFLA_LINK_NETNSID, 0) == 0);
+        nlattr* nest = nla_nest_start(message.get(), IFLA_LINKINFO);
+        REQUIRE(nla_put_string(message.get(), IFLA_INFO_KIND, kind) == 0);
+        nla_nest_end(message.get(), nest);
+        return dr::ur::link_in(nlmsg_hdr(message.get())).value();
+    };
+    CHECK(below("vlan", false).below == 3);
+    CHECK(below("macvlan", false).below == 3);
+    CHECK(below("veth", false).below == 0);
+    CHECK(below("dsa", false).below == 0);
+    CHECK(below("macvlan", true).below == 0);
+    CHECK(below("macvlan", true).enslaved);
+    CHECK_FALSE(below("macvlan", false).enslaved);
+    CHECK(below("ppp", false, ARPHRD_PPP).ppp);
+    CHECK_FALSE(below("vlan", false).ppp);
+}
+
+TEST_CASE("a route over a device is read with its network, and a default route is none") {
+    Route host;
+    rtmsg* header = nullptr;
+    nlmsghdr* message =
+        host.put(RTA_OIF, kDevice2).put(RTA_TABLE, kTable9).put(RTA_DST, {192, 0, 2, 9}).done();
+    CHECK_FALSE(dr::ur::device_route_in(message));
+    header = static_cast<rtmsg*>(nlmsg_data(message));
+    header->rtm_dst_len = 24;
+    const auto route = dr::ur::device_route_in(message).value();
+    CHECK((to_string(route.to) == "192.0.2.9/24" && route.index == 2 && route.table == 9));
+    header->rtm_dst_len = 33;
+    CHECK_FALSE(dr::ur::device_route_in(message));
 }
