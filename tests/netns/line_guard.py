@@ -286,6 +286,93 @@ def _(lab):
         net.ip("address", "del", "10.7.7.1/24", "dev", "lan0")
 
 
+@cases.case("from a line no LAN host is reached, whatever its address, from the Internet or from a "
+            "neighbour")
+def _(lab):
+    net, lan, site, port = lab.net["ur1"], lab.net["lan1"], lab.sites[0], ports()
+    own = ("10.7.7.1/24", "10.7.7.7/24"), ("fd00::1/64", "fd00::7/64")
+    for router, host in own:
+        net.ip("address", "add", router, "dev", "lan0", *(("nodad",) if ":" in router else ()))
+        lan.ip("address", "add", host, "dev", "eth0", *(("nodad",) if ":" in host else ()))
+    near4, near6 = site.wan4("a")[1].rsplit(".", 1)[0] + ".77", site.wan6()[1] + ":77"
+    try:
+        with unseen(lab, LAN, expression=f"udp port {port}"), dropped(lab, "drop.line_forward", 4):
+            onto_line(lab, "a", udp(t.INET4, "10.7.7.7", port), udp(near4, "10.7.7.7", port))
+            onto_line(lab, "b", udp(t.INET6, "fd00::7", port), udp(near6, "fd00::7", port))
+        # A network that nobody has is answered as before, and what is for the router is its own.
+        with dropped(lab, "drop.line_forward", 0):
+            onto_line(lab, "a", udp(t.INET4, site.wan4("a")[1], port))
+            lab.ping("ispa", site.wan4("a")[1])
+            lab.ping("ispb", site.wan6()[1])
+    finally:
+        for router, host in own:
+            net.ip("address", "del", router, "dev", "lan0")
+            lan.ip("address", "del", host, "dev", "eth0")
+
+
+def hidden(site, line):
+    """ICMP errors about packets of the site, in a form in which a line cannot see what they are about."""
+    from scapy.layers.inet import ICMP, IP
+    from scapy.layers.inet6 import (ICMPv6EchoRequest, ICMPv6ND_Redirect, ICMPv6PacketTooBig, IPv6,
+                                    IPv6ExtHdrDestOpt, IPv6ExtHdrFragment)
+    from scapy.packet import Raw
+
+    ours6 = site.wan6()[1]
+    error = IP(bytes(IP(src=t.INET4, dst=site.wan4(line)[1]) /
+                     ICMP(type=3, code=4, nexthopmtu=600) / udp(site.ur4, t.INET4, 40000, 64)))
+    first = IP(src=error.src, dst=error.dst, id=78, proto=1, flags="MF") / Raw(bytes(error)[20:60])
+    base = IPv6(src=t.INET6, dst=ours6)
+    inner = IPv6(src=site.lan6, dst=t.INET6) / ICMPv6EchoRequest(id=5, data=b"x" * 1160)
+    message = bytes(IPv6(bytes(base / ICMPv6PacketTooBig(mtu=1300) / inner)))[40:]
+    chain = base
+    for _ in range(9):
+        chain /= IPv6ExtHdrDestOpt()
+    redirect = bytes(IPv6(bytes(IPv6(src="fe80::1", dst=ours6, hlim=255) / ICMPv6ND_Redirect(
+        tgt="fe80::1", dst=t.INET6))))[40:]
+    return [first, base / IPv6ExtHdrFragment(id=9, m=1, nh=58) / Raw(message[:600]),
+            base / IPv6ExtHdrFragment(id=10, m=0, nh=58) / Raw(message),
+            base / IPv6ExtHdrFragment(id=11, m=1, nh=60) / IPv6ExtHdrDestOpt(nh=58) /
+            Raw(message[:600]),
+            chain / ICMPv6PacketTooBig(mtu=1300) / inner,
+            base / IPv6ExtHdrFragment(id=12, m=0, nh=58) / Raw(redirect)]
+
+
+@cases.case("an ICMP error about the site's packet is dropped in fragments and behind nine extension "
+            "headers too, and moves no MTU of the site; a large ping in fragments is answered")
+def _(lab):
+    from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+    from scapy.packet import Raw
+
+    net, site = lab.net["ur1"], lab.sites[0]
+    tried = hidden(site, "b")
+    with dropped(lab, "drop.line_hidden", len(tried)):
+        # The rest of each follows, as it would have to.
+        onto_line(lab, "b", tried[0], *tried[2:])
+        onto_line(lab, "b", tried[1], IPv6(src=t.INET6, dst=site.wan6()[1]) /
+                  IPv6ExtHdrFragment(id=9, m=0, offset=75, nh=58) /
+                  Raw(bytes(tried[2])[48 + 600:]))
+    found = net.ip("-6", "route", "get", t.INET6, "from", site.lan6, "iif", "lan0").stdout
+    expect("mtu 1300" not in found, found)
+    with dropped(lab, "drop.line_hidden", 0):
+        lab.ping("ispb", site.wan4("b")[1], "-s", "4000")
+        lab.ping("ispb", site.wan6()[1], "-s", "4000")
+
+
+@cases.case("an ND redirect on a line is dropped that has an address of the site as its destination")
+def _(lab):
+    from scapy.layers.inet6 import ICMPv6ND_Redirect, IPv6
+
+    site = lab.sites[0]
+    ours6 = site.wan6()[1]
+
+    def redirect(target, to):
+        return IPv6(src="fe80::1", dst=ours6, hlim=255) / ICMPv6ND_Redirect(tgt=target, dst=to)
+
+    with dropped(lab, "drop.line_in", 2):
+        onto_line(lab, "b", redirect("fe80::77", site.lan6), redirect(site.lan6, t.INET6),
+                  redirect("fe80::77", "2001:db8:77::1"))
+
+
 @cases.case("the router's own traffic on its lines goes on: pings, TCP, DNS, DHCP, and other tunnels")
 def _(lab):
     site, net = lab.sites[0], lab.net["ur1"]

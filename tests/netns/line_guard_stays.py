@@ -282,6 +282,10 @@ def _(lab):
         with nothing_in_clear(lab), unseen(lab, ("ispb", "ur1"), expression=f"udp port {port}"), \
                 dropped(lab, "drop.line_transit", 1), dropped(lab, "drop.line_in", 1):
             onto_line(lab, "a", udp(t.INET_IX4, other, port), udp(site.lan4, t.INET4, port))
+        inwards = ports()
+        with Capture(lab, *LAN, f"udp port {inwards}", direction="in") as capture:
+            onto_line(lab, "a", udp(t.INET4, "10.7.7.7", inwards))
+            wait_until(capture.lines, "the packet to that host")
     finally:
         lan.ip("address", "del", "10.7.7.7/24", "dev", "eth0")
         net.ip("address", "del", "10.7.7.1/24", "dev", "lan0")

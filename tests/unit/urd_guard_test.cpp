@@ -4,9 +4,12 @@
 #include <arpa/inet.h>
 #include <linux/pkt_cls.h>
 #include <netinet/in.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 #include <vector>
 
 #include "tests/unit/urd_program.h"
@@ -32,7 +35,9 @@ Bytes packet(const char* source, const char* destination, std::uint8_t protocol,
     const bool v6 = family == AF_INET6;
     Bytes out(v6 ? 40 : 20);
     out[0] = v6 ? 0x60 : 0x45;
-    out[v6 ? 5 : 3] = static_cast<std::uint8_t>(payload.size() + (v6 ? 0 : 20));
+    const std::size_t length = payload.size() + (v6 ? 0 : 20);
+    out[v6 ? 4 : 2] = static_cast<std::uint8_t>(length >> 8);
+    out[v6 ? 5 : 3] = static_cast<std::uint8_t>(length);
     out[v6 ? 6 : 9] = protocol;
     out[v6 ? 7 : 8] = 64;
     inet_pton(family, source, out.data() + (v6 ? 8 : 12));
@@ -60,6 +65,44 @@ Bytes address6(const char* text) {
     return out;
 }
 
+// The same packet with an IPv6 extension header in front of what it carries.
+Bytes behind(Bytes p, std::uint8_t header, const Bytes& bytes) {
+    Bytes extension = bytes;
+    extension[0] = std::exchange(p[6], header);
+    p[5] = static_cast<std::uint8_t>(p[5] + bytes.size());
+    p.insert(p.begin() + 40, extension.begin(), extension.end());
+    return p;
+}
+
+const Bytes kOptions{0, 0, 1, 4, 0, 0, 0, 0};  // padding
+Bytes behind_options(Bytes p, unsigned headers) {
+    for (unsigned i = 0; i < headers; ++i) p = behind(std::move(p), IPPROTO_DSTOPTS, kOptions);
+    return p;
+}
+
+// A router advertisement of these options.
+Bytes advertisement(const Bytes& options) {
+    Bytes rest(8);
+    rest.insert(rest.end(), options.begin(), options.end());
+    return icmp("fe80::1", "ff02::1", 134, rest);
+}
+
+Bytes with_address(Bytes head, const char* address, std::size_t bytes = 16) {
+    const Bytes whole = address6(address);
+    head.insert(head.end(), whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(bytes));
+    return head;
+}
+
+Bytes joined(const Bytes& a, const Bytes& b) {
+    Bytes out = a;
+    out.insert(out.end(), b.begin(), b.end());
+    return out;
+}
+
+Bytes prefix_option(const char* prefix) {
+    return with_address({3, 4, 64, 0x40, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}, prefix);
+}
+
 struct Case {
     const char* what;
     Bytes packet;
@@ -75,8 +118,21 @@ std::vector<Case> cases() {
         p[7] = low;
         return p;
     };
+    const auto fragment6 = [](const Bytes& p, std::uint8_t low) {
+        return behind(p, IPPROTO_FRAGMENT, {0, 0, 0, low, 0, 0, 0, 9});
+    };
+    constexpr std::uint8_t kFirst = 1, kLater = 9, kAtomic = 0;
+    const Bytes mtu_option{5, 1, 0, 0, 0, 0, 5, 0xdc};
+    Bytes many;
+    for (int i = 0; i < 32; ++i) many = joined(many, mtu_option);
+    const auto redirect = [](const char* target, const char* to) {
+        return icmp("fe80::1", kLine6, 137, joined(address6(target), address6(to)));
+    };
     const Bytes about = udp(kOther, kSite), about6 = udp(kOther6, kSite6);
     constexpr int kIn = UrDropLineIn, kOut = UrDropLineOut, kIcmp = UrDropLineIcmp;
+    constexpr int kHidden = UrDropLineHidden;
+    const Bytes error = icmp(kOther, kLine, 3, about), error6 = icmp(kOther6, kLine6, 2, about6);
+    const Bytes echo6 = icmp(kOther6, kLine6, 128, about6);
     constexpr int kTransit = UrDropLineTransit, kBreakout = UrDropBreakout;
     return {
         {"the router's own", udp(kLine, kOther), 0, kPassed, kPassed, kPassed},
@@ -106,6 +162,45 @@ std::vector<Case> cases() {
          kIn, kOut, kOut},
         {"a question for another neighbour", icmp(kLine6, kOther6, 135, address6(kOther6)), 0,
          kPassed, kPassed, kPassed},
+        {"an error in fragments, the first", fragment(error, 0x20, 0), 0, kHidden, kPassed,
+         kPassed},
+        {"an error in fragments, a later one", fragment(error, 0, 8), 0, kPassed, kPassed, kPassed},
+        {"an echo in fragments, the first", fragment(icmp(kOther, kLine, 8, about), 0x20, 0), 0,
+         kPassed, kPassed, kPassed},
+        {"UDP in fragments", fragment(udp(kOther, kLine), 0x20, 0), 0, kPassed, kPassed, kPassed},
+        {"an error in fragments, the first, IPv6", fragment6(error6, kFirst), 0, kHidden, kPassed,
+         kPassed},
+        {"an error in one fragment, IPv6", fragment6(error6, kAtomic), 0, kHidden, kPassed,
+         kPassed},
+        {"an error in fragments, a later one, IPv6", fragment6(error6, kLater), 0, kPassed, kPassed,
+         kPassed},
+        {"an echo in fragments, the first, IPv6", fragment6(echo6, kFirst), 0, kPassed, kPassed,
+         kPassed},
+        {"options behind a fragment header", fragment6(behind_options(error6, 1), kFirst), 0,
+         kHidden, kPassed, kPassed},
+        {"a fragment of a question for a neighbour",
+         fragment6(icmp(kOther6, kLine6, 135, address6(kOther6)), kFirst), 0, kHidden, kPassed,
+         kPassed},
+        {"an error behind 8 headers", behind_options(error6, 8), 0, kIn, kIcmp, kIcmp},
+        {"an error behind 9 headers", behind_options(error6, 9), 0, kHidden, kPassed, kPassed},
+        {"a redirect of the site", redirect(kOther6, kSite6), 0, kIn, kOut, kOut},
+        {"a redirect to the site", redirect(kSite6, kOther6), 0, kIn, kOut, kOut},
+        {"a redirect of another", redirect(kOther6, kOther6), 0, kPassed, kPassed, kPassed},
+        {"an advertisement of the site's prefix", advertisement(prefix_option(kSite6)), 0, kIn,
+         kOut, kOut},
+        {"one behind another's",
+         advertisement(joined(joined(mtu_option, prefix_option(kOther6)), prefix_option(kSite6))),
+         0, kIn, kOut, kOut},
+        {"a route to it", advertisement(with_address({24, 3, 64, 0, 0, 0, 0, 9}, kSite6)), 0, kIn,
+         kOut, kOut},
+        {"a route to it, short", advertisement(with_address({24, 2, 56, 0, 0, 0, 0, 9}, kSite6, 8)),
+         0, kIn, kOut, kOut},
+        {"an advertisement of another prefix", advertisement(prefix_option(kOther6)), 0, kPassed,
+         kPassed, kPassed},
+        {"an advertisement of 31 options", advertisement(Bytes(many.begin(), many.end() - 8)), 0,
+         kPassed, kPassed, kPassed},
+        {"an advertisement of more options than are read",
+         advertisement(joined(many, prefix_option(kSite6))), 0, kHidden, kPassed, kPassed},
         {"DHCP", udp("0.0.0.0", "255.255.255.255"), 0, kPassed, kPassed, kPassed},
     };
 }
@@ -158,6 +253,11 @@ unsigned check(const urd_bpf& programs, const bpf_program* program, const char* 
 
 int main() {
     int end = 0;
+    // Without routes: what is plain and not the site's is forwarded nowhere.
+    if (geteuid() == 0 && unshare(CLONE_NEWNET) != 0) {
+        std::printf("skip: no network namespace can be made here\n");
+        return dr::ur::test::kSkipped;
+    }
     const auto programs = dr::ur::test::open_programs(&end);
     if (!programs) return end;
     fill(*reinterpret_cast<ur_site*>(&programs->bss->site));

@@ -16,6 +16,7 @@ struct ur_upper {
     __u8 protocol;
     __u8 fragment; /* any fragment, the first included */
     __u8 later;    /* not the first fragment */
+    __u8 unread;   /* the chain of extension headers is cut short, or longer than is followed */
 };
 
 static __always_inline void ur_upper4(const struct ur_ip4* ip, __u32 base, struct ur_upper* u) {
@@ -23,6 +24,12 @@ static __always_inline void ur_upper4(const struct ur_ip4* ip, __u32 base, struc
     u->protocol = ip->protocol;
     u->fragment = (ip->fragment & bpf_htons(0x3fff)) != 0;
     u->later = (ip->fragment & bpf_htons(0x1fff)) != 0;
+    u->unread = 0;
+}
+
+static __always_inline int ur_is_extension(__u8 protocol) {
+    return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+           protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_FRAGMENT;
 }
 
 static __noinline int ur_upper6(struct __sk_buff* skb, __u32 base, __u32 next, struct ur_upper* u) {
@@ -33,12 +40,11 @@ static __noinline int ur_upper6(struct __sk_buff* skb, __u32 base, __u32 next, s
     u->protocol = next;
     u->fragment = 0;
     u->later = 0;
+    u->unread = 0;
     for (int i = 0; i <= UR_EXTENSIONS; i++) {
         __u32 size = 8;
 
-        if (u->protocol != IPPROTO_HOPOPTS && u->protocol != IPPROTO_ROUTING &&
-            u->protocol != IPPROTO_DSTOPTS && u->protocol != IPPROTO_FRAGMENT)
-            return 0;
+        if (!ur_is_extension(u->protocol)) return 0;
         if (i == UR_EXTENSIONS || bpf_skb_load_bytes(skb, u->offset, h, sizeof(h))) break;
         if (u->protocol == IPPROTO_FRAGMENT) {
             u->fragment = 1;
@@ -53,6 +59,7 @@ static __noinline int ur_upper6(struct __sk_buff* skb, __u32 base, __u32 next, s
         if (u->fragment) return 0;
     }
     u->protocol = IPPROTO_NONE;
+    u->unread = 1;
     return 0;
 }
 
@@ -65,6 +72,12 @@ static __always_inline __u32 ur_ports(struct __sk_buff* skb, const struct ur_upp
     return bpf_ntohl(ports);
 }
 
+/* Whether an ICMP message of this type is an error, which quotes a packet. */
+static __always_inline int ur_is_error(__u8 type, __u32 family) {
+    if (family == 6) return type < 128;
+    return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
+
 /* Where the packet that an ICMP error is about starts; 0: not an error, or cut too short. */
 static __always_inline __u32 ur_quoted(struct __sk_buff* skb, const struct ur_upper* u,
                                        __u32 family) {
@@ -75,8 +88,8 @@ static __always_inline __u32 ur_quoted(struct __sk_buff* skb, const struct ur_up
     if (quoted + (family == 4 ? sizeof(struct ur_ip4) : sizeof(struct ur_ip6)) > skb->len) return 0;
     if (bpf_skb_load_bytes(skb, u->offset, &type, 1) || bpf_skb_load_bytes(skb, quoted, &first, 1))
         return 0;
-    if (family == 6) return type < 128 && first >> 4 == 6 ? quoted : 0;
-    if (type != 3 && type != 4 && type != 5 && type != 11 && type != 12) return 0;
+    if (!ur_is_error(type, family)) return 0;
+    if (family == 6) return first >> 4 == 6 ? quoted : 0;
     return first >> 4 == 4 && (first & 15) >= 5 ? quoted : 0;
 }
 
