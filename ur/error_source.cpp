@@ -6,11 +6,13 @@
 
 namespace dr::ur {
 
-ErrorSource::ErrorSource(Netlink& netlink, int device, std::string lan)
-    : netlink_(netlink), device_(device), lan_(std::move(lan)) {}
+ErrorSource::ErrorSource(Netlink& netlink, int device, std::string lan,
+                         std::function<bool(int)> foreign)
+    : netlink_(netlink), device_(device), lan_(std::move(lan)), foreign_(std::move(foreign)) {}
 
 void ErrorSource::update() {
     std::vector<OwnAddress> own = netlink_.addresses();
+    std::erase_if(own, [this](const auto& a) { return foreign_(a.index); });
     const auto ours = std::stable_partition(own.begin(), own.end(),
                                             [this](const auto& a) { return a.index != device_; });
     const auto link = lan_.empty() ? std::nullopt : netlink_.link(lan_);

@@ -3,6 +3,7 @@
 // prefixes: the error goes back through a tunnel, and does not tell a line's address. One thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -22,8 +23,9 @@ IpAddress pick_error_source(std::uint8_t family, std::span<const IpPrefix> prefi
 class ErrorSource final {
   public:
     // The addresses are put on `device` (an ifindex), and go with it; no route leads to them, so
-    // that packets to them go where they went. `lan` may be empty.
-    ErrorSource(Netlink& netlink, int device, std::string lan);
+    // that packets to them go where they went. `lan` may be empty. An address of a device that is
+    // `foreign` (a line's) is none of the router's.
+    ErrorSource(Netlink& netlink, int device, std::string lan, std::function<bool(int)> foreign);
 
     // The prefixes in force. Takes effect with the next update().
     void set(std::vector<IpPrefix> prefixes) { prefixes_ = std::move(prefixes); }
@@ -41,6 +43,7 @@ class ErrorSource final {
     Netlink& netlink_;
     int device_;
     std::string lan_;
+    std::function<bool(int)> foreign_;
     std::vector<IpPrefix> prefixes_;
     std::map<std::uint8_t, IpAddress> now_;  // by family
 };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ur/log.h"
+#include "ur/prefix_check.h"
 
 namespace dr::ur {
 namespace {
@@ -163,14 +164,22 @@ void Lines::leave() {
             if (hook != nullptr) hook->keep();
 }
 
+// What lies in the site's prefixes is not the line's, whoever gave it to the device.
+std::vector<SourceAddress> Lines::sources(int index, std::uint8_t family) {
+    auto own = netlink_.source_addresses(index, family);
+    std::erase_if(own, [&](const auto& a) { return inside(prefixes_, a.address); });
+    return own;
+}
+
 void Lines::choose_source(LinePath& path, const Tunnel& tunnel, const SourceWish& wish) {
     path.local = tunnel.local;
     if (path.local.family != 0) return;
-    auto own = netlink_.source_addresses(path.index, tunnel.remote.family);
+    auto own = sources(path.index, tunnel.remote.family);
     for (auto& address : own) {
         path.sources.push_back(address.address);
         path.expires = path.expires || address.valid_s != UINT32_MAX;
-        address.routed = netlink_.gateway(path.index, address.address, tunnel.remote).has_value();
+        const auto gateway = netlink_.gateway(path.index, address.address, tunnel.remote);
+        address.routed = gateway.has_value() && !inside(prefixes_, *gateway);
     }
     if (keeps_source(own, wish.used)) {
         path.local = wish.used;
@@ -192,7 +201,8 @@ LinePath Lines::look(const Tunnel& tunnel, const SourceWish& wish) {
     choose_source(path, tunnel, wish);
     if (!path.link || path.local.family == 0) return path;
     const auto next_hop = netlink_.gateway(path.index, path.local, tunnel.remote);
-    path.usable = next_hop.has_value();
+    // The guard lets nobody be asked for an address of the site.
+    path.usable = next_hop.has_value() && !inside(prefixes_, *next_hop);
     path.next_hop = next_hop.value_or(IpAddress{});
     return path;
 }
@@ -209,7 +219,7 @@ LineFamilies Lines::families(const std::string& device) {
     const auto link = netlink_.link(device);
     if (!link) return {};
     const auto has = [&](std::uint8_t family) {
-        const auto own = netlink_.source_addresses(link->index, family);
+        const auto own = sources(link->index, family);
         return std::any_of(own.begin(), own.end(), [](const auto& a) { return a.ready; });
     };
     return {has(4), has(6)};

@@ -53,6 +53,10 @@ class Lines final {
     Lines(const Lines&) = delete;
     Lines& operator=(const Lines&) = delete;
 
+    // The site's prefixes in use: no line has an address or a gateway in them.
+    void set_prefixes(std::vector<IpPrefix> prefixes) { prefixes_ = std::move(prefixes); }
+    // Whether the device is a line's.
+    [[nodiscard]] bool is_line(int index) const { return guards_.contains(index); }
     // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
     LinePath look(const Tunnel& tunnel, const SourceWish& wish);
     // Lets go of all devices but these and those of always.
@@ -83,6 +87,7 @@ class Lines final {
     // Detaches the guards of devices that are gone, or are no line any more.
     void let_go();
     void restore_hooks(const std::string& device, Guard& guard);
+    [[nodiscard]] std::vector<SourceAddress> sources(int index, std::uint8_t family);
     // Of a device that was looked at: what is to be said of it; empty: nothing.
     [[nodiscard]] std::string trouble_of(const std::string& device) const;
     void tell_trouble(const std::string& device, const std::string& trouble);
@@ -93,6 +98,7 @@ class Lines final {
     Datapath& datapath_;
     Repairs& repairs_;
     std::set<std::string> always_;
+    std::vector<IpPrefix> prefixes_;
     std::map<std::string, Device> devices_;
     Guards guards_;
     bool leave_ = false;

@@ -52,7 +52,8 @@ Router::Router(const RouterOptions& options)
       forwarding_(tap_.name(), options.lan, repairs_),
       lines_(netlink_, datapath_, repairs_, options.lines),
       routing_(netlink_, tap_.index(), repairs_),
-      error_source_(netlink_, tap_.index(), options.lan),
+      error_source_(netlink_, tap_.index(), options.lan,
+                    [this](int index) { return lines_.is_line(index); }),
       messages_(tap_.index()),
       asked_(config_.prefixes),
       leave_guard_(!asked_.empty()),
@@ -81,89 +82,6 @@ liveness::Time Router::now() {
     timespec t{};
     ::clock_gettime(CLOCK_MONOTONIC, &t);
     return static_cast<Time>(t.tv_sec) * liveness::kSecond + static_cast<Time>(t.tv_nsec);
-}
-
-std::vector<LineAddresses> Router::line_addresses(const Config& config) {
-    std::map<std::string, std::string> devices = devices_;
-    for (const auto& tunnel : config.tunnels)
-        if (!tunnel.device.empty()) devices[tunnel.line] = tunnel.device;
-    std::vector<LineAddresses> out;
-    for (const auto& [line, device] : devices) {
-        LineAddresses& entry = out.emplace_back();
-        entry.line = line;
-        const auto link = netlink_.link(device);
-        if (!link) continue;
-        entry.addresses = netlink_.addresses_of(link->index);
-        for (const auto& tunnel : config.tunnels)
-            if (tunnel.device == device)
-                if (const auto gateway = netlink_.gateway(
-                        link->index,
-                        tunnel.local.family != 0 ? tunnel.local
-                                                 : netlink_.source_to(link->index, tunnel.remote),
-                        tunnel.remote))
-                    entry.gateways.push_back(*gateway);
-    }
-    return out;
-}
-
-std::string Router::held(const IpPrefix& prefix, const std::vector<LineAddresses>& lines) const {
-    const std::string what = held_by(prefix, lines, signalling_);
-    return what.empty() ? what
-                        : to_string(prefix) + " holds " + what +
-                              "; what the lines and signalling need must lie outside";
-}
-
-std::vector<std::string> Router::conflicts(const Config& config) {
-    const auto lines = line_addresses(config);
-    std::vector<std::string> out;
-    for (std::size_t i = 0; i < config.prefixes.size(); ++i)
-        if (const std::string why = held(config.prefixes[i], lines); !why.empty())
-            out.push_back("prefixes[" + std::to_string(i) + "]: " + why);
-    return out;
-}
-
-bool Router::choose_prefixes() {
-    without_ipv6_ = without_ipv6();
-    unroutable_.clear();
-    const auto lines = line_addresses(config_);
-    std::vector<IpPrefix> chosen;
-    std::vector<std::string> left_out;
-    for (const auto& prefix : asked_) {
-        std::string why = held(prefix, lines);
-        if (why.empty() && prefix.address.family == 6 && without_ipv6_) {
-            unroutable_.push_back(prefix);
-            why =
-                to_string(prefix) +
-                " cannot be routed: IPv6 is switched off here; set net.ipv6.conf.all.disable_ipv6 "
-                "and net.ipv6.conf.default.disable_ipv6 to 0";
-        }
-        if (why.empty())
-            chosen.push_back(prefix);
-        else
-            left_out.push_back(std::move(why));
-    }
-    for (const auto& why : left_out)
-        if (std::find(left_out_.begin(), left_out_.end(), why) == left_out_.end())
-            say("warning: a prefix of the site is left out: %s", why.c_str());
-    left_out_ = std::move(left_out);
-    if (chosen == config_.prefixes) return false;
-    config_.prefixes = std::move(chosen);
-    return true;
-}
-
-// A line's address may have come to lie in a prefix: then that prefix goes, and the tunnels stay.
-void Router::look_at_prefixes() {
-    try {
-        if (!choose_prefixes()) return;
-        say("event=prefixes used=%zu left-out=%zu", config_.prefixes.size(), left_out_.size());
-        forwarding_.enable(config_.prefixes);
-        routing_.set(config_.prefixes);
-        error_source_.set(config_.prefixes);
-        datapath_.set_rules(rules());
-    } catch (const std::exception& e) {
-        say("warning: the site's prefixes: %s", e.what());
-        config_.prefixes.clear();  // whatever of it is done, the next look does it again
-    }
 }
 
 void Router::apply(Config config) {

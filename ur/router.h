@@ -48,12 +48,13 @@ class Router final : private KeepaliveSink {
     void apply(Config config);
 
     // The devices of all lines, those without a tunnel too, and the addresses of signalling, as far
-    // as they are known: what no prefix of the site may hold.
+    // as they are known: what no prefix of the site should hold.
     void set_lines(std::map<std::string, std::string> devices) { devices_ = std::move(devices); }
     void set_signalling(std::vector<IpAddress> addresses) { signalling_ = std::move(addresses); }
-    // Which of the configuration's prefixes hold what the lines or signalling need now; each
-    // "prefixes[0]: what is wrong; what would be right". apply() leaves these prefixes out, and
-    // takes them in when that has changed.
+    // Which of the configuration's prefixes hold what is not theirs; each "prefixes[0]: what is
+    // wrong; what would be right": what would cut the router off, and where prefixes are in force,
+    // an address or a gateway of a line that those do not hold. apply() leaves out what would cut
+    // the router off, and takes it in when that has changed.
     std::vector<std::string> conflicts(const Config& config);
 
     // Looks at all lines anew. Only warns where the kernel refuses.
@@ -129,13 +130,14 @@ class Router final : private KeepaliveSink {
     void follow_path_mtu();
     [[nodiscard]] ur_rules rules() const;
     [[nodiscard]] std::uint16_t mtu_of(const Tunnel& tunnel) const;
-    // Why the router cannot do without it; empty: it can.
-    [[nodiscard]] std::string held(const IpPrefix& prefix,
-                                   const std::vector<LineAddresses>& lines) const;
     std::vector<LineAddresses> line_addresses(const Config& config);
-    // Whether the prefixes in use are others than before.
+    void add_ways(LineAddresses& entry, int index, const Tunnel& tunnel);
+    // Whether the prefixes in use are others than before, or what they must not hold.
     bool choose_prefixes();
+    void tell_prefixes(std::vector<std::string> left_out, std::vector<std::string> aside);
     void look_at_prefixes();
+    // Takes away routes over lines that lead to parts of the prefixes.
+    void clear_routes();
     void place_tunnels();
     void clear_slots();
     // Whether the tunnel's line can be used.
@@ -173,7 +175,9 @@ class Router final : private KeepaliveSink {
     std::array<IcmpSocket, 2> icmp_{{IcmpSocket(4), IcmpSocket(6)}};
     std::vector<IpPrefix> asked_;                 // the configuration's prefixes, all of them
     std::vector<std::string> left_out_;           // of these, and why
-    std::vector<IpPrefix> unroutable_;            // of those, for want of IPv6; still guarded
+    std::vector<IpPrefix> unused_;                // those; still guarded
+    std::vector<IpAddress> needed_;               // in those, by the lines and by signalling
+    std::vector<std::string> aside_;              // what of the lines the prefixes in use hold
     bool without_ipv6_ = false;                   // as of the latest look at the prefixes
     std::map<std::string, std::string> devices_;  // by line
     std::vector<IpAddress> signalling_;

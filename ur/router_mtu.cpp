@@ -32,9 +32,7 @@ std::uint16_t Router::mtu_of(const Tunnel& tunnel) const {
 }
 
 ur_rules Router::rules() const {
-    Config guarded = config_;
-    guarded.prefixes.insert(guarded.prefixes.end(), unroutable_.begin(), unroutable_.end());
-    ur_rules out = make_rules(guarded);
+    ur_rules out = make_rules(config_, unused_, needed_);
     if (mtu_ != 0) out.mtu = mtu_;
     return out;
 }

@@ -41,6 +41,20 @@ ur_rules make_rules(const Config& config) {
     return rules;
 }
 
+ur_rules make_rules(const Config& config, std::span<const IpPrefix> left_out,
+                    std::span<const IpAddress> needed) {
+    Config guarded = config;
+    guarded.prefixes.insert(guarded.prefixes.end(), left_out.begin(), left_out.end());
+    ur_rules rules = make_rules(guarded);
+    for (const auto& address : needed) {
+        if (address.family == 4 && rules.needed4 < UR_NEEDED)
+            rules.need4[rules.needed4++] = to_words(address).word[0];
+        else if (address.family == 6 && rules.needed6 < UR_NEEDED)
+            rules.need6[rules.needed6++] = to_words(address);
+    }
+    return rules;
+}
+
 ur_tunnel make_tunnel(const Tunnel& tunnel) {
     ur_tunnel row{};
     row.id = tunnel.id;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "dataplane/liveness/engine.h"
 #include "ur/bpf/shared.h"
@@ -15,6 +16,10 @@ ur_address to_words(const IpAddress& address);
 
 // What concerns the whole site.
 ur_rules make_rules(const Config& config);
+// The same with what is still guarded though it is not in use, and the addresses in it that count
+// as outside; more than UR_NEEDED of a family are left out.
+ur_rules make_rules(const Config& config, std::span<const IpPrefix> left_out,
+                    std::span<const IpAddress> needed);
 // A tunnel as configured, without a path: unusable until it has one.
 ur_tunnel make_tunnel(const Tunnel& tunnel);
 

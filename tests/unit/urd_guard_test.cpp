@@ -27,6 +27,9 @@ constexpr const char* kLine = "198.18.1.2";
 constexpr const char* kLine6 = "2001:db8:b:1::2";
 constexpr const char* kOther = "192.0.2.2";
 constexpr const char* kOther6 = "2001:db8:f::2";
+// Inside the site's prefixes, and needed by a line all the same.
+constexpr const char* kNeeded = "203.0.113.14";
+constexpr const char* kNeeded6 = "2001:db8:5000:199::2";
 constexpr int kPassed = -1;
 
 Bytes packet(const char* source, const char* destination, std::uint8_t protocol,
@@ -201,6 +204,10 @@ std::vector<Case> cases() {
          kPassed, kPassed, kPassed},
         {"an advertisement of more options than are read",
          advertisement(joined(many, prefix_option(kSite6))), 0, kHidden, kPassed, kPassed},
+        {"from an address that a line needs", udp(kNeeded, kOther), 0, kPassed, kPassed, kPassed},
+        {"to it, from the site", udp(kSite, kNeeded), 0, kIn, kOut, kOut},
+        {"from an address that a line needs, IPv6", udp(kNeeded6, kOther6), 0, kPassed, kPassed,
+         kPassed},
         {"DHCP", udp("0.0.0.0", "255.255.255.255"), 0, kPassed, kPassed, kPassed},
     };
 }
@@ -214,6 +221,8 @@ void fill(ur_site& site) {
     put(rules.prefix4[rules.prefixes4++], AF_INET, "100.64.0.0", "255.255.0.0");
     put(rules.prefix4[rules.prefixes4++], AF_INET, "203.0.113.8", "255.255.255.248");
     put(rules.prefix6[rules.prefixes6++], AF_INET6, "2001:db8:5000:100::", "ffff:ffff:ffff:ff00::");
+    inet_pton(AF_INET, kNeeded, &rules.need4[rules.needed4++]);
+    inet_pton(AF_INET6, kNeeded6, rules.need6[rules.needed6++].word);
     site.line[0] = kLineA;
     site.line[UR_LINES - 1] = kLineB;
 }

@@ -106,8 +106,12 @@ TEST_CASE("names that are none are refused, shortened and printable") {
 
 TEST_CASE("a prefix that holds what a line or signalling needs is named with what it holds") {
     const std::vector<LineAddresses> lines{
-        {"a", {own("198.18.1.2/24"), own("2001:db8:a::2/64")}, {address("198.18.1.1")}},
-        {"b", {own("100.64.7.9/32")}, {address("100.127.0.1"), dr::IpAddress{}}}};
+        {"a",
+         {own("198.18.1.2/24"), own("2001:db8:a::2/64")},
+         {{address("198.18.1.2"), address("198.18.1.1")}}},
+        {"b",
+         {own("100.64.7.9/32")},
+         {{address("100.64.7.9"), address("100.127.0.1")}, {address("100.64.7.9"), {}}}}};
     const std::vector<dr::IpAddress> signalling{address("192.0.2.53")};
     const auto held = [&](const char* text) { return held_by(prefix(text), lines, signalling); };
     CHECK(held("198.18.1.0/30") == "198.18.1.2, the address of line a");
@@ -120,6 +124,44 @@ TEST_CASE("a prefix that holds what a line or signalling needs is named with wha
     CHECK(held("198.18.1.64/26").empty());  // inside the line's network, and nothing of it
     CHECK(held("2001:db8:b::/48").empty());
     CHECK(held("203.0.113.8/29").empty());
+    // What a prefix in force holds already is no reason against another around it.
+    const std::vector<dr::IpPrefix> before{prefix("198.18.1.0/30")};
+    CHECK(held_by(prefix("198.18.1.0/24"), lines, signalling, before).empty());
+    CHECK(held_by(prefix("198.18.0.0/15"), lines, {address("198.18.1.3")}, before) ==
+          "198.18.1.3, an address of the DR's signalling");
+}
+
+TEST_CASE("a line costs a prefix only where no line is left without what the prefix holds") {
+    const LineAddresses good{
+        "a", {own("198.18.1.2/24")}, {{address("198.18.1.2"), address("198.18.1.1")}}};
+    const LineAddresses inside_it{
+        "b", {own("203.0.113.14/29")}, {{address("203.0.113.14"), address("203.0.113.9")}}};
+    const LineAddresses two{"c",
+                            {own("203.0.113.14/29"), own("198.18.3.2/24")},
+                            {{address("203.0.113.14"), address("198.18.3.1")},
+                             {address("198.18.3.2"), address("198.18.3.1")}}};
+    const LineAddresses behind{
+        "d", {own("198.18.4.2/24")}, {{address("198.18.4.2"), address("203.0.113.9")}}};
+    const auto site = prefix("203.0.113.8/29");
+    const std::vector<dr::IpPrefix> none, used{site};
+    CHECK(cuts_off(site, none, {good, inside_it}, {}).empty());
+    CHECK(cuts_off(site, none, {inside_it, good}, {}).empty());
+    CHECK(cuts_off(site, none, {two}, {}).empty());
+    CHECK(cuts_off(site, none, {}, {}).empty());
+    CHECK(cuts_off(site, none, {{"a", {}, {}}, {"b", {own("203.0.113.14/29")}, {}}}, {}).empty());
+    CHECK(cuts_off(site, none, {{"a", {own("203.0.113.13/29")}, {}}, inside_it}, {}) ==
+          "203.0.113.14, the address of line b");
+    CHECK(cuts_off(site, none, {behind}, {}) == "203.0.113.9, the gateway of line d");
+    CHECK(cuts_off(prefix("198.18.3.0/24"), used, {two}, {}) ==
+          "198.18.3.2, the address of line c");
+    CHECK(cuts_off(site, none, {good}, {address("203.0.113.10")}) ==
+          "203.0.113.10, an address of the DR's signalling");
+    CHECK(set_aside(used, {good, behind, two}) ==
+          std::vector<std::string>{"203.0.113.9, the gateway of line d",
+                                   "203.0.113.14, the address of line c"});
+    CHECK(needed_in(used, {good, inside_it}, {address("203.0.113.10"), address("192.0.2.1")}) ==
+          std::vector<dr::IpAddress>{address("203.0.113.10"), address("203.0.113.14"),
+                                     address("203.0.113.9")});
 }
 
 TEST_CASE("the address is found in every form in which a DR's place is written") {

@@ -124,13 +124,30 @@ static __always_inline const struct ur_rules* ur_rules_now(void) {
     return &site.rules[*(const volatile __u32*)&site.active_rules & 1];
 }
 
+__noinline int ur_needed4(__be32 address) {
+    const struct ur_rules* rules = ur_rules_now();
+
+    for (__u32 i = 0; i < UR_NEEDED && i < rules->needed4; i++)
+        if (rules->need4[i] == address) return 1;
+    return 0;
+}
+
+__noinline int ur_needed6(const struct ur_address* a) {
+    const struct ur_rules* rules = ur_rules_now();
+
+    if (!a) return 0;
+    for (__u32 i = 0; i < UR_NEEDED && i < rules->needed6; i++)
+        if (ur_same(&rules->need6[i], a)) return 1;
+    return 0;
+}
+
 static __always_inline int ur_inside4(__be32 address) {
     const struct ur_rules* rules = ur_rules_now();
 
     for (__u32 i = 0; i < UR_PREFIXES && i < rules->prefixes4; i++) {
         const struct ur_prefix* p = &rules->prefix4[i];
 
-        if ((address & p->mask.word[0]) == p->address.word[0]) return 1;
+        if ((address & p->mask.word[0]) == p->address.word[0]) return !ur_needed4(address);
     }
     return 0;
 }
@@ -146,7 +163,7 @@ __noinline int ur_inside6(const struct ur_address* a) {
             (a->word[1] & p->mask.word[1]) == p->address.word[1] &&
             (a->word[2] & p->mask.word[2]) == p->address.word[2] &&
             (a->word[3] & p->mask.word[3]) == p->address.word[3])
-            return 1;
+            return !ur_needed6(a);
     }
     return 0;
 }

@@ -17,6 +17,7 @@
 #define UR_BUCKETS 256
 #define UR_NO_SLOT 0xff
 #define UR_LINES 32
+#define UR_NEEDED 32
 
 /* Keepalives pass through the tunnel device as frames between urd and the programs. Up, a whole
  * outer packet whose Ethernet destination is these 5 bytes and the slot leaves as it is over the
@@ -63,6 +64,12 @@ struct ur_rules {
     __u32 mtu;       /* largest inner packet of every tunnel */
     __u32 prefixes4; /* used entries of prefix4 */
     __u32 prefixes6;
+    __u32 needed4; /* used entries of need4 */
+    __u32 needed6;
+    /* Addresses inside prefixes that are left out, which the lines or signalling cannot do
+     * without: they count as outside. */
+    __u32 need4[UR_NEEDED];
+    struct ur_address need6[UR_NEEDED];
     struct ur_prefix prefix4[UR_PREFIXES];
     struct ur_prefix prefix6[UR_PREFIXES];
 };
