@@ -110,6 +110,10 @@ int Datapath::line_out_program(bool ethernet) const {
                                     : skeleton_->progs.urd_line_out_raw);
 }
 
+int Datapath::below_program(bool ethernet) const {
+    return bpf_program__fd(ethernet ? skeleton_->progs.urd_below : skeleton_->progs.urd_below_raw);
+}
+
 void Datapath::set_lines(const std::vector<int>& devices) {
     for (std::size_t i = 0; i < UR_LINES; ++i) {
         const auto index = i < devices.size() ? static_cast<std::uint32_t>(devices[i]) : 0U;

@@ -37,6 +37,8 @@ class Datapath final {
     // Programs for the ingress and the egress of a line's device.
     [[nodiscard]] int downlink_program(bool ethernet) const;
     [[nodiscard]] int line_out_program(bool ethernet) const;
+    // For the ingress of a device below a line's.
+    [[nodiscard]] int below_program(bool ethernet) const;
 
     // The lines' devices, UR_LINES at most; between them nothing is forwarded.
     void set_lines(const std::vector<int>& devices);

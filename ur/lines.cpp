@@ -23,8 +23,13 @@ std::string name_of(int index) {
 
 }  // namespace
 
-Lines::Lines(Netlink& netlink, Datapath& datapath, Repairs& repairs, std::set<std::string> always)
-    : netlink_(netlink), datapath_(datapath), repairs_(repairs), always_(std::move(always)) {
+Lines::Lines(Netlink& netlink, Datapath& datapath, Repairs& repairs, std::set<std::string> always,
+             std::string lan)
+    : netlink_(netlink),
+      datapath_(datapath),
+      repairs_(repairs),
+      always_(std::move(always)),
+      lan_(std::move(lan)) {
     keep({});
     restore();
 }
@@ -62,6 +67,10 @@ void Lines::guard(const Link& link, const std::string& device) {
     if (!added) return;
     // The guard knows the device before its first packet arrives.
     tell_datapath();
+    if (const auto lower = below_.find(link.index); lower != below_.end()) {
+        if (lower->second.in != nullptr) lower->second.in->keep();  // it is replaced
+        below_.erase(lower);
+    }
     try {
         guard.out = std::make_unique<Hook>(netlink_, link.index, false,
                                            datapath_.line_out_program(link.ethernet));
@@ -86,13 +95,14 @@ void Lines::let_go() {
 }
 
 void Lines::tell_datapath() {
-    // Where there are more than fit, those that were renamed are left out first.
+    // Where there are more than fit, those below and those that were renamed are left out first.
     std::vector<int> indexes;
     for (const auto& [index, guard] : guards_) {
         const auto at = devices_.find(guard.device);
         const bool present = at != devices_.end() && at->second.index == index;
         indexes.insert(present ? indexes.begin() : indexes.end(), index);
     }
+    for (const auto& [index, below] : below_) indexes.push_back(index);
     datapath_.set_lines(indexes);
 }
 
@@ -146,6 +156,7 @@ void Lines::restore() {
             tell_trouble(name, e.what());
         }
     }
+    restore_below();
     let_go();
     for (auto& [index, guard] : guards_) {
         if (devices_.at(guard.device).index == index) continue;
@@ -162,6 +173,8 @@ void Lines::leave() {
     for (auto& [index, guard] : guards_)
         for (Hook* hook : {guard.in.get(), guard.out.get()})
             if (hook != nullptr) hook->keep();
+    for (auto& [index, below] : below_)
+        if (below.in != nullptr) below.in->keep();
 }
 
 // What lies in the site's prefixes is not the line's, whoever gave it to the device.

@@ -1,7 +1,8 @@
 // The site's lines as the kernel has them now: devices, addresses, gateways. Keeps the downlink
 // program and the guard attached to the devices that exist; one that is missing, or vanishes and
 // comes back (a USB modem), is taken up when it is there. A device that is renamed is still a way
-// out of the site: its line is down, and the guard stays on it. One thread.
+// out of the site: its line is down, and the guard stays on it. Devices below a line's (of a VLAN,
+// a macvlan, PPPoE) have the guard against plain packets. One thread.
 #pragma once
 
 #include <functional>
@@ -47,16 +48,19 @@ struct LineFamilies {
 
 class Lines final {
   public:
-    // `always`: devices that are guarded from the start, with a tunnel or without.
-    Lines(Netlink& netlink, Datapath& datapath, Repairs& repairs, std::set<std::string> always);
+    // `always`: devices that are guarded from the start, with a tunnel or without; `lan`: the
+    // LAN's, which has no guard where a line's lies on it; may be empty.
+    Lines(Netlink& netlink, Datapath& datapath, Repairs& repairs, std::set<std::string> always,
+          std::string lan);
     ~Lines();
     Lines(const Lines&) = delete;
     Lines& operator=(const Lines&) = delete;
 
     // The site's prefixes in use: no line has an address or a gateway in them.
     void set_prefixes(std::vector<IpPrefix> prefixes) { prefixes_ = std::move(prefixes); }
-    // Whether the device is a line's.
+    // Whether the device is a line's; or that, or below one.
     [[nodiscard]] bool is_line(int index) const { return guards_.contains(index); }
+    [[nodiscard]] bool has(int index) const { return is_line(index) || below_.contains(index); }
     // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
     LinePath look(const Tunnel& tunnel, const SourceWish& wish);
     // Lets go of all devices but these and those of always.
@@ -80,6 +84,13 @@ class Lines final {
         bool grouped{};                 // in kLineGroup by us
     };
     using Guards = std::map<int, Guard>;  // by index
+    // Of a device below a line's.
+    struct Below {
+        std::string device;        // the line's
+        std::string name;          // its own
+        bool ethernet{};           // has an Ethernet header
+        std::unique_ptr<Hook> in;  // null: the kernel has refused it
+    };
     // nullopt when the device is not there.
     std::optional<Link> attach(const std::string& device);
     void guard(const Link& link, const std::string& device);
@@ -87,6 +98,13 @@ class Lines final {
     // Detaches the guards of devices that are gone, or are no line any more.
     void let_go();
     void restore_hooks(const std::string& device, Guard& guard);
+    // Attaches the guard to what is below the lines now, and puts it back.
+    void restore_below();
+    void look_below(const std::string& device, const Link& link, std::map<int, Below>& found);
+    std::map<int, Below> find_below();
+    void hook_below(int index, Below& below);
+    // Whether the site's own packets come in on it.
+    bool is_lan(const Link& link);
     [[nodiscard]] std::vector<SourceAddress> sources(int index, std::uint8_t family);
     // Of a device that was looked at: what is to be said of it; empty: nothing.
     [[nodiscard]] std::string trouble_of(const std::string& device) const;
@@ -98,9 +116,11 @@ class Lines final {
     Datapath& datapath_;
     Repairs& repairs_;
     std::set<std::string> always_;
+    std::string lan_;
     std::vector<IpPrefix> prefixes_;
     std::map<std::string, Device> devices_;
     Guards guards_;
+    std::map<int, Below> below_;  // by index
     bool leave_ = false;
 };
 

@@ -277,6 +277,7 @@ int main() {
     for (const Case& c : cases()) {
         site.breakout = 0;
         wrong += check(*programs, programs->progs.urd_downlink, "in", c, c.in);
+        wrong += check(*programs, programs->progs.urd_below, "in below", c, c.in);
         wrong += check(*programs, programs->progs.urd_line_out, "out", c, c.out);
         site.breakout = 1;
         wrong += check(*programs, programs->progs.urd_line_out, "out, --local-breakout", c,

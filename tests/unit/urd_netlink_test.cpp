@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ur/netlink_messages.h"
+#include "ur/pppoe.h"
 
 namespace {
 
@@ -194,6 +195,17 @@ TEST_CASE(
     CHECK_FALSE(below("macvlan", false).enslaved);
     CHECK(below("ppp", false, ARPHRD_PPP).ppp);
     CHECK_FALSE(below("vlan", false).ppp);
+}
+
+TEST_CASE("the devices of PPPoE's sessions are read from the kernel's list") {
+    using Names = std::set<std::string>;
+    CHECK(dr::ur::pppoe_devices("Id       Address              Device\n"
+                                "00004A2F 02:00:5e:10:00:01     eth1\n"
+                                "00000007 02:00:5e:10:00:02  eth2.35\n") ==
+          Names{"eth1", "eth2.35"});
+    for (const char* text :
+         {"", "Id       Address              Device\n", "Id\n00004A2F\n\n x y\n"})
+        CHECK(dr::ur::pppoe_devices(text).empty());
 }
 
 TEST_CASE("a route over a device is read with its network, and a default route is none") {

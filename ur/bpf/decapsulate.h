@@ -269,6 +269,20 @@ static __always_inline int ur_keepalive_in(struct __sk_buff* skb, __u32 l2, __u3
     return bpf_redirect(site.device, BPF_F_INGRESS);
 }
 
+/* On a device below a line's, where a frame is before it is the line's: a VLAN's and PPPoE's pass,
+ * and so do those of another link address, which a device on top of this one takes. */
+static __always_inline int ur_below(struct __sk_buff* skb, __u32 l2) {
+    struct ur_outer o = {.ip = l2};
+
+    if (ur_of_vlan(skb) || skb->pkt_type == UR_TO_OTHERS) return UR_PASS;
+    if (skb->vlan_present && bpf_skb_vlan_pop(skb)) return ur_drop(UrDropDecapsulate);
+    if (skb->vlan_present) return ur_drop(UrDropLineVlan);
+    if ((skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6)) &&
+        !ur_read_outer(skb, &o) && ur_find_tunnel(&o) >= 0)
+        return UR_PASS;
+    return ur_plain_in(skb, l2);
+}
+
 static __always_inline int ur_downlink(struct __sk_buff* skb, __u32 l2) {
     struct ur_outer o = {.ip = l2};
     struct ur_tunnel_counters* count;

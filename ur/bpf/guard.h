@@ -13,8 +13,9 @@
 #define UR_PASS TC_ACT_UNSPEC
 
 #define UR_VLAN_ID 0x0fff
-/* linux/if_packet.h, which has no place here: to this machine. */
+/* linux/if_packet.h, which has no place here: to this machine, to another's link address. */
 #define UR_TO_US 0
+#define UR_TO_OTHERS 3
 
 /* A frame of another network on the same cable. Its VLAN has a device of its own, or nobody wants
  * it. A priority tag (id 0) is none. */
@@ -65,7 +66,7 @@ __noinline __u32 ur_forward_device(struct __sk_buff* skb, __u32 at) {
     }
 }
 
-/* A packet that is none of a tunnel's, as it comes in on a line. */
+/* A packet that is none of a tunnel's, as it comes in on a line or on a device below one. */
 static __always_inline int ur_plain_in(struct __sk_buff* skb, __u32 l2) {
     const int relation = ur_relation(skb, l2);
     __u32 device;

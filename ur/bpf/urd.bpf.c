@@ -6,6 +6,7 @@
 //   site <── kernel routing <── tunnel device <── line's device, ingress: urd_downlink*
 //   where UDP checksums are needed: urd_uplink ──> finisher ──> urd_uplink_whole ── DR
 //   all that leaves ── line's device, egress: urd_line_out*
+//   plain packets ── device below a line's, ingress: urd_below*
 //
 // The kernel does TTL, ICMP errors, fragmentation and path MTU, because to it the tunnel device is
 // an interface with the tunnels' MTU. The tunnel device is Ethernet without ARP, so that both
@@ -33,6 +34,16 @@ int urd_downlink(struct __sk_buff* skb) {
 SEC("tc")
 int urd_downlink_raw(struct __sk_buff* skb) {
     return ur_downlink(skb, 0);
+}
+
+SEC("tc")
+int urd_below(struct __sk_buff* skb) {
+    return ur_below(skb, ETH_HLEN);
+}
+
+SEC("tc")
+int urd_below_raw(struct __sk_buff* skb) {
+    return ur_below(skb, 0);
 }
 
 SEC("tc")
