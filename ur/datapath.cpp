@@ -88,10 +88,10 @@ void Datapath::make_finisher() {
 }
 
 bool Datapath::restore() {
-    const bool missing = uplink_->restore();
+    const bool missing = uplink_->restore() != HookRepair::None;
     if (!finishes_) return missing;
     if (finisher_ != nullptr && whole_ != nullptr && finisher_->whole())
-        return whole_->restore() || missing;
+        return whole_->restore() != HookRepair::None || missing;
     make_finisher();
     return true;
 }

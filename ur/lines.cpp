@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <stdexcept>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -60,6 +62,16 @@ std::optional<Link> Lines::attach(const std::string& device) {
     return link;
 }
 
+std::optional<Link> Lines::try_attach(const std::string& device, std::string& trouble) {
+    try {
+        return attach(device);
+    } catch (const std::exception& e) {
+        trouble = e.what();
+        tell_trouble(device, trouble);
+        return std::nullopt;
+    }
+}
+
 void Lines::guard(const Link& link, const std::string& device) {
     const auto [at, added] = guards_.try_emplace(link.index);
     Guard& guard = at->second;
@@ -76,11 +88,14 @@ void Lines::guard(const Link& link, const std::string& device) {
                                            datapath_.line_out_program(link.ethernet));
         guard.in = std::make_unique<Hook>(netlink_, link.index, true,
                                           datapath_.downlink_program(link.ethernet));
-    } catch (...) {
+    } catch (const std::system_error& e) {
         detach(at);
         tell_datapath();
-        throw;
+        throw std::runtime_error(std::string("it is not used, it has no guard: ") + e.what());
     }
+    if (guard.out->before_others() || guard.in->before_others())
+        say("line device %s: the guard is attached before a qdisc or a filter that was there",
+            device.c_str());
 }
 
 void Lines::let_go() {
@@ -107,12 +122,28 @@ void Lines::tell_datapath() {
 }
 
 void Lines::restore_hooks(const std::string& device, Guard& guard) {
-    const bool out = guard.out->restore();
-    const bool in = guard.in->restore();
-    if (out || in)
-        repairs_.note(
-            "hooks " + device,
-            "line device " + device + ": the tc programs had been taken away; attached again");
+    std::string failed;
+    bool again = false, before = false;
+    // What one of them cannot have says nothing of the other.
+    for (Hook* hook : {guard.out.get(), guard.in.get()}) {
+        try {
+            const HookRepair repair = hook->restore();
+            again = again || repair == HookRepair::Again;
+            before = before || repair == HookRepair::Before;
+        } catch (const std::system_error& e) {
+            failed = e.what();
+        }
+    }
+    if (std::exchange(guard.gap, failed) != failed) gap_changed_ = true;
+    const std::string line = "line device " + device + ": ";
+    if (before)
+        repairs_.note("hooks before " + device,
+                      line + "another qdisc or filter had come before the tc programs; attached "
+                             "before it");
+    if (!failed.empty()) throw std::runtime_error("it is not used, it has no guard: " + failed);
+    if (again)
+        repairs_.note("hooks " + device,
+                      line + "the tc programs had been taken away; attached again");
 }
 
 std::string Lines::trouble_of(const std::string& device) const {
@@ -138,7 +169,7 @@ void Lines::tell_trouble(const std::string& device, const std::string& trouble) 
         say("warning: line device %s: %s", device.c_str(), trouble.c_str());
 }
 
-void Lines::restore() {
+bool Lines::restore() {
     for (const auto& [name, device] : devices_) {
         try {
             const auto link = attach(name);
@@ -166,6 +197,7 @@ void Lines::restore() {
             // It has gone meanwhile; the next look finds that.
         }
     }
+    return std::exchange(gap_changed_, false);
 }
 
 void Lines::leave() {
@@ -206,11 +238,16 @@ void Lines::choose_source(LinePath& path, const Tunnel& tunnel, const SourceWish
 LinePath Lines::look(const Tunnel& tunnel, const SourceWish& wish) {
     LinePath path;
     if (tunnel.device.empty()) return path;
-    const auto link = attach(tunnel.device);
+    const auto link = try_attach(tunnel.device, path.trouble);
     if (!link) return path;
     path.index = link->index;
     path.mtu = link->mtu;
     path.link = link->usable;
+    if (const std::string& gap = guards_.at(link->index).gap; !gap.empty()) {
+        path.trouble = "it is not used, it has no guard: " + gap;
+        path.link = false;
+        return path;
+    }
     choose_source(path, tunnel, wish);
     if (!path.link || path.local.family == 0) return path;
     const auto next_hop = netlink_.gateway(path.index, path.local, tunnel.remote);

@@ -30,6 +30,7 @@ struct LinePath {
     // Where the address is not configured: those that there are.
     std::vector<IpAddress> sources;
     bool expires{};  // one of them goes at some time, unless it is renewed
+    std::string trouble;  // why the line is not used though its device is there; empty: nothing
 };
 
 // What is known of a tunnel when a source is chosen for it.
@@ -66,8 +67,9 @@ class Lines final {
     // Lets go of all devices but these and those of always.
     void keep(std::set<std::string> devices);
     // Puts back what somebody has taken from the devices, and takes up new ones, with a line on
-    // standard error for what is missing, and for what the kernel refuses.
-    void restore();
+    // standard error for what is missing, and for what the kernel refuses. Whether a line can be
+    // used that could not for want of its guard, or the other way round.
+    bool restore();
     // At the end the programs stay attached.
     void leave();
     // The address families that a device has now.
@@ -82,6 +84,7 @@ class Lines final {
         std::string device;             // whose it is, by the name in the configuration
         std::unique_ptr<Hook> out, in;  // out brought the qdisc, so it is the last to go
         bool grouped{};                 // in kLineGroup by us
+        std::string gap;                // why it is not whole; empty: it is
     };
     using Guards = std::map<int, Guard>;  // by index
     // Of a device below a line's.
@@ -93,6 +96,8 @@ class Lines final {
     };
     // nullopt when the device is not there.
     std::optional<Link> attach(const std::string& device);
+    // Also nullopt where it cannot be guarded: `trouble` says why.
+    std::optional<Link> try_attach(const std::string& device, std::string& trouble);
     void guard(const Link& link, const std::string& device);
     Guards::iterator detach(Guards::iterator at);
     // Detaches the guards of devices that are gone, or are no line any more.
@@ -121,6 +126,7 @@ class Lines final {
     std::map<std::string, Device> devices_;
     Guards guards_;
     std::map<int, Below> below_;  // by index
+    bool gap_changed_ = false;
     bool leave_ = false;
 };
 

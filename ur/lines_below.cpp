@@ -66,10 +66,13 @@ void Lines::hook_below(int index, Below& below) {
     try {
         if (const auto old = below_.find(index); old != below_.end() && old->second.in != nullptr) {
             below.in = std::move(old->second.in);
-            if (below.in->restore())
+            const HookRepair repair = below.in->restore();
+            if (repair != HookRepair::None)
                 repairs_.note("hooks " + below.name,
                               "line device " + below.device + ": of " + what +
-                                  "the tc program had been taken away; attached again");
+                                  (repair == HookRepair::Again
+                                       ? "the tc program had been taken away; attached again"
+                                       : "the tc program stood behind another one; now it is first"));
             return;
         }
         below.in =

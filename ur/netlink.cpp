@@ -257,14 +257,27 @@ IpAddress Netlink::source_to(int index, const IpAddress& remote) {
     return answer ? answer->source : IpAddress{};
 }
 
-bool Netlink::has_filters(int index, bool ingress) {
+bool Netlink::has_filters(int index, bool ingress, std::uint32_t below) {
     tcmsg filter{};
     filter.tcm_family = AF_UNSPEC;
     filter.tcm_ifindex = index;
     filter.tcm_parent = TC_H_MAKE(TC_H_CLSACT, ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
     bool any = false;
-    dump(RTM_GETTFILTER, &filter, sizeof filter, [&](nlmsghdr*) { any = true; });
+    dump(RTM_GETTFILTER, &filter, sizeof filter, [&](nlmsghdr* header) {
+        const auto at = filter_in(header);
+        any = any || (at && at->priority < below);
+    });
     return any;
+}
+
+std::string Netlink::ingress_qdisc(int index) {
+    const tcmsg filter{};
+    std::string out;
+    dump(RTM_GETQDISC, &filter, sizeof filter, [&](nlmsghdr* header) {
+        const auto at = qdisc_in(header);
+        if (at && at->index == index && at->parent == TC_H_CLSACT) out = at->kind;
+    });
+    return out;
 }
 
 std::vector<OwnAddress> Netlink::addresses() {

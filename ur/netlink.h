@@ -93,8 +93,11 @@ class Netlink final {
     // Nothing is done when it is not there.
     void remove_address(int index, const IpAddress& address);
 
-    // Whether the device's clsact hook (ingress or egress) has any filter.
-    bool has_filters(int index, bool ingress);
+    // Whether the device's clsact hook (ingress or egress) has any filter, of a priority below
+    // `below`.
+    bool has_filters(int index, bool ingress, std::uint32_t below = UINT32_MAX);
+    // The kind of the qdisc for what enters the device: "clsact", "ingress"; empty: it has none.
+    std::string ingress_qdisc(int index);
 
   private:
     using Visit = std::function<void(nlmsghdr*)>;

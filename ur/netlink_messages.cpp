@@ -256,6 +256,22 @@ std::optional<RouteSpec> table_route_in(nlmsghdr* message, std::uint32_t table) 
     return out;
 }
 
+std::optional<Qdisc> qdisc_in(nlmsghdr* message) {
+    const Parsed<tcmsg, TCA_MAX> parsed(message, {});
+    const auto* header = parsed.header();
+    const nlattr* kind = parsed[TCA_KIND];
+    if (header == nullptr || kind == nullptr) return std::nullopt;
+    const auto* text = static_cast<const char*>(nla_data(kind));
+    return Qdisc{header->tcm_ifindex, header->tcm_parent,
+                 {text, strnlen(text, static_cast<std::size_t>(nla_len(kind)))}};
+}
+
+std::optional<Filter> filter_in(nlmsghdr* message) {
+    const auto* header = Parsed<tcmsg, TCA_MAX>(message, {}).header();
+    if (header == nullptr) return std::nullopt;
+    return Filter{header->tcm_info >> 16};
+}
+
 bool beyond_routes(std::span<char> datagram) {
     auto left = static_cast<int>(datagram.size());
     auto* message = reinterpret_cast<nlmsghdr*>(datagram.data());

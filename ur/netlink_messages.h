@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "base/ip.h"
 #include "ur/source_choice.h"
@@ -87,6 +88,19 @@ struct DeviceRoute {
 };
 // Of RTM_NEWROUTE. nullopt: a default route, or over none or several.
 std::optional<DeviceRoute> device_route_in(nlmsghdr* message);
+
+struct Qdisc {
+    int index{};  // of the device
+    std::uint32_t parent{};
+    std::string kind;
+};
+// Of RTM_NEWQDISC.
+std::optional<Qdisc> qdisc_in(nlmsghdr* message);
+struct Filter {
+    std::uint32_t priority{};
+};
+// Of RTM_NEWTFILTER.
+std::optional<Filter> filter_in(nlmsghdr* message);
 
 // Whether one of the messages in a datagram is of anything but routes. `datagram` is aligned as a
 // nlmsghdr is.

@@ -101,14 +101,15 @@ void Router::restore() {
     // The site cannot do without it: what cannot be mended ends urd, and the guard stays.
     keep_device();
     part("tunnel device", [this] { restore_device(); });
-    lines_.restore();
+    const bool guards = lines_.restore();
     if (without_ipv6() != without_ipv6_) look_at_prefixes();
     // The kernel does not tell when an address is about to go, or has no answer.
     const bool look =
         std::any_of(config_.tunnels.begin(), config_.tunnels.end(), [this](const auto& t) {
-            return path(t).expires || (path(t).sources.size() > 1 && !up(t));
+            return path(t).expires || (path(t).sources.size() > 1 && !up(t)) ||
+                   !path(t).trouble.empty();
         });
-    if (look) refresh();
+    if (look || guards) refresh();
     part("forwarding", [this] { forwarding_.restore(); });
     part("rules and routes", [this] { routing_.restore(); });
     part("routes over lines", [this] { clear_routes(); });

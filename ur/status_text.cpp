@@ -98,6 +98,7 @@ json tunnel_json(const Router& router, const Tunnel& tunnel) {
              {"id", tunnel.id},
              {"usable", usable(router, tunnel)},
              {"carries", router.carries(tunnel)},
+             {"trouble", path.trouble},
              {"keepalive", router.keepalives().has(tunnel.slot)},
              {"uplinkPackets", c.tx_packets},
              {"uplinkBytes", c.tx_bytes},
@@ -231,6 +232,9 @@ std::string status_table(const std::string& text) {
     out.append("\n");
     const auto& tunnels = status["tunnels"];
     out += tunnel_rows(tunnels);
+    for (const auto& t : tunnels)
+        if (const auto why = t.value("trouble", std::string()); !why.empty())
+            out += fmt::format("line {}: {}\n", text_of(t, "line"), printable(why));
     for (const auto& t : tunnels) {
         if (!t["keepalive"].get<bool>()) continue;
         out.append("\n").append(liveness_rows(tunnels));

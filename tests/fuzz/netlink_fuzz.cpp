@@ -57,6 +57,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(own->address.family != 0, "an own address without a family");
     }
     if (const auto gateway = gateway_in(message.header(), index, family)) check_address(*gateway);
+    if (const auto qdisc = qdisc_in(message.header()))
+        require(qdisc->kind.size() <= input.rest().size(), "a kind longer than the message");
+    (void)filter_in(message.header());
     if (const auto rule = rule_in(message.header()))
         require(rule->family == 4 || rule->family == 6, "a rule of another family");
     if (const auto route = table_route_in(message.header(), table)) {

@@ -3,6 +3,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 
@@ -129,6 +130,27 @@ TEST_CASE("a rule with another action, a condition more or half a suppression is
     CHECK(told(FR_ACT_TO_TBL, half).suppress_lines);
 }
 
+TEST_CASE("a qdisc's kind is read to its end or the attribute's, a filter's priority from its place") {
+    const auto told = [](const Bytes& kind) {
+        const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
+            nlmsg_alloc_simple(RTM_NEWQDISC, 0), &nlmsg_free);
+        tcmsg qdisc{};
+        qdisc.tcm_ifindex = 3;
+        qdisc.tcm_parent = TC_H_INGRESS;
+        qdisc.tcm_info = 4754U << 16 | 8;
+        REQUIRE(nlmsg_append(message.get(), &qdisc, sizeof qdisc, NLMSG_ALIGNTO) == 0);
+        REQUIRE(nla_put(message.get(), TCA_KIND, static_cast<int>(kind.size()), kind.data()) == 0);
+        CHECK(dr::ur::filter_in(nlmsg_hdr(message.get()))->priority == 4754);
+        return dr::ur::qdisc_in(nlmsg_hdr(message.get())).value();
+    };
+    const auto qdisc = told({'i', 'n', 'g', 'r', 'e', 's', 's', 0});
+    CHECK(qdisc.kind == "ingress");
+    CHECK(qdisc.index == 3);
+    CHECK(qdisc.parent == TC_H_INGRESS);
+    CHECK(told({'c', 'l'}).kind == "cl");
+    CHECK(told({}).kind.empty());
+}
+
 TEST_CASE("a message without its fixed part says nothing") {
     nlmsghdr header{};
     header.nlmsg_len = sizeof header;
@@ -138,6 +160,8 @@ TEST_CASE("a message without its fixed part says nothing") {
     CHECK_FALSE(dr::ur::own_address_in(&header));
     CHECK_FALSE(dr::ur::gateway_in(&header, 2, 4));
     CHECK_FALSE(dr::ur::rule_in(&header));
+    CHECK_FALSE(dr::ur::qdisc_in(&header));
+    CHECK_FALSE(dr::ur::filter_in(&header));
     CHECK_FALSE(dr::ur::table_route_in(&header, 0));
 }
 
