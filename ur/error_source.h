@@ -36,6 +36,11 @@ class ErrorSource final {
     }
     // Makes the device's addresses those that are right now. Throws std::system_error.
     void update();
+    // The family's, as of the last update(); family 0: there is none.
+    [[nodiscard]] IpAddress address(std::uint8_t family) const {
+        const auto at = now_.find(family);
+        return at == now_.end() ? IpAddress{} : at->second;
+    }
 
   private:
     void put(std::uint8_t family, const IpAddress& wanted, bool there);

@@ -2,9 +2,9 @@
 //
 // It is a filter of a clsact qdisc, under urd's own priority and handle. An `ingress` qdisc (of
 // traffic shapers, policers) stands where clsact would, and has no place for what leaves: there the
-// kernel puts such a filter to what enters. And a filter of somebody else with a smaller priority may
-// take packets before ours. In both cases the program is attached by tcx (Linux 6.6), which comes
-// before all qdiscs and filters; there it stays.
+// kernel puts such a filter to what enters. And a filter of somebody else with a smaller priority
+// may take packets before ours. In both cases the program is attached by tcx (Linux 6.6), which
+// comes before all qdiscs and filters; there it stays.
 #pragma once
 
 #include <cstdint>

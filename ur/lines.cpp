@@ -138,8 +138,9 @@ void Lines::restore_hooks(const std::string& device, Guard& guard) {
     const std::string line = "line device " + device + ": ";
     if (before)
         repairs_.note("hooks before " + device,
-                      line + "another qdisc or filter had come before the tc programs; attached "
-                             "before it");
+                      line +
+                          "another qdisc or filter had come before the tc programs; attached "
+                          "before it");
     if (!failed.empty()) throw std::runtime_error("it is not used, it has no guard: " + failed);
     if (again)
         repairs_.note("hooks " + device,

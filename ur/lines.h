@@ -29,7 +29,7 @@ struct LinePath {
     unsigned mtu{};      // of the device, bytes; 0: there is none
     // Where the address is not configured: those that there are.
     std::vector<IpAddress> sources;
-    bool expires{};  // one of them goes at some time, unless it is renewed
+    bool expires{};       // one of them goes at some time, unless it is renewed
     std::string trouble;  // why the line is not used though its device is there; empty: nothing
 };
 

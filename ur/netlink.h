@@ -69,8 +69,8 @@ class Netlink final {
     std::vector<Seen<RuleSpec>> rules();
     // Default route of the family through the device, for packets of at most `mtu` bytes, over a
     // neighbour that needs no resolving: for IPv4 too an IPv6 one, or where IPv6 is switched off on
-    // the device an IPv4 one. Its metric is kTunnelMetric. One that is there already gets the MTU; all
-    // else that is there already is an error (EEXIST).
+    // the device an IPv4 one. Its metric is kTunnelMetric. One that is there already gets the MTU;
+    // all else that is there already is an error (EEXIST).
     void set_default_route(std::uint8_t family, std::uint32_t table, int index, unsigned mtu,
                            std::uint8_t protocol);
     // `unreachable` route; family 0 in the prefix is not allowed, length 0 is the default route.

@@ -231,9 +231,9 @@ std::optional<RuleSpec> rule_in(nlmsghdr* message) {
     const bool half = !out.suppress_lines && (length != UINT32_MAX || group != UINT32_MAX);
     out.other = half || header->action != FR_ACT_TO_TBL || header->tos != 0 ||
                 (header->flags & FIB_RULE_INVERT) != 0;
-    for (const int condition : {FRA_IIFNAME, FRA_OIFNAME, FRA_FWMARK, FRA_FWMASK, FRA_TUN_ID,
-                                FRA_L3MDEV, FRA_UID_RANGE, FRA_IP_PROTO, FRA_SPORT_RANGE,
-                                FRA_DPORT_RANGE})
+    for (const int condition :
+         {FRA_IIFNAME, FRA_OIFNAME, FRA_FWMARK, FRA_FWMASK, FRA_TUN_ID, FRA_L3MDEV, FRA_UID_RANGE,
+          FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE})
         out.other = out.other || rule[condition] != nullptr;
     return out;
 }
@@ -262,7 +262,8 @@ std::optional<Qdisc> qdisc_in(nlmsghdr* message) {
     const nlattr* kind = parsed[TCA_KIND];
     if (header == nullptr || kind == nullptr) return std::nullopt;
     const auto* text = static_cast<const char*>(nla_data(kind));
-    return Qdisc{header->tcm_ifindex, header->tcm_parent,
+    return Qdisc{header->tcm_ifindex,
+                 header->tcm_parent,
                  {text, strnlen(text, static_cast<std::size_t>(nla_len(kind)))}};
 }
 

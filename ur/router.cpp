@@ -213,6 +213,7 @@ void Router::publish(const Tunnel& tunnel) {
         if (ends.peer.port != 0) row.remote_port = ends.peer.port;
         row.remote = to_words(to_address(ends.peer));
     }
+    row.mtu = mtu_of(tunnel);
     row.local = to_words(path.local);
     if (path.usable) {
         row.ifindex = static_cast<std::uint32_t>(path.index);

@@ -34,6 +34,7 @@ std::uint16_t Router::mtu_of(const Tunnel& tunnel) const {
 ur_rules Router::rules() const {
     ur_rules out = make_rules(config_, unused_, needed_);
     if (mtu_ != 0) out.mtu = mtu_;
+    out.own6 = to_words(error_source_.address(6));
     return out;
 }
 
@@ -59,6 +60,7 @@ void Router::path_mtu(unsigned slot, std::uint16_t mtu) {
     const auto place = places_.find(slot);
     if (place == places_.end()) return;
     place->second.mtu = mtu;
+    if (const Tunnel* tunnel = find(slot); tunnel != nullptr) publish(*tunnel);
     follow_path_mtu();
 }
 

@@ -113,7 +113,10 @@ void Router::restore() {
     part("forwarding", [this] { forwarding_.restore(); });
     part("rules and routes", [this] { routing_.restore(); });
     part("routes over lines", [this] { clear_routes(); });
-    part("source of ICMP errors", [this] { error_source_.update(); });
+    part("source of ICMP errors", [this] {
+        error_source_.update();
+        datapath_.set_rules(rules());
+    });
     repairs_in_a_row_ -= std::min(repairs_in_a_row_, quiet);
     if (repairs_.take()) repairs_in_a_row_ = std::min(repairs_in_a_row_ + 1, kRepairs);
     repairs_.tell(restored_);

@@ -45,9 +45,8 @@ bool in_place(const RuleSpec& rule, const RuleSpec& ours) {
 
 // The same of routes; one with a smaller metric comes before the default route through the device.
 bool in_place(const RouteSpec& route, const RouteSpec& ours) {
-    return route.to == ours.to &&
-           (route.metric == ours.metric ||
-            (ours.type == RTN_UNICAST && route.metric < ours.metric));
+    return route.to == ours.to && (route.metric == ours.metric ||
+                                   (ours.type == RTN_UNICAST && route.metric < ours.metric));
 }
 
 // Removes what has the place of ours, and calls `add` where ours is not there.

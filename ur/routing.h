@@ -47,8 +47,8 @@ class Routing final {
     // The device has another MTU: the kernel changes that of IPv6 routes with it. Throws
     // std::system_error.
     void renew();
-    // Makes these the prefixes; what of theirs is there is not touched, be it of an earlier run. What
-    // the kernel refuses is tried again by restore(). Throws std::system_error.
+    // Makes these the prefixes; what of theirs is there is not touched, be it of an earlier run.
+    // What the kernel refuses is tried again by restore(). Throws std::system_error.
     void set(const std::vector<IpPrefix>& prefixes);
     // To a tunnel device that was made again; restore() makes its routes.
     void move(int device) { device_ = device; }

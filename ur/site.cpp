@@ -67,6 +67,7 @@ ur_tunnel make_tunnel(const Tunnel& tunnel) {
     row.local_port = tunnel.local_port != 0 ? tunnel.local_port : kGreUdpPort;
     row.remote_port = tunnel.remote_port;
     row.either = tunnel.automatic && !tunnel.keys.empty() ? 1 : 0;
+    row.mtu = tunnel.mtu;
     row.remote = to_words(tunnel.remote);
     return row;
 }

@@ -30,8 +30,8 @@ bool stays(const SourceAddress& a) {
 std::vector<IpAddress> rank_sources(std::span<const SourceAddress> own, const IpAddress& answered,
                                     const IpAddress& kernel, const IpAddress& remote) {
     const auto merit = [&](const SourceAddress& a) {
-        return std::tuple(!is_autoconfigured4(a.address), stays(a), a.routed,
-                          a.address == answered, a.address == kernel,
+        return std::tuple(!is_autoconfigured4(a.address), stays(a), a.routed, a.address == answered,
+                          a.address == kernel,
                           is_unique_local(a.address) == is_unique_local(remote), !a.deprecated);
     };
     std::vector<SourceAddress> ready;

@@ -1,5 +1,5 @@
-// tcx, Linux 6.6: programs on a device's ingress or egress, before all qdiscs and filters. A program
-// stays attached when the process ends, until the device goes. Any thread.
+// tcx, Linux 6.6: programs on a device's ingress or egress, before all qdiscs and filters. A
+// program stays attached when the process ends, until the device goes. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ class Tcx final {
     // Those of urd's programs among them that are not `but`: an earlier run has left them. Programs
     // are told by CAP_SYS_ADMIN, which urd has at its start; without it there are none.
     [[nodiscard]] std::vector<FileDescriptor> left_over(std::uint32_t but) const;
-    // Attaches the program before all others, in the place of one that an earlier run has left. 0, or
-    // the error number: EINVAL where the kernel has no tcx.
+    // Attaches the program before all others, in the place of one that an earlier run has left. 0,
+    // or the error number: EINVAL where the kernel has no tcx.
     [[nodiscard]] int attach(int program, std::uint32_t id) const;
     void detach(int program) const;
 

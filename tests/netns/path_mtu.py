@@ -19,6 +19,7 @@ from lablib import path_mtu, switching, ur  # noqa: E402
 from lablib import topology as t  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.lab import temporary_lab  # noqa: E402
+from lablib.packets import Capture  # noqa: E402
 from lablib.path_mtu import WHOLE, Transfer, become, forget, headers, narrow, wait_mtu  # noqa: E402
 from lablib.shell import wait_until  # noqa: E402
 from lablib.traffic import FileServer, download  # noqa: E402
@@ -248,6 +249,34 @@ def _(lab):
         downloads(lab)
     finally:
         dr.ip("link", "set", "ix0", "mtu", str(WHOLE))
+
+
+@cases.case("on lines of 1280 bytes an IPv6 packet of 1280 is counted as too large, and its sender is told the "
+            "tunnel's MTU, by the UR as by the DR; one of that size passes")
+def _(lab):
+    become(lab, 1280, False)
+    site, mtu = lab.sites[0], ur.status(lab)["mtu"]
+    expect(mtu < 1280, f"{mtu}")
+
+    def counted():
+        return ur.status(lab)["counters"]["drop.too_large"]
+
+    before = counted()
+    for node, to, router in (("lan1", t.INET6, site.ur6), ("inet", site.lan6, None)):
+        refused = lab.ping(node, to, "-M", "do", "-s", str(1280 - 48), "-W", "1", check=False)
+        expect(re.search(rf"From {router or ''}.*mtu ?= ?{mtu}\b", refused.stdout + refused.stderr),
+               f"{node} is not told {mtu}:\n{refused.stdout}{refused.stderr}")
+        lab.ping(node, to, "-M", "do", "-s", str(mtu - 48))
+    expect(counted() == before + 1, f"{before} -> {counted()}")
+    with Capture(lab, "lan1", "eth0", "icmp6[icmp6type] == 2") as capture:
+        lab.ping("lan1", t.INET6, "-M", "do", "-s", str(1280 - 48), "-W", "1", check=False)
+        wait_until(capture.packets, "the error")
+    error = capture.packets()[0]["IPv6"]
+    check = error["ICMPv6PacketTooBig"].cksum
+    expect(error.src == site.ur6 and len(error) == 1280, f"{error!r}")
+    del error["ICMPv6PacketTooBig"].cksum
+    expect(type(error)(bytes(error))["ICMPv6PacketTooBig"].cksum == check, "its checksum is wrong")
+    become(lab, WHOLE, False)
 
 
 if __name__ == "__main__":

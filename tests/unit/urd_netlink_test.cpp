@@ -116,8 +116,8 @@ TEST_CASE("a rule with another action, a condition more or half a suppression is
                                                    {FRA_PROTOCOL, {147}},
                                                    {FRA_SUPPRESS_PREFIXLEN, none}};
     const auto rule = told(FR_ACT_TO_TBL, plain);
-    CHECK(rule == dr::ur::RuleSpec{4, 4754, 9, dr::parse_prefix("203.0.113.0/24"), {}, false, 147,
-                                   false});
+    CHECK(rule ==
+          dr::ur::RuleSpec{4, 4754, 9, dr::parse_prefix("203.0.113.0/24"), {}, false, 147, false});
     CHECK(told(FR_ACT_BLACKHOLE, plain).other);
     auto marked = plain;
     marked.emplace_back(FRA_FWMARK, Bytes{1, 0, 0, 0});
@@ -130,7 +130,8 @@ TEST_CASE("a rule with another action, a condition more or half a suppression is
     CHECK(told(FR_ACT_TO_TBL, half).suppress_lines);
 }
 
-TEST_CASE("a qdisc's kind is read to its end or the attribute's, a filter's priority from its place") {
+TEST_CASE(
+    "a qdisc's kind is read to its end or the attribute's, a filter's priority from its place") {
     const auto told = [](const Bytes& kind) {
         const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
             nlmsg_alloc_simple(RTM_NEWQDISC, 0), &nlmsg_free);

@@ -83,7 +83,8 @@ TEST_CASE("an address in use stays while the device has it and will have it") {
     CHECK_FALSE(keeps_source(all, at("198.18.1.2")));
 }
 
-TEST_CASE("the address that the DR last answered goes before the kernel's choice, not before a route") {
+TEST_CASE(
+    "the address that the DR last answered goes before the kernel's choice, not before a route") {
     std::vector<SourceAddress> both{own("198.18.1.2"), own("192.168.100.2")};
     CHECK(best(both, "198.18.1.2", "198.51.100.1", "192.168.100.2") == "192.168.100.2");
     both[1].routed = false;

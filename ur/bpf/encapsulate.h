@@ -7,6 +7,7 @@
 
 #include "ur/bpf/checksum.h"
 #include "ur/bpf/mss.h"
+#include "ur/bpf/too_large.h"
 
 /* A segmentable packet may exceed 16 bits with its outer header; segmenting writes every length
  * anew, so the value only has to be large. */
@@ -168,6 +169,7 @@ static __always_inline int ur_uplink(struct __sk_buff* skb, int whole) {
     if (ur_moving()) ur_note_use(hash);
     t = ur_tunnel_of(slot);
     if (!t->ifindex) return ur_drop(UrDropNoTunnel);
+    if (ur_wire_size(skb, &u) > t->mtu) return ur_too_large(skb, &u, t->mtu, whole);
     ur_maybe_clamp(skb, &u, v4 ? 4 : 6);
     if (!whole && t->checksum && t->udp && finisher) return bpf_redirect(finisher, 0);
     if (ur_encapsulate(skb, t, tos, hash, whole)) return ur_drop(UrDropEncapsulate);

@@ -46,6 +46,7 @@ struct ur_tunnel {
     __u16 remote_port; /* GRE-in-UDP */
     __u16 either;      /* 1: packets of the other encapsulation are the tunnel's too */
     __u16 checksum;    /* GRE-in-UDP; 1: right UDP checksums, else 0 */
+    __u32 mtu;         /* largest inner packet */
     struct ur_address remote;
     __u32 ifindex;           /* of the line's device; 0: unusable */
     __u32 next_hop_family;   /* AF_INET, AF_INET6; 0: the remote end itself, on the link */
@@ -64,6 +65,7 @@ struct ur_rules {
     __u32 mtu;       /* largest inner packet of every tunnel */
     __u32 prefixes4; /* used entries of prefix4 */
     __u32 prefixes6;
+    struct ur_address own6; /* from which the router's ICMPv6 errors come; 0: there is none */
     __u32 needed4; /* used entries of need4 */
     __u32 needed6;
     /* Addresses inside prefixes that are left out, which the lines or signalling cannot do
