@@ -68,11 +68,12 @@ void Lines::hook_below(int index, Below& below) {
             below.in = std::move(old->second.in);
             const HookRepair repair = below.in->restore();
             if (repair != HookRepair::None)
-                repairs_.note("hooks " + below.name,
-                              "line device " + below.device + ": of " + what +
-                                  (repair == HookRepair::Again
-                                       ? "the tc program had been taken away; attached again"
-                                       : "the tc program stood behind another one; now it is first"));
+                repairs_.note(
+                    "hooks " + below.name,
+                    "line device " + below.device + ": of " + what +
+                        (repair == HookRepair::Again
+                             ? "the tc program had been taken away; attached again"
+                             : "the tc program stood behind another one; now it is first"));
             return;
         }
         below.in =

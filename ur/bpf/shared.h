@@ -66,7 +66,7 @@ struct ur_rules {
     __u32 prefixes4; /* used entries of prefix4 */
     __u32 prefixes6;
     struct ur_address own6; /* from which the router's ICMPv6 errors come; 0: there is none */
-    __u32 needed4; /* used entries of need4 */
+    __u32 needed4;          /* used entries of need4 */
     __u32 needed6;
     /* Addresses inside prefixes that are left out, which the lines or signalling cannot do
      * without: they count as outside. */
