@@ -11,7 +11,12 @@ namespace {
 
 // Of a chain: what is between an operator's certificate and a root, with room.
 constexpr std::size_t kMostCertificates = 10;
-constexpr std::size_t kMostGood = 256;
+constexpr std::size_t kMostKnown = 256;
+
+grpc::Status status_of(const std::string& fault) {
+    if (fault.empty()) return grpc::Status::OK;
+    return {grpc::StatusCode::PERMISSION_DENIED, fault};
+}
 
 std::string property(const grpc::AuthContext& context, const char* name) {
     const auto found = context.FindPropertyValues(name);
@@ -29,18 +34,19 @@ grpc::Status OperatorsOnly::Process(const InputMetadata&, grpc::AuthContext* con
     const std::string pem = property(*context, "x509_pem_cert");
     const std::string chain = property(*context, "x509_pem_cert_chain");
     {
-        // In a TLS session that is resumed the peer shows no chain.
         const std::lock_guard lock(mutex_);
-        const auto before = good_.find(pem);
-        if (before != good_.end() && (chain.empty() || chain == before->second))
-            return grpc::Status::OK;
+        const auto before = known_.find(pem);
+        // In a TLS session that is resumed the peer shows no chain.
+        const bool same =
+            before != known_.end() &&
+            (chain == before->second.chain || (chain.empty() && before->second.fault.empty()));
+        if (same) return status_of(before->second.fault);
     }
-    if (const std::string why = fault(pem, chain); !why.empty())
-        return {grpc::StatusCode::PERMISSION_DENIED, why};
+    const std::string why = fault(pem, chain);
     const std::lock_guard lock(mutex_);
-    if (good_.size() >= kMostGood) good_.clear();
-    good_[pem] = chain;
-    return grpc::Status::OK;
+    if (known_.size() >= kMostKnown) known_.clear();
+    known_[pem] = {chain, why};
+    return status_of(why);
 }
 
 std::string OperatorsOnly::fault(const std::string& pem, const std::string& chain) const {

@@ -31,8 +31,14 @@ class OperatorsOnly final : public grpc::AuthMetadataProcessor {
     const std::vector<std::string> names_;
     const std::vector<pki::Certificate> anchors_;
     const std::vector<pki::Certificate> of_sites_;
-    std::mutex mutex_;                         // below
-    std::map<std::string, std::string> good_;  // latest ones that were, with their chains
+    // What was found of the latest certificates, each with the chain that it was shown with. To
+    // find out costs a signature check for each.
+    struct Known {
+        std::string chain;
+        std::string fault;
+    };
+    std::mutex mutex_;                    // below
+    std::map<std::string, Known> known_;  // by certificate
 };
 
 }  // namespace dr::control

@@ -50,6 +50,21 @@ TEST_CASE("a UR's certificate carries the subscriber's name and serves no server
     CHECK(ca.issue_client("site-42").fingerprint != issued.fingerprint);
 }
 
+TEST_CASE("signatures are followed to an anchor, and past a CA of sites or not") {
+    const TemporaryFolder folder;
+    const TemporaryFolder other;
+    const Authority ca = Authority::open(folder.file(""));
+    const auto leaf = parse_certificates(ca.issue_client("s").certificate);
+    const auto own = parse_certificates(ca.anchors());
+    const auto foreign = parse_certificates(Authority::open(other.file("")).anchors());
+    CHECK(ancestry(leaf.front(), leaf, own, foreign) == Ancestry::Clean);
+    CHECK(ancestry(leaf.front(), {}, own, own) == Ancestry::Tainted);
+    // Whatever else is shown, and whether or not it leads to an anchor.
+    CHECK(ancestry(leaf.front(), foreign, foreign, own) == Ancestry::Tainted);
+    CHECK(ancestry(leaf.front(), own, foreign, {}) == Ancestry::Unknown);
+    CHECK(ancestry(own.front(), {}, foreign, own) == Ancestry::Tainted);
+}
+
 TEST_CASE("a DR's certificate carries its names and addresses, and no others") {
     const TemporaryFolder folder;
     const Authority ca = Authority::open(folder.file(""));
