@@ -39,6 +39,9 @@ constexpr StreamLimit::Most kMostApplies{32, 24, 8};
 // OpenCalls is for that.
 constexpr int kStreamsOfConnection = OpenCalls::kMostOfConnection / 2;
 constexpr std::size_t kConnectionsOfSource = 128;
+// What is read of a connection before what it has caused is written: 15 bytes may be a stream,
+// which takes 11 KB until its refusal has gone out. A message of drcli's fits.
+constexpr int kReadBytes = 64 << 10;
 // A client that is no longer there is noticed.
 constexpr int kPingMs = 20'000;
 constexpr int kPingTimeoutMs = 10'000;
@@ -153,6 +156,7 @@ Server::Server(const Options& options, const Privileges& privileges, const Parts
     stalls_.serves(path, tcp ? port_of(options.listen_tcp) : -1);
     limit_memory(builder, "drd", kMaxThreads);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsOfConnection);
+    builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadBytes);
     builder.RegisterService(&services_->pools);
     builder.RegisterService(&services_->policies);
     builder.RegisterService(&services_->subscribers);

@@ -213,11 +213,12 @@ class StallGuard::Factory final : public grpc::experimental::ServerInterceptorFa
 
 // What the calls of a connection have not been rid of is taken from that connection.
 void StallGuard::State::make_room_to_send(Clock::time_point now) {
-    std::size_t sending = 0;
+    const auto sending =
+        std::count_if(calls.begin(), calls.end(), [](const Call* call) { return call->sending(); });
+    if (static_cast<std::size_t>(sending) < kMostSending) return;
     std::map<std::string_view, std::size_t> connections;
     for (const Call* call : calls)
-        if (call->sending() && ++sending > 0) ++connections[call->connection()];
-    if (sending < kMostSending) return;
+        if (call->sending()) ++connections[call->connection()];
     const auto most =
         std::max_element(connections.begin(), connections.end(),
                          [](const auto& a, const auto& b) { return a.second < b.second; });

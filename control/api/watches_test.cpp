@@ -2,8 +2,10 @@
 #include "control/api/watches.h"
 
 #include <atomic>
+#include <future>
 #include <optional>
 
+#include "control/api/work.h"
 #include "control/model/counts.h"
 #include "control/test_support.h"
 #include "dr/v1/api.grpc.pb.h"
@@ -107,6 +109,42 @@ TEST_CASE(
     const auto d = limit.enter({"bob", "4"});
     CHECK((c.valid() && d.valid()));
     CHECK_FALSE(limit.enter({"carol", "5"}).valid());
+}
+
+TEST_CASE("open calls are limited of each connection, and a place is free again") {
+    OpenCalls calls;
+    const std::string first = std::to_string(calls.next_connection());
+    const std::string second = std::to_string(calls.next_connection());
+    for (unsigned i = 0; i < OpenCalls::kMostOfConnection; ++i) REQUIRE(calls.begin(first));
+    CHECK_FALSE(calls.begin(first));
+    CHECK(calls.begin(second));
+    calls.end(first);
+    CHECK(calls.begin(first));
+    CHECK_FALSE(calls.begin(first));
+}
+
+TEST_CASE("work of a connection, or a client, that does not end leaves another one's its turn") {
+    std::promise<void> over;
+    const auto end = over.get_future().share();
+    std::atomic<unsigned> running{0};
+    std::atomic<unsigned> done{0};
+    {
+        Work work;
+        for (int i = 0; i < 300; ++i)
+            work.add({"alice", std::to_string(i % 10)}, [&] {
+                ++running;
+                end.wait();
+            });
+        CHECK(eventually([&] { return running == Work::kMostOfClient; }));
+        std::promise<void> answered;
+        work.add({"bob", "99"}, [&] { answered.set_value(); });
+        CHECK(answered.get_future().wait_for(10s) == std::future_status::ready);
+        for (unsigned i = 0; i < 100; ++i) work.add({"bob", "98"}, [&] { ++done; });
+        CHECK(eventually([&] { return done == 100; }));
+        CHECK(running == Work::kMostOfClient);
+        over.set_value();
+    }
+    CHECK(running == 300);  // what waits is done before the end
 }
 
 TEST_CASE("an object with more of anything than the product allows is refused by the count alone") {

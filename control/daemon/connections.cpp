@@ -135,7 +135,8 @@ bool Connections::add(int fd, Clock::time_point now) {
         ::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event);
         arrivals_.push_back(open.cookie);
     }
-    by_cookie_[open.cookie] = open_.emplace(end, std::move(open));
+    const std::uint64_t cookie = open.cookie;
+    by_cookie_[cookie] = open_.emplace(end, std::move(open));
     return true;
 }
 

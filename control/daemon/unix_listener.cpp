@@ -111,7 +111,7 @@ UnixListener::Desk& UnixListener::desk_of(std::int64_t user) {
     return *unused;
 }
 
-bool UnixListener::accept_one() {
+void UnixListener::accept_one() {
     FileDescriptor fd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd.valid()) {
         const int error = errno;
@@ -119,10 +119,10 @@ bool UnixListener::accept_one() {
             pollfd end{wake_.get(), POLLIN, 0};
             ::poll(&end, 1, kBreathMs);
         }
-        return false;
+        return;
     }
     const std::int64_t user = user_of(fd.get());
-    if (user < 0) return true;
+    if (user < 0) return;
     Desk& desk = desk_of(user);
     while (desk.connections.size() >= kMostOfUser) {
         shut_socket(desk.connections.front().fd, desk.connections.front().cookie);
@@ -139,7 +139,6 @@ bool UnixListener::accept_one() {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = fd.release();
     desk.acceptor->HandleNewConnection(&parameters);
-    return true;
 }
 
 }  // namespace dr::control

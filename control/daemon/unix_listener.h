@@ -60,8 +60,7 @@ class UnixListener {
     static constexpr std::int64_t kOthers = -2;
 
     void run();
-    // False: there was nobody.
-    bool accept_one();
+    void accept_one();
     Desk& desk_of(std::int64_t user);
 
     const std::string path_;

@@ -27,7 +27,7 @@ cases = Cases()
 
 EXHAUSTED = 8
 SECONDS = 2.0  # an operator has an answer within this, whatever goes on
-MOST_MB = 150  # what a crowd may cost above what drd had before
+MOST_MB = 500  # what a crowd may cost above what drd had before
 NO_WINDOW = http2.frame(http2.SETTINGS, 0, 0, struct.pack("!HI", 4, 0))
 EMPTY = bytes(5)  # a gRPC message
 NOBODY = 65534  # another user than the one who runs the tests
@@ -90,22 +90,30 @@ def _(daemon):
         return note
 
 
+def open_many(peer, seconds):
+    """25,000 streams, or as many as drd reads."""
+    for _ in range(25):
+        try:
+            peer.send(peer.open_streams(1000, "/dr.v1.Policies/List"), seconds=seconds)
+        except Closed:
+            return
+
+
 @cases.case("100,000 streams on 4 connections that acknowledge no settings cost little memory")
 def _(daemon):
     before = daemon.cost()
     daemon.forget_peak()
     with ExitStack() as stack:
-        for _ in range(4):
+        for number in range(4):
             peer = stack.enter_context(unix(daemon))
+            if number % 2:
+                open_many(peer, 2)  # and reads nothing
+                continue
             reader = threading.Thread(target=lambda peer=peer: [None for _ in peer.frames(60)])
             reader.start()
             stack.callback(reader.join)
             stack.callback(lambda peer=peer: peer.socket.shutdown(2))
-            for _ in range(25):
-                try:
-                    peer.send(peer.open_streams(1000, "/dr.v1.Policies/List"), seconds=30)
-                except Closed:
-                    break  # ended by drd, which is as good
+            open_many(peer, 30)
         note = judge(daemon, 1.0)
         peak = daemon.cost().peak_mb
     expect(peak < before.rss_mb + MOST_MB, f"{before.rss_mb} -> {peak} MB at most; {note}")

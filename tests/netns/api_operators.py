@@ -6,6 +6,7 @@ On loopback: a root that --tls-ca names, an intermediate CA, and below that the 
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -13,11 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from attacks.daemon import free_port  # noqa: E402
-from attacks.http2 import Connection, field, tls  # noqa: E402
+from attacks.http2 import Closed, Connection, tls  # noqa: E402
 from lablib.cases import Cases, expect  # noqa: E402
 from lablib.process import Process  # noqa: E402
 from lablib.programs import Programs  # noqa: E402
-from lablib.shell import run  # noqa: E402
+from lablib.shell import run, wait_until  # noqa: E402
 
 cases = Cases()
 
@@ -143,6 +144,30 @@ def _(folder):
         status, text, again = resumed(folder, api, folder.credentials("bob", "inter"))
         expect(status == OK, f"bob, resumed: {again}: status {status}: {text}")
         return f"sessions are resumed: {again}"
+
+
+@cases.case("a source has 128 connections to the API on TCP; another one is let in meanwhile")
+def _(folder):
+    alice = tls(folder.credentials("alice"))
+
+    def connect(api, source=None):
+        return Connection(api.address, None, context=alice, acknowledge=True, source=source)
+
+    def served(api, source=None):
+        try:
+            with connect(api, source) as peer:
+                return peer.call("/dr.v1.Pools/List", b"", seconds=5)[0] == OK
+        except (OSError, Closed):
+            return False
+    with Api(folder) as api, ExitStack() as stack:
+        peers = [stack.enter_context(connect(api)) for _ in range(128)]
+        expect(not served(api), "the 129th connection is served")
+        log = folder.at("drd.log").read_text()
+        expect("the API: a connection from 127.0.0.1 is refused: it has 128 already" in log,
+               log[-500:])
+        expect(served(api, "127.0.0.2"), "another source is refused")
+        peers[0].close()
+        wait_until(lambda: served(api), "room after a connection has gone", seconds=10)
 
 
 @cases.case("drd does not start when files that it is given lead from the sites' CA to --tls-ca")
