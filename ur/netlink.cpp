@@ -296,19 +296,6 @@ void Netlink::add_address(int index, const IpAddress& address) {
     request(message.get(), "adding " + to_string(address) + " to the tunnel device");
 }
 
-void Netlink::remove_local_route(int index, const IpAddress& address) {
-    rtmsg header{};
-    header.rtm_family = af(address.family);
-    header.rtm_dst_len = static_cast<unsigned char>(size_of(address.family) * 8);
-    header.rtm_table = RT_TABLE_LOCAL;
-    header.rtm_scope = RT_SCOPE_NOWHERE;
-    header.rtm_type = RTN_LOCAL;
-    const auto message = make(RTM_DELROUTE, NLM_F_REQUEST, header);
-    put(message.get(), RTA_DST, address.bytes.data(), size_of(address.family));
-    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
-    remove(message.get(), "the tunnel device's local route");
-}
-
 void Netlink::remove_address(int index, const IpAddress& address) {
     const auto message = make_address(RTM_DELADDR, NLM_F_REQUEST, index, address);
     const int error = talk(message.get());

@@ -81,15 +81,17 @@ class Netlink final {
     // Nothing is done when it is not there any more.
     void remove(const Seen<RuleSpec>& rule) { remove(rule.removal.get(), "a routing rule"); }
     void remove(const Seen<RouteSpec>& route) { remove(route.removal.get(), "a route"); }
-    // Removes from the main table every route that `wanted` picks; what they were.
+    // Removes from the main and the local table every route that `wanted` picks; what they were.
     std::vector<DeviceRoute> remove_routes(const std::function<bool(const DeviceRoute&)>& wanted);
 
     // Global addresses of all devices, ready for use.
     std::vector<OwnAddress> addresses();
     // For this address alone, without detection of others who have it. One that is there is left.
     void add_address(int index, const IpAddress& address);
-    // The route that delivers packets to the address here. Nothing is done when there is none.
+    // The route that delivers packets to the address here. Nothing is done when there is none, or
+    // one already.
     void remove_local_route(int index, const IpAddress& address);
+    void add_local_route(int index, const IpAddress& address);
     // Nothing is done when it is not there.
     void remove_address(int index, const IpAddress& address);
 

@@ -64,7 +64,35 @@ NlMessage make_unreachable(const IpPrefix& prefix, std::uint32_t table, std::uin
     return message;
 }
 
+NlMessage make_local_route(int type, int flags, int index, const IpAddress& address) {
+    rtmsg header{};
+    header.rtm_family = af(address.family);
+    header.rtm_dst_len = static_cast<unsigned char>(size_of(address.family) * 8);
+    header.rtm_table = RT_TABLE_LOCAL;
+    const bool added = type == RTM_NEWROUTE;
+    header.rtm_protocol = added ? RTPROT_KERNEL : RTPROT_UNSPEC;
+    header.rtm_scope = added ? RT_SCOPE_HOST : RT_SCOPE_NOWHERE;
+    header.rtm_type = RTN_LOCAL;
+    auto message = make(type, flags, header);
+    put(message.get(), RTA_DST, address.bytes.data(), size_of(address.family));
+    put_u32(message.get(), RTA_OIF, static_cast<std::uint32_t>(index));
+    return message;
+}
+
 }  // namespace
+
+void Netlink::remove_local_route(int index, const IpAddress& address) {
+    remove(make_local_route(RTM_DELROUTE, NLM_F_REQUEST, index, address).get(),
+           "the tunnel device's local route");
+}
+
+void Netlink::add_local_route(int index, const IpAddress& address) {
+    const int flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL;
+    const int error = talk(make_local_route(RTM_NEWROUTE, flags, index, address).get());
+    if (error != 0 && error != EEXIST)
+        throw std::system_error(error, std::generic_category(),
+                                "adding the local route of " + to_string(address));
+}
 
 void Netlink::add_rule(const RuleSpec& rule) {
     request(make_rule(rule).get(),
@@ -170,7 +198,9 @@ std::vector<DeviceRoute> Netlink::remove_routes(
         filter.rtm_family = af(family);
         dump(RTM_GETROUTE, &filter, sizeof filter, [&](nlmsghdr* header) {
             const auto route = device_route_in(header);
-            if (!route || route->table != RT_TABLE_MAIN || !wanted(*route)) return;
+            const bool looked_at =
+                route && (route->table == RT_TABLE_MAIN || route->table == RT_TABLE_LOCAL);
+            if (!looked_at || !wanted(*route)) return;
             found.push_back(deletion(header, RTM_DELROUTE));
             routes.push_back(*route);
         });

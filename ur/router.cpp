@@ -73,9 +73,12 @@ Config Router::kept(bool local_breakout) {
 }
 
 Router::~Router() {
-    if (!leave_guard_) return;
-    lines_.leave();
-    routing_.leave();
+    if (leave_guard_) {
+        lines_.leave();
+        routing_.leave();
+    } else {
+        give_back(true);
+    }
 }
 
 liveness::Time Router::now() {

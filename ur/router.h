@@ -136,8 +136,11 @@ class Router final : private KeepaliveSink {
     bool choose_prefixes();
     void tell_prefixes(std::vector<std::string> left_out, std::vector<std::string> aside);
     void look_at_prefixes();
-    // Takes away routes over lines that lead to parts of the prefixes.
+    // Takes away routes over lines that lead to parts of the prefixes, and what the kernel takes
+    // for its own because a line has it; gives the latter back where no prefix in use holds it any
+    // more.
     void clear_routes();
+    void give_back(bool all) noexcept;
     void place_tunnels();
     void clear_slots();
     // Whether the tunnel's line can be used.
@@ -180,6 +183,7 @@ class Router final : private KeepaliveSink {
     std::vector<std::string> aside_;              // what of the lines the prefixes in use hold
     bool without_ipv6_ = false;                   // as of the latest look at the prefixes
     std::map<std::string, std::string> devices_;  // by line
+    std::map<IpAddress, int> taken_;  // lines' addresses that the kernel takes no packets to
     std::vector<IpAddress> signalling_;
     std::map<unsigned, Place> places_;  // by slot
     liveness::Choice choice_{};

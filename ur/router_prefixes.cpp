@@ -1,4 +1,6 @@
 // Which of the site's prefixes are in use, beside what is on the lines.
+#include <linux/rtnetlink.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -131,16 +133,40 @@ void Router::look_at_prefixes() {
 }
 
 // The rules take no route over a line. One that leads to a part of a prefix hides the LAN's route
-// to it all the same: the longest match is looked for first.
+// to it all the same: the longest match is looked for first. And the local table comes before the
+// rules.
 void Router::clear_routes() {
     const auto hides = [this](const DeviceRoute& route) {
         return lines_.is_line(route.index) &&
                std::any_of(config_.prefixes.begin(), config_.prefixes.end(),
                            [&](const IpPrefix& prefix) { return prefix.contains(route.to); });
     };
-    for (const auto& route : netlink_.remove_routes(hides))
-        repairs_.note("route over a line", "a route over a line led into the site's prefixes, to " +
-                                               to_string(route.to) + "; taken away");
+    for (const auto& route : netlink_.remove_routes(hides)) {
+        const bool local = route.table == RT_TABLE_LOCAL;
+        if (local && route.to.length == route.to.address.bits())
+            taken_[route.to.address] = route.index;
+        if (!local)
+            repairs_.note("route over a line",
+                          "a route over a line led into the site's prefixes, to " +
+                              to_string(route.to) + "; taken away");
+    }
+    give_back(false);
+}
+
+void Router::give_back(bool all) noexcept {
+    try {
+        std::erase_if(taken_, [&](const auto& entry) {
+            const IpAddress& address = entry.first;
+            if (!all && inside(config_.prefixes, address)) return false;
+            const auto own = netlink_.addresses_of(entry.second);
+            if (std::any_of(own.begin(), own.end(),
+                            [&](const auto& a) { return a.address == address; }))
+                netlink_.add_local_route(entry.second, address);
+            return true;
+        });
+    } catch (const std::exception& e) {
+        say("warning: %s", e.what());
+    }
 }
 
 }  // namespace dr::ur

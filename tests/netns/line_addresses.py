@@ -167,7 +167,8 @@ def _(lab):
             guarded(lab)
             # What the line itself needs passes.
             isp.ip("route", "replace", INSIDE4, "dev", "ur1")
-            lab.ping("ispb", INSIDE4)
+            wait_until(lambda: lab.ping("ispb", INSIDE4, "-W", "1", check=False).returncode == 0,
+                       "an answer from the line's address", seconds=5)
         finally:
             ur.link(lab, "a", True)
             isp.ip("route", "flush", INSIDE4)
@@ -205,6 +206,38 @@ def _(lab):
                                                        "wan-b").stdout, "no such route", seconds=5)
     said(lab, "a route over a line led into the site's prefixes, to ")
     return whole(lab)
+
+
+@cases.case("an address that a line gets, and a LAN host has, takes no packet from that host; it is the "
+            "line's again when urd has ended")
+def _(lab):
+    net, site = lab.net["ur1"], lab.sites[0]
+
+    def local(family, host):
+        return net.ip(family, "route", "show", host, "table", "local", "dev", "wan-b").stdout
+
+    hosts = ("-4", site.lan4, "32"), ("-6", site.lan6, "128")
+    for family, host, length in hosts:
+        net.ip("address", "add", f"{host}/{length}", "dev", "wan-b",
+               *(("nodad",) if family == "-6" else ()))
+    # The broadcast address of a network may be a host's too.
+    net.ip("address", "add", f"{INSIDE4}/30", "broadcast", site.lan4, "dev", "wan-b")
+    try:
+        for family, host, _ in hosts:
+            wait_until(lambda f=family, h=host: not local(f, h), f"no local route of {host}",
+                       seconds=5)
+        note = whole(lab)
+        expect(lab.urds["site-1"].stop(), "urd did not end by SIGTERM")
+        for family, host, _ in hosts:
+            expect(local(family, host), f"{host} is no address of the router")
+    finally:
+        for family, host, length in hosts:
+            net.ip("address", "del", f"{host}/{length}", "dev", "wan-b")
+        net.ip("address", "del", f"{INSIDE4}/30", "dev", "wan-b")
+        lab.urds["site-1"].stop()
+        lab.start_urd(site)
+        ur.wait_up(lab, seconds=30)
+    return note
 
 
 if __name__ == "__main__":
