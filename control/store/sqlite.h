@@ -5,9 +5,11 @@
 // at all. Bulk provisioning pays one fsync for each batch, not for each object. The log is
 // checkpointed by SQLite itself.
 //
-// Schema version 1 (PRAGMA user_version); a file with a newer version is refused.
+// Schema version 2 (PRAGMA user_version); a file of version 1 is brought up to date, one with a newer
+// version is refused.
 //   meta(key, value)            revision, next_id, drain, synced_uuid
 //   pools, policies, subscribers(id, object)   object: the serialized dr.v1 message
+//   secrets(id, object)         by subscriber: its tunnels' keys and credentials
 //   freed_slots(slot, id)       tunnel slots used before and free now; id: the last one
 // Names are not indexed here: the catalog keeps all of them in memory.
 #pragma once

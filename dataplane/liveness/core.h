@@ -59,9 +59,6 @@ class Core {
     void use_tx_key(Tunnel& t, const TunnelExtra& x, unsigned index);
     void restart_exchange(Time now, std::uint32_t i);
     [[nodiscard]] const Profile& profile_of(const Tunnel& t) const { return profile(t.profile); }
-    [[nodiscard]] std::uint32_t index_of(const Tunnel& t) const {
-        return static_cast<std::uint32_t>(&t - tunnels_.data());
-    }
     std::uint32_t random32();
 
     // core_receive.cpp

@@ -70,7 +70,7 @@ struct Tables final {
     RowArray<SubscriberRow> subscribers;
     // Lines 12-15 of a subscriber, [SubscriberIndex][line - 12].
     RowArray<std::array<std::atomic<std::uint32_t>, kMaxLines - SubscriberRow::kInline>> extra;
-    // TunnelId::slot() -> TunnelRowIndex; 0: no such tunnel.
+    // TunnelId::slot() -> index of the row, a new one for a tunnel that changes; 0: no such tunnel.
     RowArray<std::atomic<std::uint32_t>> tunnel_of_slot;
     RowArray<TunnelRow> tunnels;
     // By TunnelId::slot(), for liveness.

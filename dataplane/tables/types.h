@@ -14,8 +14,6 @@ struct Index {
 };
 
 using SubscriberIndex = Index<struct SubscriberTag>;
-using TunnelRowIndex = Index<struct TunnelRowTag>;  // a row; a tunnel that changes gets a new one
-using MapIndex = Index<struct MapTag>;              // a bucket map
 using NextHopIndex = Index<struct NextHopTag>;
 
 // The GRE key of a tunnel: low 24 bits slot, high 8 bits generation (proto/TUNNEL.md §2).

@@ -21,10 +21,8 @@ inline constexpr std::uint16_t kEtherKeepalive = 0x88b5;
 
 inline constexpr std::uint8_t kProtoHopByHop = 0;
 inline constexpr std::uint8_t kProtoIcmp = 1;
-inline constexpr std::uint8_t kProtoIpip = 4;
 inline constexpr std::uint8_t kProtoTcp = 6;
 inline constexpr std::uint8_t kProtoUdp = 17;
-inline constexpr std::uint8_t kProtoIpv6 = 41;
 inline constexpr std::uint8_t kProtoRouting = 43;
 inline constexpr std::uint8_t kProtoFragment = 44;
 inline constexpr std::uint8_t kProtoGre = 47;
@@ -66,9 +64,6 @@ struct [[gnu::packed]] Ipv4 {
     static constexpr std::uint16_t kMoreFragments = 0x2000;
     static constexpr std::uint16_t kOffsetMask = 0x1fff;
     [[nodiscard]] constexpr unsigned header_length() const { return (version_ihl & 15U) * 4U; }
-    [[nodiscard]] constexpr bool is_fragment() const {
-        return (fragment.host() & (kMoreFragments | kOffsetMask)) != 0;
-    }
 };
 static_assert(sizeof(Ipv4) == 20);
 
