@@ -110,5 +110,6 @@ def as_root(args):
         return args
     if subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL, capture_output=True,
                       check=False).returncode == 0:
-        return ["sudo", "-n", "--preserve-env=PYTHONPATH,PYTHONDONTWRITEBYTECODE", *args]
+        return ["sudo", "-n", "--preserve-env=PYTHONPATH,PYTHONDONTWRITEBYTECODE,"
+                "ASAN_OPTIONS,UBSAN_OPTIONS,TSAN_OPTIONS", *args]
     return None

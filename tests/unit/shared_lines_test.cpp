@@ -101,7 +101,7 @@ struct Started {
 TEST_CASE_METHOD(Started,
                  "two workers that forward in both directions write no common cache line") {
     if (!kCanTrace) {
-        WARN("sanitizers have their own heap and handlers: not traced");
+        WARN("skipped: sanitizers have their own heap and handlers: not traced");
         return;
     }
     Fleet fleet(2, 2);
@@ -117,7 +117,7 @@ TEST_CASE_METHOD(Started,
 
 TEST_CASE_METHOD(Started, "the trace finds workers that count in one block") {
     if (!kCanTrace) {
-        WARN("sanitizers have their own heap and handlers: not traced");
+        WARN("skipped: sanitizers have their own heap and handlers: not traced");
         return;
     }
     Fleet fleet(2, 2, true);
