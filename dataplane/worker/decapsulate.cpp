@@ -4,11 +4,11 @@
 //
 // Three passes over the burst, so that the cache misses of one packet overlap with the others':
 // find the key, check the tunnel's row, check the inner packet.
-// Exits: drop.too_short drop.no_route drop.no_port drop.no_subscriber drop.no_neighbour
-//   drop.gre_format drop.gre_protocol drop.udp_format drop.udp_checksum drop.unknown_tunnel
-//   drop.stale_generation drop.encap_mismatch drop.outer_source drop.outer_destination
-//   drop.inner_format drop.inner_source drop.nested_tunnel drop.to_router drop.ecn
-//   drop.hairpin_self.
+// Exits: drop.too_short drop.no_route drop.no_port drop.no_subscriber drop.gre_format
+//   drop.gre_protocol drop.udp_format drop.udp_checksum drop.unknown_tunnel drop.stale_generation
+//   drop.encap_mismatch drop.outer_source drop.outer_destination drop.inner_format
+//   drop.inner_source drop.nested_tunnel drop.to_router drop.hairpin_self drop.ecn
+//   drop.no_neighbour.
 #include "dataplane/ports/rx_checksum.h"
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/wire/udp_checksum.h"

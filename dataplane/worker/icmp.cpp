@@ -2,8 +2,8 @@
 // router. An answer goes back to the source the way any packet to it would: by the routing table,
 // or into the subscriber's tunnel.
 // Exits: icmp.time_exceeded icmp.frag_needed icmp.packet_too_big icmp.unreachable icmp.echo_reply
-//   drop.no_route drop.blackhole drop.no_subscriber drop.no_tunnel drop.ttl_expired drop.too_big
-//   drop.icmp_limited drop.to_router drop.no_buffers.
+//   drop.no_route drop.blackhole drop.no_subscriber drop.to_router drop.no_tunnel drop.ttl_expired
+//   drop.too_big drop.no_buffers drop.icmp_limited.
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/flow_key.h"
 #include "dataplane/worker/context.h"
