@@ -132,10 +132,11 @@ def _(lab):
             "guard")
 def _(lab):
     restart(lab)
+    before = len(lab.urds["site-1"].output())
     tc(lab, *(f"filter add dev wan-a {side} protocol all prio 5 u32 match u32 0 0 flowid 1:1"
               for side in ("ingress", "egress")))
     said(lab, "line device wan-a: another qdisc or filter had come before the tc programs; attached "
-              "before it")
+              "before it", before)
     note = guarded(lab)
     tc(lab, *(f"filter del dev wan-a {side} prio 5" for side in ("ingress", "egress")))
     restart(lab)
