@@ -5,8 +5,8 @@
 // at all. Bulk provisioning pays one fsync for each batch, not for each object. The log is
 // checkpointed by SQLite itself.
 //
-// Schema version 2 (PRAGMA user_version); a file of version 1 is brought up to date, one with a newer
-// version is refused.
+// Schema version 2 (PRAGMA user_version); a file of version 1 is brought up to date, one with a
+// newer version is refused.
 //   meta(key, value)            revision, next_id, drain, synced_uuid
 //   pools, policies, subscribers(id, object)   object: the serialized dr.v1 message
 //   secrets(id, object)         by subscriber: its tunnels' keys and credentials

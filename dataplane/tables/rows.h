@@ -21,8 +21,9 @@ inline constexpr std::uint32_t kNoRow = 0;  // row 0 of every table is reserved 
 // (0: no such tunnel); lines 12-15 are in SubscriberTable::extra, which few sites need.
 struct alignas(kCacheLine) SubscriberRow {
     std::atomic<std::uint32_t> seed;  // of the flow hash; writer
-    // Index of the bucket map of class 0 in the low 24 bits, class c is that + c; 0: no tunnel. While the
-    // subscriber is moved, kMoving and its place on the MoveBoard in the bits above. Writer.
+    // Index of the bucket map of class 0 in the low 24 bits, class c is that + c; 0: no tunnel.
+    // While the subscriber is moved, kMoving and its place on the MoveBoard in the bits above.
+    // Writer.
     std::atomic<std::uint32_t> map;
     std::atomic<std::uint32_t> id;      // drd's stable id; writer
     std::atomic<std::uint32_t> policy;  // drd's policy id; writer
