@@ -86,7 +86,7 @@ TEST_CASE("a reason that is longer than it may be arrives, cut where a character
         }));
         CHECK(seen.size() <= 1000);
         CHECK_THAT(seen, Catch::EndsWith("…"));
-        CHECK(picky.status().connected);
+        CHECK(eventually([&] { return picky.status().connected; }));
     }
 }
 
