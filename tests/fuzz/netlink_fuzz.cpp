@@ -40,7 +40,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::Input input(data, size);
     const int index = input.take<std::uint8_t>();
     const std::uint8_t family = (input.take<std::uint8_t>() & 1U) != 0 ? 6 : 4;
-    const auto protocol = input.take<std::uint8_t>();
     const std::uint32_t table = input.take<std::uint8_t>();
     Message message(input.rest());
 

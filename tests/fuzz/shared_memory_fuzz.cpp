@@ -10,6 +10,7 @@
 #include "control/telemetry/dropped_frame.h"
 #include "control/telemetry/drops_map.h"
 #include "control/telemetry/live_map.h"
+#include "control/telemetry/memfd.h"
 #include "dataplane/liveness/engine.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -193,7 +194,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             const auto at = offsetof(sb::LivenessHeader, uuid);
             read_liveness(LiveMap(std::move(fd), bytes, uuid_at(file, at)), bytes);
         }
-    } catch (const ChannelError& e) {
+    } catch (const MemfdError& e) {
         require(std::string_view(e.what()).starts_with("data plane: "), e.what());
     }
     return 0;
