@@ -59,9 +59,10 @@ std::array<wire::Mac, 4> macs_above(const std::string& name) {
     constexpr std::string_view kUpper = "upper_";
     std::set<std::string> above;
     std::error_code failed;
-    for (const auto& entry :
-         std::filesystem::directory_iterator("/sys/class/net/" + name, failed)) {
-        const std::string file = entry.path().filename().string();
+    // The interface may go meanwhile: nothing here may throw.
+    for (std::filesystem::directory_iterator at("/sys/class/net/" + name, failed), end;
+         !failed && at != end; at.increment(failed)) {
+        const std::string file = at->path().filename().string();
         if (file.starts_with(kUpper)) above.insert(file.substr(kUpper.size()));
     }
     std::array<wire::Mac, 4> out{};

@@ -17,9 +17,10 @@ namespace {
 unsigned queues_of(const std::string& interface) {
     unsigned count = 0;
     std::error_code failed;
-    for (const auto& queue :
-         std::filesystem::directory_iterator("/sys/class/net/" + interface + "/queues", failed))
-        if (queue.path().filename().string().starts_with("rx-")) ++count;
+    for (std::filesystem::directory_iterator at("/sys/class/net/" + interface + "/queues", failed),
+         end;
+         !failed && at != end; at.increment(failed))
+        if (at->path().filename().string().starts_with("rx-")) ++count;
     return failed ? 0 : count;
 }
 
