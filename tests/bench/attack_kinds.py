@@ -254,14 +254,16 @@ def _(lab):
 
     raise_descriptors()
     opened = []
+    left = []
     try:
         for _number in range(WATCHES):
             peer = hostile.Connection(lab.router.drd_socket, None)
             opened.append(peer)
             stream, frame = peer.open_stream("/dr.v1.Tunnels/Watch")
             peer.send(frame + hostile.frame(hostile.DATA, hostile.END_STREAM, stream, bytes(5)))
-        yield lambda: f"{sum(not ended(peer.socket) for peer in opened)} open at the end"
+        yield lambda: f"{left[0]} open at the end"
     finally:
+        left.append(sum(not ended(peer.socket) for peer in opened))
         for peer in opened:
             peer.close()
 
