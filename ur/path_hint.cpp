@@ -11,8 +11,8 @@ namespace dr::ur {
 
 namespace {
 
-using wire::detail::load16;
-using wire::detail::load32;
+using wire::load16;
+using wire::load32;
 
 constexpr std::size_t kIcmp = 8;
 

@@ -11,6 +11,7 @@
 
 #include "dataplane/tables/types.h"
 #include "dataplane/wire/headers.h"
+#include "dataplane/wire/ip_layout.h"
 
 namespace dr {
 
@@ -68,6 +69,15 @@ struct alignas(kCacheLine) TunnelRow {
     static constexpr std::array<std::uint8_t, 4> kHeaderLength{28, 36, 48, 56};
     [[nodiscard]] unsigned header_length() const {
         return 28 + (flags & kUdp) * 8 + (flags & kIpv6) * 10;  // no load on the way to the key
+    }
+    [[nodiscard]] unsigned family() const { return (flags & kIpv6) != 0 ? 6 : 4; }
+    // In `header`: the GRE key, and both ends' addresses, of family().
+    [[nodiscard]] const std::uint8_t* key() const { return header.data() + header_length() - 4; }
+    [[nodiscard]] const std::uint8_t* local() const {
+        return header.data() + wire::ip_layout(family()).source;
+    }
+    [[nodiscard]] const std::uint8_t* peer() const {
+        return header.data() + wire::ip_layout(family()).destination;
     }
 };
 static_assert(sizeof(TunnelRow) == 64);

@@ -7,6 +7,7 @@
 
 #include "dataplane/wire/flow_hash.h"
 #include "dataplane/wire/headers.h"
+#include "dataplane/wire/load.h"
 
 namespace dr::wire {
 
@@ -56,6 +57,23 @@ inline Upper upper6(const std::uint8_t* ip, unsigned length) {
     return u;
 }
 
+// `family`: 4 or 6, that of the packet; conditions as of upper4() and upper6().
+[[gnu::always_inline]] inline Upper upper(const std::uint8_t* ip, unsigned family,
+                                          unsigned length) {
+    return family == 4 ? upper4(ip) : upper6(ip, length);
+}
+
+// A tunnel packet by its headers: GRE, or UDP to the port of GRE-in-UDP (RFC 8086 §8). A later
+// fragment shows no port: see may_be_tunnel(). `length`: bytes of the IP packet that can be read.
+[[gnu::always_inline]] inline bool is_tunnel(const Upper& u, const std::uint8_t* ip,
+                                             unsigned length) {
+    return u.protocol == kProtoGre || (u.protocol == kProtoUdp && u.offset + 4U <= length &&
+                                       load16(ip + u.offset + 2) == kGreUdpPort);
+}
+inline bool may_be_tunnel(const Upper& u, const std::uint8_t* ip, unsigned length) {
+    return is_tunnel(u, ip, length) || (u.protocol == kProtoUdp && u.later_fragment);
+}
+
 // ICMP errors carry the packet they are about. RFC 792; RFC 4443 §2.1 (types below 128).
 inline bool is_icmp4_error(std::uint8_t type) {
     return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
@@ -65,22 +83,6 @@ inline bool is_icmp6_error(std::uint8_t type) {
 }
 
 namespace detail {
-
-inline std::uint64_t load64(const std::uint8_t* p) {
-    std::uint64_t v;
-    std::memcpy(&v, p, 8);
-    return __builtin_bswap64(v);
-}
-inline std::uint32_t load32(const std::uint8_t* p) {
-    std::uint32_t v;
-    std::memcpy(&v, p, 4);
-    return __builtin_bswap32(v);
-}
-inline std::uint16_t load16(const std::uint8_t* p) {
-    std::uint16_t v;
-    std::memcpy(&v, p, 2);
-    return __builtin_bswap16(v);
-}
 
 struct PortPair {
     std::uint16_t source;
@@ -107,8 +109,8 @@ inline std::uint32_t flow_hash4(const std::uint8_t* ip, unsigned length, const U
             return flow_hash4(quoted, left, upper4(quoted), seed, 1);
     }
     const detail::PortPair p = detail::ports(ip, length, u);
-    return dr_flow_hash(dr_flow_end4(detail::load32(ip + 12), p.source),
-                        dr_flow_end4(detail::load32(ip + 16), p.destination), u.protocol, seed);
+    return dr_flow_hash(dr_flow_end4(load32(ip + 12), p.source),
+                        dr_flow_end4(load32(ip + 16), p.destination), u.protocol, seed);
 }
 
 inline std::uint32_t flow_hash6(const std::uint8_t* ip, unsigned length, const Upper& u,
@@ -120,10 +122,9 @@ inline std::uint32_t flow_hash6(const std::uint8_t* ip, unsigned length, const U
         if (quoted[0] >> 4 == 6) return flow_hash6(quoted, left, upper6(quoted, left), seed, 1);
     }
     const detail::PortPair p = detail::ports(ip, length, u);
-    return dr_flow_hash(
-        dr_flow_end6(detail::load64(ip + 8), detail::load64(ip + 16), p.source),
-        dr_flow_end6(detail::load64(ip + 24), detail::load64(ip + 32), p.destination), u.protocol,
-        seed);
+    return dr_flow_hash(dr_flow_end6(load64(ip + 8), load64(ip + 16), p.source),
+                        dr_flow_end6(load64(ip + 24), load64(ip + 32), p.destination), u.protocol,
+                        seed);
 }
 
 }  // namespace dr::wire

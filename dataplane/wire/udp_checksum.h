@@ -6,6 +6,7 @@
 
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/headers.h"
+#include "dataplane/wire/ip_layout.h"
 
 namespace dr::wire {
 
@@ -13,7 +14,8 @@ namespace dr::wire {
 // stands in the UDP header.
 inline std::uint64_t udp_pseudo_sum(const std::uint8_t* ip, unsigned family, Be16 length) {
     const std::uint64_t addresses =
-        family == 4 ? checksum_add(ip + 12, 8, 0) : checksum_add(ip + 8, 32, 0);
+        family == 4 ? checksum_add(ip + kIpv4Layout.source, 2UL * kIpv4Layout.address, 0)
+                    : checksum_add(ip + kIpv6Layout.source, 2UL * kIpv6Layout.address, 0);
     return addresses + (std::uint32_t{kProtoUdp} << 8) + length.raw;
 }
 

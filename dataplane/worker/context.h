@@ -75,7 +75,6 @@ struct alignas(64) Packet {
 
     static constexpr std::uint8_t kLive = 1;           // it will be transmitted
     static constexpr std::uint8_t kOwn = 2;            // made by this router, not received
-    static constexpr std::uint8_t kFragment = 4;       // IP fragment
     static constexpr std::uint8_t kLaterFragment = 8;  // IP fragment that is not the first
     static constexpr std::uint8_t kAddressed = 16;     // kOwn, with its source already
 };
@@ -218,9 +217,6 @@ void leave_arrival(rte_mbuf* m, const std::uint8_t* bytes, unsigned size,
 // The writer is to ask for the destination of a packet out of a tunnel: a few for each subscriber,
 // so that one who scans a connected network leaves the others their turn.
 void ask_for_neighbour(Context& c, const Packet& p);
-// A data packet that came out of a tunnel ends here for what is in it; liveness counts it as
-// received.
-void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit);
 // Sends what liveness threads have made, a burst of it; how many.
 unsigned send_injected(Context& c);
 
@@ -235,7 +231,8 @@ inline std::uint64_t network_of(const Packet& p) {
 }
 inline std::uint64_t host_of(const Packet& p) {
     std::array<std::uint64_t, 2> words{};
-    std::memcpy(words.data(), p.ip + (p.family == 4 ? 12 : 8), p.family == 4 ? 4 : 16);
+    const wire::IpLayout at = wire::ip_layout(p.family);
+    std::memcpy(words.data(), p.ip + at.source, at.address);
     return words[0] * 3 ^ words[1] * 5 ^ p.family;
 }
 

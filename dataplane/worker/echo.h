@@ -14,7 +14,7 @@ namespace dr {
 // A whole echo request behind a plain header: one with options or extension headers is not copied
 // into an answer.
 inline bool is_ping(const Packet& p, const wire::Upper& u) {
-    const unsigned header = p.family == 4 ? 20 : 40;
+    const unsigned header = wire::ip_layout(p.family).header;
     if (u.fragment || u.offset != header || p.length < header + sizeof(wire::Icmp)) return false;
     const std::uint8_t* icmp = p.ip + header;
     return p.family == 4 ? u.protocol == wire::kProtoIcmp && icmp[0] == 8 && icmp[1] == 0
@@ -25,7 +25,7 @@ inline bool is_ping(const Packet& p, const wire::Upper& u) {
 // pinged. Its checksum is updated and not computed (RFC 1624), so that what was damaged stays so:
 // the addresses only change places, and the type by 8 or 1.
 inline void write_echo_reply(std::uint8_t* ip, const Packet& p) {
-    const unsigned header = p.family == 4 ? 20 : 40;
+    const unsigned header = wire::ip_layout(p.family).header;
     std::memcpy(ip + header, p.ip + header, p.length - header);
     const std::uint8_t request = ip[header];
     const std::uint8_t reply = p.family == 4 ? 0 : 129;

@@ -113,14 +113,14 @@ void frame_up(rte_mbuf* m, const Inner& in, const TunnelRow& row, const NextHopR
 
 // The low 24 bits of the GRE key, which ends the header.
 std::uint32_t tunnel_slot(const TunnelRow& row) {
-    return wire::detail::load32(row.header.data() + row.header_length() - 4) & 0xffffffU;
+    return TunnelId{wire::load32(row.key())}.slot();
 }
 
 // Larger than the tunnel: an ICMP error, or fragments. true: goes on.
 bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
     Packet& p = b.packets[i];
     const bool may_fragment =
-        p.family == 4 && (load_be16(p.ip + 6) & wire::Ipv4::kDontFragment) == 0;
+        p.family == 4 && (wire::load16(p.ip + 6) & wire::Ipv4::kDontFragment) == 0;
     if (!may_fragment) {
         p.mtu = static_cast<std::uint16_t>(mtu);
         fail_with(c, b, i, IcmpError::TooBig, Exit::DropTooBig);

@@ -12,7 +12,7 @@ namespace dr {
 namespace {
 
 void find_upper(Packet& p) {
-    const wire::Upper u = p.family == 4 ? wire::upper4(p.ip) : wire::upper6(p.ip, p.length);
+    const wire::Upper u = wire::upper(p.ip, p.family, p.length);
     p.upper = u.offset;
     p.protocol = u.protocol;
     if (u.later_fragment) p.flags |= Packet::kLaterFragment;
@@ -27,7 +27,7 @@ bool may_be_tcp(const Packet& p) {
 // Larger than the port: fragments or an ICMP error. true: goes on.
 bool fit(Context& c, Burst& b, unsigned i, unsigned mtu) {
     Packet& p = b.packets[i];
-    if (p.family == 4 && (load_be16(p.ip + 6) & wire::Ipv4::kDontFragment) == 0) {
+    if (p.family == 4 && (wire::load16(p.ip + 6) & wire::Ipv4::kDontFragment) == 0) {
         if (fragment_ipv4(c, b, p, mtu)) return true;
         exit_with(c, p, Exit::DropNoBuffers);
         return false;
@@ -55,8 +55,8 @@ void ask_for_neighbour(Context& c, const Packet& p) {
     if (!c.asking.of(p.from->subscriber, c.secret).take(rte_rdtsc(), c.tsc_hz)) return;
     ResolveRequest request{static_cast<std::uint16_t>(p.target.index()), {}};
     request.address.family = p.family;
-    std::memcpy(request.address.bytes.data(), p.family == 4 ? p.ip + 16 : p.ip + 24,
-                p.family == 4 ? 4 : 16);
+    const wire::IpLayout at = wire::ip_layout(p.family);
+    std::memcpy(request.address.bytes.data(), p.ip + at.destination, at.address);
     c.resolve.push(request);  // full: the next packet asks again
 }
 

@@ -46,7 +46,7 @@ bool fragment_ipv4(Context& c, Burst& b, Packet& p, unsigned mtu) {
     const unsigned header = (p.ip[0] & 15U) * 4U;
     const unsigned payload = p.length - header;
     if (mtu < header + 8) return false;
-    const std::uint16_t before = load_be16(p.ip + 6);
+    const std::uint16_t before = wire::load16(p.ip + 6);
     const unsigned first = (mtu - header) & ~7U;
     std::array<std::uint8_t, 60> later;
     std::memcpy(later.data(), p.ip, 20);

@@ -8,19 +8,17 @@
 
 #include "dataplane/wire/checksum.h"
 #include "dataplane/wire/headers.h"
+#include "dataplane/wire/load.h"
 
 namespace dr {
 
 enum class IpFault : std::uint8_t { None, Short, Header, Checksum };
 
-inline std::uint16_t load_be16(const std::uint8_t* p) {
-    return static_cast<std::uint16_t>(p[0] << 8 | p[1]);
-}
 inline std::uint16_t ipv4_length(const std::uint8_t* ip) {
-    return load_be16(ip + 2);
+    return wire::load16(ip + 2);
 }
 inline std::uint16_t ipv6_length(const std::uint8_t* ip) {
-    return static_cast<std::uint16_t>(load_be16(ip + 4) + 40);
+    return static_cast<std::uint16_t>(wire::load16(ip + 4) + 40);
 }
 
 // available: bytes from the header on.
@@ -31,7 +29,7 @@ inline IpFault check_ipv4(const std::uint8_t* ip, unsigned available, bool verif
     if (ip[0] >> 4 != 4 || header < 20 || total < header || total > available)
         return IpFault::Header;
     // A fragment that reaches beyond the largest packet (RFC 791 §3.2).
-    if ((load_be16(ip + 6) & 0x1fffU) * 8U + total - header > 65535U) return IpFault::Header;
+    if ((wire::load16(ip + 6) & 0x1fffU) * 8U + total - header > 65535U) return IpFault::Header;
     if (verify_checksum && !wire::checksum_ok(ip, header)) return IpFault::Checksum;
     return IpFault::None;
 }
@@ -53,7 +51,7 @@ inline bool plain_ipv4(const std::uint8_t* ip, unsigned available, bool verify_c
 
 inline IpFault check_ipv6(const std::uint8_t* ip, unsigned available) {
     if (available < 40) return IpFault::Short;
-    if (ip[0] >> 4 != 6 || load_be16(ip + 4) + 40U > available || load_be16(ip + 4) > 65495)
+    if (ip[0] >> 4 != 6 || wire::load16(ip + 4) + 40U > available || wire::load16(ip + 4) > 65495)
         return IpFault::Header;
     return IpFault::None;
 }
@@ -92,7 +90,7 @@ inline bool martian_source6(const std::uint8_t* ip) {
 }
 // Link-local: never forwarded (RFC 3927 §7).
 inline bool link_local4(const std::uint8_t* address) {
-    return load_be16(address) == 0xa9fe;  // 169.254
+    return wire::load16(address) == 0xa9fe;  // 169.254
 }
 // Destinations that no router forwards to: RFC 1812 §5.3.7, RFC 4291 §2.5.2-2.5.3.
 inline bool unroutable_destination4(const std::uint8_t* ip) {

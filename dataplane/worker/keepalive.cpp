@@ -26,14 +26,15 @@ struct Arrived {
     std::uint64_t salt;
     std::uint64_t counter;
     std::uint64_t now;
-    [[nodiscard]] std::uint32_t slot() const { return key & 0xffffffU; }
+    [[nodiscard]] std::uint32_t slot() const { return TunnelId{key}.slot(); }
 };
 
 wire::Endpoint source_of(const Packet& p) {
     wire::Endpoint source;
     source.family = p.family;
-    if (p.protocol == wire::kProtoUdp) source.port = wire::detail::load16(p.ip + p.upper);
-    std::memcpy(source.address.data(), p.ip + (p.family == 4 ? 12 : 8), p.family == 4 ? 4 : 16);
+    if (p.protocol == wire::kProtoUdp) source.port = wire::load16(p.ip + p.upper);
+    const wire::IpLayout at = wire::ip_layout(p.family);
+    std::memcpy(source.address.data(), p.ip + at.source, at.address);
     return source;
 }
 
@@ -41,12 +42,12 @@ Arrived arrived(const Packet& p, const std::uint8_t* gre) {
     Arrived a;
     a.bytes = gre + sizeof(wire::GreKey);
     a.size = static_cast<unsigned>(p.ip + p.length - a.bytes);
-    a.key = wire::detail::load32(gre + 4);
+    a.key = wire::load32(gre + 4);
     a.salt = a.counter = 0;
     a.now = rte_rdtsc();
     if (a.size < kSmallest) return a;
-    a.salt = wire::detail::load64(a.bytes + kSalt);
-    a.counter = wire::detail::load64(a.bytes + kCounter);
+    a.salt = wire::load64(a.bytes + kSalt);
+    a.counter = wire::load64(a.bytes + kCounter);
     return a;
 }
 
@@ -167,15 +168,6 @@ void leave_arrival(rte_mbuf* m, const std::uint8_t* bytes, unsigned size,
 
 void take_keepalive(Context& c, Packet& p, const std::uint8_t* gre, bool bound) {
     exit_with(c, p, hand_over(c, p, gre, bound));
-}
-
-void refuse_inner(Context& c, Packet& p, std::uint32_t slot, Exit exit) {
-    const KeepaliveHandover* const handover = c.shared->keepalive;
-    if (handover != nullptr) {
-        std::atomic<std::uint32_t>& count = handover->refused[c.config.number][slot];
-        count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    }
-    exit_with(c, p, exit);
 }
 
 unsigned send_injected(Context& c) {

@@ -16,18 +16,16 @@ namespace {
 bool about_a_tunnel(const Packet& p, const wire::Upper& u) {
     const bool v4 = p.family == 4;
     if (u.protocol != (v4 ? wire::kProtoIcmp : wire::kProtoIcmp6)) return false;
-    const unsigned header = v4 ? 20 : 40;
-    if (u.offset + 8U + header > p.length) return false;
+    if (u.offset + 8U + wire::ip_layout(p.family).header > p.length) return false;
     const std::uint8_t type = p.ip[u.offset];
     if (v4 ? !wire::is_icmp4_error(type) : !wire::is_icmp6_error(type)) return false;
     const std::uint8_t* quoted = p.ip + u.offset + 8;
     const unsigned left = p.length - u.offset - 8U;
     if (quoted[0] >> 4 != (v4 ? 4 : 6)) return false;
-    const wire::Upper q = v4 ? wire::upper4(quoted) : wire::upper6(quoted, left);
-    return q.protocol == wire::kProtoGre ||
-           (q.protocol == wire::kProtoUdp && q.offset + 4U <= left &&
-            (load_be16(quoted + q.offset) == wire::kGreUdpPort ||
-             load_be16(quoted + q.offset + 2) == wire::kGreUdpPort));
+    const wire::Upper q = wire::upper(quoted, p.family, left);
+    const bool from_port = q.protocol == wire::kProtoUdp && q.offset + 4U <= left &&
+                           wire::load16(quoted + q.offset) == wire::kGreUdpPort;
+    return wire::is_tunnel(q, quoted, left) || from_port;
 }
 
 // From the network, where nobody has an address of this router, or one of a pool or a subscriber:
@@ -49,7 +47,7 @@ bool forged_source(const Tables& t, const Packet& p) {
 // For a packet whose source the filter may hold. true: it ended here.
 template <unsigned Family>
 [[gnu::noinline]] bool refuse_source(Context& c, Packet& p) {
-    const std::uint8_t* source = p.ip + (Family == 4 ? 12 : 8);
+    const std::uint8_t* source = p.ip + wire::ip_layout(Family).source;
     if (Family == 4 && link_local4(source)) {
         exit_with(c, p, Exit::DropMartianSource);
         return true;
@@ -65,26 +63,20 @@ void to_kernel(Context& c, Burst& b, Packet& p) {
 }
 
 // For an address of this router: a tunnel packet, or the kernel's business.
+template <unsigned Family>
 void local_packet(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
-    const wire::Upper u = p.family == 4 ? wire::upper4(p.ip) : wire::upper6(p.ip, p.length);
+    const wire::Upper u = wire::upper(p.ip, Family, p.length);
     p.upper = u.offset;
     p.protocol = u.protocol;
     if (u.fragment) [[unlikely]] {
-        // Only a first fragment shows its port; a later one of UDP may be a tunnel's.
-        const bool tunnel = u.protocol == wire::kProtoGre ||
-                            (u.protocol == wire::kProtoUdp &&
-                             (u.later_fragment ||
-                              (u.offset + 4U <= p.length &&
-                               wire::detail::load16(p.ip + u.offset + 2) == wire::kGreUdpPort)));
-        if (tunnel) return exit_with(c, p, Exit::DropOuterFragment);
+        if (wire::may_be_tunnel(u, p.ip, p.length)) return exit_with(c, p, Exit::DropOuterFragment);
         return to_kernel(c, b, p);
     }
-    if (u.protocol == wire::kProtoGre ||
-        (u.protocol == wire::kProtoUdp && u.offset + 4U <= p.length &&
-         wire::detail::load16(p.ip + u.offset + 2) == wire::kGreUdpPort)) {
+    if (wire::is_tunnel(u, p.ip, p.length)) {
         // No sender puts options or extension headers in front of a tunnel's header.
-        if (u.offset != (p.family == 4 ? 20 : 40)) return exit_with(c, p, Exit::DropOuterOptions);
+        if (u.offset != wire::ip_layout(Family).header)
+            return exit_with(c, p, Exit::DropOuterOptions);
         b.decapsulate.add(i);
         return;
     }
@@ -101,14 +93,15 @@ bool plain_tunnel4(const Packet& p) {
     if (p.ip[0] != 0x45 || (words >> 16 & kFragment) != 0) return false;
     const auto protocol = static_cast<std::uint8_t>(words >> 40);
     return protocol == wire::kProtoGre || (protocol == wire::kProtoUdp && p.length >= 24 &&
-                                           wire::detail::load16(p.ip + 22) == wire::kGreUdpPort);
+                                           wire::load16(p.ip + 22) == wire::kGreUdpPort);
 }
 
+template <unsigned Family>
 void not_a_subscriber(Context& c, Burst& b, unsigned i) {
     Packet& p = b.packets[i];
     switch (p.target.kind()) {
         case TargetKind::Local:
-            return local_packet(c, b, i);
+            return local_packet<Family>(c, b, i);
         // A forged source would have the error sent to whose it is.
         case TargetKind::Pool:
             if (forged_source(*c.tables, p)) return exit_with(c, p, Exit::DropIngressSource);
@@ -143,20 +136,18 @@ template <unsigned Family, typename Table, typename Sources>
 void look_up(Context& c, Burst& b, const Table& table, const Sources& sources,
              const PacketList& list) {
     if (list.count == 0) return;
-    constexpr unsigned kSource = Family == 4 ? 12 : 8;
-    constexpr unsigned kDestination = Family == 4 ? 16 : 24;
+    constexpr wire::IpLayout kLayout = wire::ip_layout(Family);
     const SubscriberRow* const subscribers = &c.tables->subscribers[0];
-    constexpr std::size_t kSize = Family == 4 ? 4 : 16;
     std::array<const std::uint8_t*, kBurst> addresses;
     std::array<Target, kBurst> targets;
     std::array<std::uint16_t, kBurst> answer;
     unsigned questions = 0;
     for (unsigned k = 0; k < list.count; ++k) {
-        const std::uint8_t* address = b.packets[list.index[k]].ip + kDestination;
+        const std::uint8_t* address = b.packets[list.index[k]].ip + kLayout.destination;
         // Tunnel packets all go to one address of this router, whose /128 is the longest walk of
         // all: asked once for each run of equal ones.
         const bool again = Family == 6 && questions != 0 &&
-                           std::memcmp(address, addresses[questions - 1], kSize) == 0;
+                           std::memcmp(address, addresses[questions - 1], kLayout.address) == 0;
         addresses[questions - (again ? 1U : 0U)] = address;
         questions += again ? 0U : 1U;
         answer[k] = static_cast<std::uint16_t>(questions - 1);
@@ -175,7 +166,7 @@ void look_up(Context& c, Burst& b, const Table& table, const Sources& sources,
                 exit_with(c, p, Exit::DropMartianSource);
                 continue;
             }
-            if (sources.may_hold(p.ip + kSource) && refuse_source<Family>(c, p)) [[unlikely]]
+            if (sources.may_hold(p.ip + kLayout.source) && refuse_source<Family>(c, p)) [[unlikely]]
                 continue;
             __builtin_prefetch(&subscribers[p.target.index()]);
             b.steer.add(i);
@@ -184,7 +175,7 @@ void look_up(Context& c, Burst& b, const Table& table, const Sources& sources,
             p.protocol = p.ip[9];
             b.decapsulate.add(i);
         } else {
-            not_a_subscriber(c, b, i);
+            not_a_subscriber<Family>(c, b, i);
         }
     }
 }

@@ -35,7 +35,7 @@ bool strip_priority_tag(Context& c, Packet& p) {
     rte_mbuf* const m = p.mbuf;
     auto* const data = rte_pktmbuf_mtod(m, std::uint8_t*);
     const bool whole = m->data_len >= sizeof(Ethernet) + kTag;
-    if (whole && (load_be16(data + sizeof(Ethernet)) & 0xfffU) == 0) {
+    if (whole && (wire::load16(data + sizeof(Ethernet)) & 0xfffU) == 0) {
         std::memmove(data + kTag, data, 2 * sizeof(wire::Mac));
         rte_pktmbuf_adj(m, kTag);
         return true;

@@ -26,7 +26,7 @@ bool says_too_big(const Packet& p, unsigned at) {
     const std::uint8_t* icmp = p.ip + at;
     const unsigned size = p.length - at;
     if (p.family == 4) return icmp[0] == 3 && icmp[1] == 4 && wire::checksum_ok(icmp, size, 0);
-    if (icmp[0] != 2 || icmp[1] != 0 || load_be16(icmp + 4) != 0) return false;
+    if (icmp[0] != 2 || icmp[1] != 0 || wire::load16(icmp + 4) != 0) return false;
     std::uint64_t sum = wire::checksum_add(p.ip + 8, 32, 0);
     sum += static_cast<std::uint32_t>(wire::kProtoIcmp6) << 8;
     sum += Be16::from(static_cast<std::uint16_t>(size)).raw;
@@ -36,14 +36,12 @@ bool says_too_big(const Packet& p, unsigned at) {
 // The tunnel whose outer header is quoted, up to its GRE key; null: none.
 const TunnelRow* quoted_tunnel(const Tables& t, const Packet& p, const std::uint8_t* quoted,
                                unsigned left, std::uint32_t* key) {
-    const unsigned ip = p.family == 4 ? 20 : 40;
-    const unsigned source = p.family == 4 ? 12 : 8;
-    const unsigned addresses = p.family == 4 ? 8 : 32;
+    const wire::IpLayout at = wire::ip_layout(p.family);
     const std::uint8_t protocol = quoted[p.family == 4 ? 9 : 6];
     const bool udp = protocol == wire::kProtoUdp;
-    const unsigned header = ip + (udp ? 16U : 8U);
+    const unsigned header = at.header + (udp ? 16U : 8U);
     if (left < header || (!udp && protocol != wire::kProtoGre)) return nullptr;
-    *key = wire::detail::load32(quoted + header - 4);
+    *key = wire::load32(quoted + header - 4);
     const std::uint32_t slot = TunnelId{*key}.slot();
     if (slot >= t.tunnel_of_slot.size()) return nullptr;
     const std::uint32_t number = t.tunnel_of_slot[slot].load(std::memory_order_acquire);
@@ -53,12 +51,12 @@ const TunnelRow* quoted_tunnel(const Tables& t, const Packet& p, const std::uint
     constexpr unsigned kKind = TunnelRow::kUdp | TunnelRow::kIpv6 | TunnelRow::kDisabled;
     const unsigned kind = (udp ? TunnelRow::kUdp : 0U) | (p.family == 6 ? TunnelRow::kIpv6 : 0U);
     if ((row.flags & kKind) != kind ||
-        std::memcmp(ours + source, quoted + source, addresses) != 0 ||
+        std::memcmp(ours + at.source, quoted + at.source, 2UL * at.address) != 0 ||
         std::memcmp(ours + header - 4, quoted + header - 4, 4) != 0)
         return nullptr;
     if (!udp) return &row;
     const bool any_source = (row.flags & TunnelRow::kEntropy) != 0;
-    const unsigned ports = ip + (any_source ? 2U : 0U);
+    const unsigned ports = at.header + (any_source ? 2U : 0U);
     return std::memcmp(ours + ports, quoted + ports, any_source ? 2 : 4) == 0 ? &row : nullptr;
 }
 
@@ -70,12 +68,11 @@ bool hand_over(Context& c, const Packet& p, unsigned at) {
     const std::uint8_t* const quoted = icmp + kIcmp;
     std::uint32_t key = 0;
     const TunnelRow* const row = quoted_tunnel(*c.tables, p, quoted, p.length - at - kIcmp, &key);
-    const unsigned to = p.family == 4 ? 16 : 24;
-    const unsigned from = p.family == 4 ? 12 : 8;
-    if (row == nullptr || std::memcmp(p.ip + to, quoted + from, p.family == 4 ? 4 : 16) != 0)
+    const wire::IpLayout in = wire::ip_layout(p.family);
+    if (row == nullptr || std::memcmp(p.ip + in.destination, quoted + in.source, in.address) != 0)
         return false;
     const unsigned was = p.family == 4 ? ipv4_length(quoted) : ipv6_length(quoted);
-    const unsigned mtu = load_be16(icmp + kMtu);
+    const unsigned mtu = wire::load16(icmp + kMtu);
     const unsigned header = row->header_length();
     const std::uint32_t slot = TunnelId{key}.slot();
     if (mtu >= was || handover->peers[slot].salt.load(std::memory_order_relaxed) == 0) return false;

@@ -18,8 +18,8 @@ bool plain_flow4(const Packet& p) {
 }
 
 std::uint32_t hash_plain4(const std::uint8_t* ip, std::uint32_t protocol, std::uint32_t seed) {
-    const std::uint64_t addresses = wire::detail::load64(ip + 12);
-    const std::uint32_t ports = wire::detail::load32(ip + 20);
+    const std::uint64_t addresses = wire::load64(ip + 12);
+    const std::uint32_t ports = wire::load32(ip + 20);
     return dr_flow_hash(
         dr_flow_end4(static_cast<std::uint32_t>(addresses >> 32),
                      static_cast<std::uint16_t>(ports >> 16)),
@@ -29,12 +29,11 @@ std::uint32_t hash_plain4(const std::uint8_t* ip, std::uint32_t protocol, std::u
 
 [[gnu::noinline]] void hash_careful(Packet& p, std::uint32_t seed) {
     const bool v4 = p.family == 4;
-    const wire::Upper u = v4 ? wire::upper4(p.ip) : wire::upper6(p.ip, p.length);
+    const wire::Upper u = wire::upper(p.ip, p.family, p.length);
     p.upper = u.offset;
     p.protocol = u.protocol;
     p.hash =
         v4 ? wire::flow_hash4(p.ip, p.length, u, seed) : wire::flow_hash6(p.ip, p.length, u, seed);
-    if (u.fragment) p.flags |= Packet::kFragment;
     if (u.later_fragment) p.flags |= Packet::kLaterFragment;
 }
 

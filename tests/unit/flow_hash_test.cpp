@@ -33,10 +33,9 @@ std::vector<std::uint8_t> from_hex(const std::string& hex) {
 std::uint64_t flow_end(const std::string& address, std::uint16_t port) {
     std::array<std::uint8_t, 16> bytes{};
     if (inet_pton(AF_INET, address.c_str(), bytes.data()) == 1)
-        return dr_flow_end4(wire::detail::load32(bytes.data()), port);
+        return dr_flow_end4(wire::load32(bytes.data()), port);
     REQUIRE(inet_pton(AF_INET6, address.c_str(), bytes.data()) == 1);
-    return dr_flow_end6(wire::detail::load64(bytes.data()), wire::detail::load64(bytes.data() + 8),
-                        port);
+    return dr_flow_end6(wire::load64(bytes.data()), wire::load64(bytes.data() + 8), port);
 }
 
 std::uint32_t packet_hash(const std::vector<std::uint8_t>& packet, std::uint32_t seed) {

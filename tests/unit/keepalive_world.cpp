@@ -259,17 +259,16 @@ void World::deliver(const Bytes& packet) {
     std::memcpy(source.address.data(), packet.data() + (v6 ? 8 : 12), v6 ? 16 : 4);
     std::memcpy(to.address.data(), packet.data() + (v6 ? 24 : 16), v6 ? 16 : 4);
     if (protocol == wire::kProtoUdp) {
-        source.port = wire::detail::load16(packet.data() + gre);
-        to.port = wire::detail::load16(packet.data() + gre + 2);
+        source.port = wire::load16(packet.data() + gre);
+        to.port = wire::load16(packet.data() + gre + 2);
         gre += 8;
     }
     const bool tunnel = protocol == wire::kProtoGre || source.port == wire::kGreUdpPort ||
                         to.port == wire::kGreUdpPort;
-    const bool keepalive =
-        tunnel && wire::detail::load16(packet.data() + gre + 2) == wire::kEtherKeepalive;
+    const bool keepalive = tunnel && wire::load16(packet.data() + gre + 2) == wire::kEtherKeepalive;
     if (!keepalive) other.push_back(packet);
     if (!tunnel) return;
-    const std::uint32_t id = wire::detail::load32(packet.data() + gre + 4);
+    const std::uint32_t id = wire::load32(packet.data() + gre + 4);
     for (const auto& ur : urs) {
         for (unsigned n = 0; n < ur->ids.size(); ++n) {
             Endpoint at = ur->from[n];
