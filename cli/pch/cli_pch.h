@@ -12,3 +12,5 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "dr/v1/api.grpc.pb.h"

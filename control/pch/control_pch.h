@@ -11,3 +11,5 @@
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include "dr/v1/api.grpc.pb.h"
