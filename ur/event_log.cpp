@@ -30,8 +30,6 @@ const char* value_name(EventKind kind) {
             return "detection_us";
         case EventKind::Unanswered:
             return "seconds";
-        case EventKind::ProbeDone:
-            return "size";
         case EventKind::MoveFinished:
             return "forced_buckets";
         case EventKind::Encapsulation:

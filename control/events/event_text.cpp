@@ -14,6 +14,7 @@ namespace sb = southbound;
 using liveness::EventKind;
 
 constexpr auto kLastKind = static_cast<std::uint8_t>(EventKind::Congested);
+constexpr std::uint8_t kUnusedKind = 11;
 
 }  // namespace
 
@@ -29,7 +30,8 @@ std::string event_kind_text(std::uint8_t kind) {
 
 std::vector<std::string> event_kinds() {
     std::vector<std::string> out;
-    for (std::uint8_t k = 0; k <= kLastKind; ++k) out.push_back(event_kind_text(k));
+    for (std::uint8_t k = 0; k <= kLastKind; ++k)
+        if (k != kUnusedKind) out.push_back(event_kind_text(k));
     for (const char* kind : {kPortStalled, kPortRecovered, kWorkerStalled, kWorkerRecovered,
                              kRoutesWaiting, kRoutesInstalled})
         out.emplace_back(kind);
@@ -61,8 +63,6 @@ std::string event_detail(const std::string& kind, std::uint64_t value) {
     if (is(EventKind::DetectionAdapted))
         return fmt::format("down after {:.1f} ms of silence", static_cast<double>(value) / 1e3);
     if (is(EventKind::Unanswered)) return fmt::format("no answer for {} s", value);
-    if (is(EventKind::ProbeDone))
-        return value == 0 ? "no probe passed" : fmt::format("{} bytes passed", value);
     if (is(EventKind::Encapsulation)) return value != 0 ? "native GRE" : "GRE-in-UDP";
     if (is(EventKind::FlowPorts))
         return value != 0 ? "data from the flows' ports" : "data from the keepalives' port";

@@ -41,7 +41,6 @@ using BucketSet = std::array<std::uint64_t, kBuckets / 64>;
 
 // A planned move.
 struct Move {
-    std::uint32_t group = 0;
     bool used = false;
     Time started = 0;
     std::uint32_t forced = 0;  // buckets that were not idle

@@ -12,12 +12,11 @@ namespace {
 constexpr std::uint32_t kGatesPerTunnel = 4;
 constexpr std::uint32_t kLeastGates = 1024;
 
-template <typename T>
-std::vector<std::uint32_t> free_list(const Rows<T>& rows) {
-    std::vector<std::uint32_t> list(rows.size());
-    for (std::uint32_t i = 0; i < list.size(); ++i) {
-        list[i] = static_cast<std::uint32_t>(list.size()) - 1 - i;  // the lowest is taken first
-    }
+template <typename T, typename Ref>
+std::vector<Ref> free_list(const RowsOf<T, Ref>& rows) {
+    std::vector<Ref> list(rows.size());
+    // The lowest is taken first.
+    for (std::uint32_t i = 0; i < rows.size(); ++i) list[i] = Ref{rows.size() - 1 - i};
     return list;
 }
 
@@ -52,7 +51,8 @@ bool Core::set_policy(Time now, std::uint32_t number, const Policy& policy) {
     const Policy before = policies_[number];
     policies_[number] = policy;
     policy_set_[number] = true;
-    for (std::uint32_t g = 0; g < groups_.size(); ++g) {
+    for (std::uint32_t n = 0; n < groups_.size(); ++n) {
+        const GroupRef g{n};
         if (!groups_[g].used || groups_[g].policy != number) continue;
         judge_anew(groups_[g], before, policy);
         choose(now, g);
@@ -64,11 +64,11 @@ GroupRef Core::add_group(const GroupConfig& config) {
     if (free_groups_.empty() || config.policy >= policies_.size() || !policy_set_[config.policy]) {
         return {};
     }
-    const std::uint32_t index = free_groups_.back();
+    const GroupRef index = free_groups_.back();
     free_groups_.pop_back();
     Group& g = groups_[index];
     g = Group{};
-    g.tunnel.fill(kNone);
+    g.tunnel.fill({});
     g.user = config.user;
     g.policy = config.policy;
     g.restore_us = std::min(config.restore_ms, 0xffffffffU / 1000) * 1000;
@@ -76,49 +76,49 @@ GroupRef Core::add_group(const GroupConfig& config) {
     // A DR that starts again does not continue where it was: any start will do.
     g.epoch = static_cast<std::uint16_t>(random32());
     g.used = true;
-    return {index};
+    return index;
 }
 
 bool Core::update_group(Time now, GroupRef group, const GroupConfig& config) {
     if (!valid(group) || config.policy >= policies_.size() || !policy_set_[config.policy]) {
         return false;
     }
-    Group& g = groups_[group.value];
+    Group& g = groups_[group];
     judge_anew(g, policies_[g.policy], policies_[config.policy]);
     g.policy = config.policy;
     g.restore_us = std::min(config.restore_ms, 0xffffffffU / 1000) * 1000;
     g.user = config.user;
-    choose(now, group.value);
+    choose(now, group);
     return true;
 }
 
 void Core::remove_group(Time now, GroupRef group) {
     if (!valid(group)) return;
-    Group& g = groups_[group.value];
+    Group& g = groups_[group];
     if (g.move != kNone) moves_[g.move].used = false;
     g.move = kNone;
     g.used = false;  // the host hears no more of it
-    for (const std::uint32_t i : g.tunnel) {
-        if (i != kNone) remove_tunnel(now, {i});
+    for (const TunnelRef i : g.tunnel) {
+        if (i.valid()) remove_tunnel(now, i);
     }
-    wheel_.cancel(static_cast<std::uint32_t>(tunnels_.size()) + group.value);
-    free_groups_.push_back(group.value);
+    wheel_.cancel(timer_of(group));
+    free_groups_.push_back(group);
 }
 
 TunnelRef Core::add_tunnel(Time now, const TunnelConfig& config) {
     if (free_tunnels_.empty() || !valid(config.group) || config.line >= kLines ||
         config.key_count < 1 || config.key_count > 2 ||
-        groups_[config.group.value].tunnel[config.line] != kNone) {
+        groups_[config.group].tunnel[config.line].valid()) {
         return {};
     }
-    const std::uint32_t i = free_tunnels_.back();
+    const TunnelRef i = free_tunnels_.back();
     free_tunnels_.pop_back();
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     t = Tunnel{};
     x = TunnelExtra{};
     t.used = true;
-    t.group = config.group.value;
+    t.group = config.group;
     t.id = config.id;
     t.line = config.line;
     t.link_up = true;
@@ -142,13 +142,13 @@ TunnelRef Core::add_tunnel(Time now, const TunnelConfig& config) {
     x.intervals.want(profile_of(t).active_us, false);
     groups_[t.group].tunnel[t.line] = i;
     restart_exchange(now, i);
-    return {i};
+    return i;
 }
 
 bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config) {
     if (!valid(tunnel) || config.key_count < 1 || config.key_count > 2) return false;
-    Tunnel& t = tunnels_[tunnel.value];
-    TunnelExtra& x = extras_[tunnel.value];
+    Tunnel& t = tunnels_[tunnel];
+    TunnelExtra& x = extras_[tunnel];
     t.id = config.id;
     set_keys(t, x, config);
     if (t.profile != config.profile) {
@@ -157,15 +157,15 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
     }
     t.roaming = config.roaming;
     t.automatic = config.automatic;
-    if (!t.automatic) leave_native(now, tunnel.value, Leaving::Told);
-    if (!config.flow_ports) use_ports(now, tunnel.value, false);
+    if (!t.automatic) leave_native(now, tunnel, Leaving::Told);
+    if (!config.flow_ports) use_ports(now, tunnel, false);
     t.free_ports = config.flow_ports;
     t.any_sums = config.checksums;
     if (x.mtu.limit(now, config.mtu)) {
         if (t.state == State::Up)
-            search_mtu(now, tunnel.value);
+            search_mtu(now, tunnel);
         else
-            settle_mtu(now, tunnel.value);
+            settle_mtu(now, tunnel);
     }
     x.user = config.user;
     if (config.local.known() && config.local != x.local) set_local(now, tunnel, config.local);
@@ -173,19 +173,19 @@ bool Core::update_tunnel(Time now, TunnelRef tunnel, const TunnelConfig& config)
         x.configured_peer = config.peer;
         set_peer(now, tunnel, config.peer);
     }
-    want_interval(now, tunnel.value);
-    schedule(now, tunnel.value);
+    want_interval(now, tunnel);
+    schedule(now, tunnel);
     return true;
 }
 
 void Core::remove_tunnel(Time now, TunnelRef tunnel) {
     if (!valid(tunnel)) return;
-    Tunnel& t = tunnels_[tunnel.value];
+    Tunnel& t = tunnels_[tunnel];
     Group& g = groups_[t.group];
     wheel_.cancel(tunnel.value);
     t.used = false;
-    g.tunnel[t.line] = kNone;
-    free_tunnels_.push_back(tunnel.value);
+    g.tunnel[t.line] = {};
+    free_tunnels_.push_back(tunnel);
     if (g.used) choose(now, t.group);
 }
 
@@ -215,7 +215,7 @@ void Core::use_tx_key(Tunnel& t, const TunnelExtra& x, unsigned index) {
     t.tx_key = derive_mac_key(x.keys[index], config_.role, t.id);
 }
 
-void Core::restart_exchange(Time now, std::uint32_t i) {
+void Core::restart_exchange(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     t.burst = static_cast<std::uint8_t>(std::min(config_.tuning.burst_count, 255U));
     extras_[i].observed_left = 3;
@@ -224,38 +224,37 @@ void Core::restart_exchange(Time now, std::uint32_t i) {
 
 void Core::line_state(Time now, TunnelRef tunnel, bool up) {
     if (!valid(tunnel)) return;
-    Tunnel& t = tunnels_[tunnel.value];
+    Tunnel& t = tunnels_[tunnel];
     if (t.link_up == up) return;
     t.link_up = up;
     if (up) {
-        extras_[tunnel.value].restart_unanswered(now);
-        restart_exchange(now, tunnel.value);
+        extras_[tunnel].restart_unanswered(now);
+        restart_exchange(now, tunnel);
         return;
     }
     if (t.state == State::Up || t.state == State::Init) {
-        enter(now, tunnel.value, State::Down, Cause::LineDown);
+        enter(now, tunnel, State::Down, Cause::LineDown);
     } else {
         if (t.state == State::Down) {
             t.cause = Cause::LineDown;
             t.diagnostic = Diagnostic::LineDown;
         }
-        tell_lines(now, t.group, tunnel.value);
+        tell_lines(now, t.group, tunnel);
     }
-    schedule(now, tunnel.value);
+    schedule(now, tunnel);
 }
 
 void Core::set_admin(Time now, TunnelRef tunnel, Admin admin) {
     if (!valid(tunnel)) return;
-    const std::uint32_t i = tunnel.value;
-    Tunnel& t = tunnels_[i];
+    Tunnel& t = tunnels_[tunnel];
     if (t.admin == admin) return;
     const Admin before = t.admin;
     t.admin = admin;
     if (admin == Admin::Down) {
-        enter(now, i, State::AdminDown, Cause::AdminDown);
+        enter(now, tunnel, State::AdminDown, Cause::AdminDown);
     } else if (before == Admin::Down) {
-        enter(now, i, State::Down, Cause::Starting);
-        restart_exchange(now, i);
+        enter(now, tunnel, State::Down, Cause::Starting);
+        restart_exchange(now, tunnel);
     } else {
         choose(now, t.group);
     }
@@ -263,17 +262,17 @@ void Core::set_admin(Time now, TunnelRef tunnel, Admin admin) {
 
 void Core::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     if (!valid(tunnel)) return;
-    TunnelExtra& x = extras_[tunnel.value];
+    TunnelExtra& x = extras_[tunnel];
     x.local = local;
     x.restart_unanswered(now);
-    forget_nat(now, tunnel.value);
-    x.trial = {};
-    if (tunnels_[tunnel.value].state == State::Up) search_mtu(now, tunnel.value);
-    restart_exchange(now, tunnel.value);
+    forget_nat(now, tunnel);
+    x.native = {};
+    if (tunnels_[tunnel].state == State::Up) search_mtu(now, tunnel);
+    restart_exchange(now, tunnel);
 }
 
 // What was found of a NAT was found with an endpoint of before.
-void Core::forget_nat(Time now, std::uint32_t i) {
+void Core::forget_nat(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     leave_native(now, i, Leaving::Told);
     t.nat_known = t.nat = false;
@@ -290,31 +289,19 @@ void Core::forget_nat(Time now, std::uint32_t i) {
 
 void Core::set_peer(Time now, TunnelRef tunnel, const Endpoint& peer) {
     if (!valid(tunnel) || !peer.known()) return;
-    Tunnel& t = tunnels_[tunnel.value];
+    Tunnel& t = tunnels_[tunnel];
     if (t.peer == peer) return;
-    leave_native(now, tunnel.value, Leaving::Told);
+    leave_native(now, tunnel, Leaving::Told);
     t.peer = peer;
     host_.bind(tunnel, peer);
-    if (t.state == State::Up) search_mtu(now, tunnel.value);
-    restart_exchange(now, tunnel.value);
+    if (t.state == State::Up) search_mtu(now, tunnel);
+    restart_exchange(now, tunnel);
 }
 
-bool Core::probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
-                 std::uint8_t tries) {
-    if (!valid(tunnel) || tries == 0 || size < wire::kTokenSize || size > wire::kMaxProbeSize) {
-        return false;
-    }
-    TunnelExtra::Probing& p = extras_[tunnel.value].probing;
-    p = {to, now, size, tries};
-    extras_[tunnel.value].probe_token = new_token();
-    schedule(now, tunnel.value);
-    return true;
-}
-
-Event Core::event_of(EventKind kind, Time now, std::uint32_t i) const {
+Event Core::event_of(EventKind kind, Time now, TunnelRef i) const {
     Event event{};
     event.kind = kind;
-    event.tunnel = {i};
+    event.tunnel = i;
     event.group = {tunnels_[i].group};
     event.at = now;
     event.from = event.to = tunnels_[i].state;

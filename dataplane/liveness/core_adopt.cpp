@@ -7,14 +7,14 @@ namespace dr::liveness {
 
 using wire::MessageType;
 
-bool Core::refuses(std::uint32_t i, const Endpoint& source) {
-    if (is_peer(tunnels_[i], source) || host_.may_bind({i}, source)) return false;
+bool Core::refuses(TunnelRef i, const Endpoint& source) {
+    if (is_peer(tunnels_[i], source) || host_.may_bind(i, source)) return false;
     ++statistics_.answers_refused;
     return true;
 }
 
 // The message is genuine, but may be one of an earlier start of the peer, replayed.
-void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
+void Core::unknown_salt(Time now, TunnelRef i, const Message& m, const Endpoint& source) {
     ++statistics_.unknown_salt;
     if (refuses(i, source)) return;
     if (m.type == MessageType::Answer) {
@@ -34,7 +34,7 @@ void Core::unknown_salt(Time now, std::uint32_t i, const Message& m, const Endpo
 
 // Genuine and fresh, from an address that is not (yet) the peer's; or a probe in the encapsulation
 // that is not in use. Neither says that the way in use is alive.
-void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpoint& source) {
+void Core::other_source(Time now, TunnelRef i, const Message& m, const Endpoint& source) {
     ++statistics_.other_source;
     if (refuses(i, source)) return;
     if (m.type == MessageType::Answer) {
@@ -50,7 +50,6 @@ void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpo
     if (m.type == MessageType::ProbeAck) {
         each_second(now, i);
         count_received(tunnels_[i], extras_[i], m.counter);
-        probe_answered(now, i, m);
         native_answered(now, i, m);
         return;
     }
@@ -73,7 +72,7 @@ void Core::other_source(Time now, std::uint32_t i, const Message& m, const Endpo
 // Answers with a challenge of its own where the message was one; never larger than what it answers.
 // Answers have gates of their own: two ends that start together challenge each other at once, and
 // each must still answer.
-void Core::challenge(Time now, std::uint32_t i, const Message& m, const Endpoint& to, Gate gate) {
+void Core::challenge(Time now, TunnelRef i, const Message& m, const Endpoint& to, Gate gate) {
     const bool answers = m.type == MessageType::Challenge;
     const Tunnel& t = tunnels_[i];
     const GatePlace place = gate_of(t, m, to, answers ? Gate::Answer : gate);
@@ -106,18 +105,18 @@ Core::GatePlace Core::gate_of(const Tunnel& t, const Message& m, const Endpoint&
     return {gates_[place & (gates_.size() - 1)], static_cast<std::uint32_t>(place >> 32)};
 }
 
-void Core::answer(Time, std::uint32_t i, const Message& m, const Endpoint& to) {
+void Core::answer(Time, TunnelRef i, const Message& m, const Endpoint& to) {
     Message out;
     out.type = MessageType::Answer;
     out.answer = m.token;
     send(i, out, to);
 }
 
-bool Core::good_answer(Time now, std::uint32_t i, const Message& m, const Endpoint& source) const {
+bool Core::good_answer(Time now, TunnelRef i, const Message& m, const Endpoint& source) const {
     return tokens_.valid(m.answer, now, tunnels_[i].id, extras_[i].adoptions, m.salt, source);
 }
 
-void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
+void Core::adopt_salt(Time now, TunnelRef i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const bool restarted = t.rx_salt != 0;
@@ -149,7 +148,7 @@ void Core::adopt_salt(Time now, std::uint32_t i, const Message& m) {
 // Whether the tunnel went down because its peer was away, and not its line: the peer has started
 // again, and it was silent on every line when it was found to be silent on this one, but for what
 // came late.
-bool Core::peer_was_away(Time now, std::uint32_t i) const {
+bool Core::peer_was_away(Time now, TunnelRef i) const {
     constexpr Time kLongest = 120 * kSecond;
     const Tunnel& t = tunnels_[i];
     if (t.state != State::Down || t.cause != Cause::DetectionExpired ||
@@ -157,34 +156,23 @@ bool Core::peer_was_away(Time now, std::uint32_t i) const {
         return false;
     const Time until = t.since + Time{extras_[i].detection.detection_us} * kMicrosecond;
     const auto& lines = groups_[t.group].tunnel;
-    return std::none_of(lines.begin(), lines.end(), [&](std::uint32_t other) {
-        if (other == kNone || other == i) return false;
+    return std::none_of(lines.begin(), lines.end(), [&](TunnelRef other) {
+        if (!other.valid() || other == i) return false;
         const bool anew = extras_[other].adopted_at > t.since;
         const Time heard = anew ? extras_[other].last_rx_before_restart : tunnels_[other].last_rx;
         return heard > until;
     });
 }
 
-void Core::adopt_endpoint(Time now, std::uint32_t i, const Endpoint& source) {
+void Core::adopt_endpoint(Time now, TunnelRef i, const Endpoint& source) {
     Tunnel& t = tunnels_[i];
     forget_nat(now, i);
     t.peer = source;
     ++extras_[i].adoptions;
     ++statistics_.adopted_endpoints;
-    host_.bind({i}, source);
+    host_.bind(i, source);
     if (t.state == State::Up) search_mtu(now, i);
     Event event = event_of(EventKind::EndpointAdopted, now, i);
-    emit(event);
-}
-
-void Core::probe_answered(Time now, std::uint32_t i, const Message& m) {
-    TunnelExtra& x = extras_[i];
-    if (x.probe_token == 0 || m.token != x.probe_token || m.probe_size != x.probing.size) return;
-    Event event = event_of(EventKind::ProbeDone, now, i);
-    event.value = x.probing.size;
-    if (x.probing.to.known()) event.endpoint = x.probing.to;
-    x.probe_token = 0;
-    x.probing.tries = 0;
     emit(event);
 }
 

@@ -36,7 +36,7 @@ std::uint32_t milliseconds(Time t) {
 
 // The receiver compares: the peer's count of data sent, in its keepalive, and what has arrived here
 // when the keepalive does. Both took the same path, so nothing is "in flight" between them.
-void Core::check_data(Time now, std::uint32_t i, const Message& m) {
+void Core::check_data(Time now, TunnelRef i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const Tuning& k = config_.tuning;
@@ -47,7 +47,7 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
         return;
     }
     count_reported(now, i, m);
-    const DataCounters counted = host_.data_counters({i});
+    const DataCounters counted = host_.data_counters(i);
     const auto here = static_cast<std::uint32_t>(counted.received);
     const std::uint32_t sent = m.data_sent - t.data_sent;
     const std::uint32_t got = here - t.data_received;
@@ -103,7 +103,7 @@ void Core::check_data(Time now, std::uint32_t i, const Message& m) {
 }
 
 // What has arrived at the peer, of this end's data.
-void Core::count_reported(Time now, std::uint32_t i, const Message& m) {
+void Core::count_reported(Time now, TunnelRef i, const Message& m) {
     TunnelExtra& x = extras_[i];
     const std::uint32_t told = tunnels_[i].told_sent;
     if (m.data_received != x.reported) {
@@ -116,7 +116,7 @@ void Core::count_reported(Time now, std::uint32_t i, const Message& m) {
     }
 }
 
-void Core::begin_second(Time now, std::uint32_t i, std::uint64_t bytes) {
+void Core::begin_second(Time now, TunnelRef i, std::uint64_t bytes) {
     TunnelExtra& x = extras_[i];
     x.data_second = now;
     x.second_sent = x.second_received = x.unsound_sent = x.unsound_received = 0;
@@ -125,7 +125,7 @@ void Core::begin_second(Time now, std::uint32_t i, std::uint64_t bytes) {
     x.second_reported = x.reported;
 }
 
-void Core::judge_second(Time now, std::uint32_t i, std::uint64_t bytes) {
+void Core::judge_second(Time now, TunnelRef i, std::uint64_t bytes) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const Tuning& k = config_.tuning;
@@ -163,7 +163,7 @@ void Core::judge_second(Time now, std::uint32_t i, std::uint64_t bytes) {
 
 // It was taken for want of a better one, and delivers: the next loss is news, and not the same that
 // made all lines lose.
-void Core::heal(Time now, std::uint32_t i) {
+void Core::heal(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     Group& g = groups_[t.group];
     t.degraded = false;
@@ -174,7 +174,7 @@ void Core::heal(Time now, std::uint32_t i) {
 }
 
 // Of the data that this end sends, since the second began, by the peer's count.
-std::uint16_t Core::sending_loss(std::uint32_t i) const {
+std::uint16_t Core::sending_loss(TunnelRef i) const {
     const TunnelExtra& x = extras_[i];
     const std::uint32_t sent = tunnels_[i].told_sent - x.second_told;
     if (sent < config_.tuning.data_packets) return 0;
@@ -182,9 +182,9 @@ std::uint16_t Core::sending_loss(std::uint32_t i) const {
 }
 
 // A line that was left because it lost data lost less than this one does.
-bool Core::loses_most(std::uint32_t i, unsigned lost) const {
-    for (const std::uint32_t other : groups_[tunnels_[i].group].tunnel) {
-        if (other == kNone || other == i) continue;
+bool Core::loses_most(TunnelRef i, unsigned lost) const {
+    for (const TunnelRef other : groups_[tunnels_[i].group].tunnel) {
+        if (!other.valid() || other == i) continue;
         const Tunnel& o = tunnels_[other];
         const unsigned least = extras_[other].lost_permille + kSameLoss;
         if (o.state == State::Up && o.degraded && lost > least) return true;
@@ -193,14 +193,14 @@ bool Core::loses_most(std::uint32_t i, unsigned lost) const {
 }
 
 // More is asked for than all lines together can carry.
-bool Core::all_lose(std::uint32_t group) const {
-    for (const std::uint32_t i : groups_[group].tunnel) {
-        if (i != kNone && tunnels_[i].state == State::Up && !tunnels_[i].degraded) return false;
+bool Core::all_lose(GroupRef group) const {
+    for (const TunnelRef i : groups_[group].tunnel) {
+        if (i.valid() && tunnels_[i].state == State::Up && !tunnels_[i].degraded) return false;
     }
     return true;
 }
 
-void Core::set_congested(Time now, std::uint32_t i, bool congested) {
+void Core::set_congested(Time now, TunnelRef i, bool congested) {
     Tunnel& t = tunnels_[i];
     if (t.congested == congested) return;
     t.congested = congested;
@@ -208,7 +208,7 @@ void Core::set_congested(Time now, std::uint32_t i, bool congested) {
     send_soon(now, i);
 }
 
-void Core::tell_congestion(Time now, std::uint32_t i) {
+void Core::tell_congestion(Time now, TunnelRef i) {
     Event event = event_of(EventKind::Congested, now, i);
     const bool peer = extras_[i].peer_diagnostic == Diagnostic::Congested;
     event.value = (tunnels_[i].congested ? 1U : 0U) | (peer ? 2U : 0U);
@@ -217,7 +217,7 @@ void Core::tell_congestion(Time now, std::uint32_t i) {
 
 // Data does not arrive, here or there: before it is known that none does, the lines that stand by
 // are asked whether they are there.
-void Core::set_doubtful(Time now, std::uint32_t i, bool doubtful) {
+void Core::set_doubtful(Time now, TunnelRef i, bool doubtful) {
     Tunnel& t = tunnels_[i];
     if (t.doubtful == doubtful) return;
     t.doubtful = doubtful;
@@ -226,7 +226,7 @@ void Core::set_doubtful(Time now, std::uint32_t i, bool doubtful) {
 
 // Not eligible until its wait is over: with the traffic gone, nothing else can tell whether data
 // passes again. If it does not, it comes back here, and the next wait is longer.
-void Core::degrade(Time now, std::uint32_t i, bool tell_peer, std::uint16_t loss) {
+void Core::degrade(Time now, TunnelRef i, bool tell_peer, std::uint16_t loss) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     if (tell_peer) {
@@ -260,7 +260,7 @@ void Core::degrade(Time now, std::uint32_t i, bool tell_peer, std::uint16_t loss
 }
 
 // The peer says that it has lost data of this end's.
-void Core::take_data_lost(Time now, std::uint32_t i) {
+void Core::take_data_lost(Time now, TunnelRef i) {
     const Tunnel& t = tunnels_[i];
     const TunnelExtra& x = extras_[i];
     // A note is repeated for a while: on a line in use it is news when it comes later than that.

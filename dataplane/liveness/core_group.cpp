@@ -37,7 +37,7 @@ bool newer(std::uint16_t a, std::uint16_t b) {
 Lines Core::lines_of(Time now, const Group& g) const {
     Lines lines;
     for (unsigned line = 0; line < kLines; ++line) {
-        if (g.tunnel[line] == kNone) continue;
+        if (!g.tunnel[line].valid()) continue;
         const Tunnel& t = tunnels_[g.tunnel[line]];
         const TunnelExtra& x = extras_[g.tunnel[line]];
         set_bit(lines.up, line, t.state == State::Up && t.link_up);
@@ -86,7 +86,7 @@ std::uint16_t Core::last_resort(const Group& g, unsigned number) const {
     Time heard = 0;
     unsigned latest = 0;
     for (unsigned line = 0; line < kLines; ++line) {
-        if (g.tunnel[line] == kNone || policy.tier[line] == kNoTier) continue;
+        if (!g.tunnel[line].valid() || policy.tier[line] == kNoTier) continue;
         const Tunnel& t = tunnels_[g.tunnel[line]];
         const bool silent = t.cause == Cause::DetectionExpired ||
                             t.cause == Cause::PeerSignalledDown ||
@@ -118,7 +118,7 @@ Masks Core::wanted_here(const Group& g, const Lines& lines) const {
     return wanted;
 }
 
-void Core::choose(Time now, std::uint32_t group) {
+void Core::choose(Time now, GroupRef group) {
     Group& g = groups_[group];
     if (!g.used) return;
     const Lines lines = lines_of(now, g);
@@ -165,14 +165,14 @@ bool Core::leaves_trouble(const Group& g, const Lines& lines) const {
     return (left & (~lines.up | lines.degraded)) != 0;
 }
 
-void Core::apply_choice(Time now, std::uint32_t group, const Masks& wanted, const Lines& lines) {
+void Core::apply_choice(Time now, GroupRef group, const Masks& wanted, const Lines& lines) {
     Group& g = groups_[group];
     const bool planned = may_be_planned(now, g, wanted, lines);
     if (planned && (g.move != kNone || !start_move(now, group))) {
         // One move at a time: this one when there is room.
         g.waits_for_move = true;
         if (g.move == kNone) {
-            wheel_.set(static_cast<std::uint32_t>(tunnels_.size()) + group, now + kMoveRetry);
+            wheel_.set(timer_of(group), now + kMoveRetry);
         }
         return;
     }
@@ -183,7 +183,7 @@ void Core::apply_choice(Time now, std::uint32_t group, const Masks& wanted, cons
     g.waits_for_move = false;
     if (config_.role == Role::DistributionRouter) {
         ++g.epoch;
-        tell_lines(now, group, kNone);
+        tell_lines(now, group, {});
     }
     publish(group);
     tell_eligible(now, g, before, any(wanted), lines);
@@ -192,8 +192,8 @@ void Core::apply_choice(Time now, std::uint32_t group, const Masks& wanted, cons
 void Core::tell_eligible(Time now, const Group& g, std::uint16_t before, std::uint16_t after,
                          const Lines& lines) {
     for (unsigned line = 0; line < kLines; ++line) {
-        if (((before ^ after) >> line & 1U) == 0 || g.tunnel[line] == kNone) continue;
-        const std::uint32_t i = g.tunnel[line];
+        if (((before ^ after) >> line & 1U) == 0 || !g.tunnel[line].valid()) continue;
+        const TunnelRef i = g.tunnel[line];
         Event event = event_of(EventKind::Eligible, now, i);
         event.value = after >> line & 1U;
         const bool up = (lines.up >> line & 1U) != 0;
@@ -204,48 +204,46 @@ void Core::tell_eligible(Time now, const Group& g, std::uint16_t before, std::ui
     }
 }
 
-void Core::publish(std::uint32_t group) {
-    host_.choice({group}, current_choice({group}));
+void Core::publish(GroupRef group) {
+    host_.choice(group, current_choice(group));
 }
 
-bool Core::start_move(Time now, std::uint32_t group) {
+bool Core::start_move(Time now, GroupRef group) {
     Group& g = groups_[group];
     const auto free =
         std::find_if(moves_.begin(), moves_.end(), [](const Move& m) { return !m.used; });
     if (free == moves_.end()) return false;
     *free = Move{};
     free->used = true;
-    free->group = group;
     free->started = now;
     free->from = g.eligible;
     g.move = static_cast<std::uint32_t>(free - moves_.begin());
     Event event{};
     event.kind = EventKind::MoveStarted;
-    event.group = {group};
+    event.group = group;
     event.at = now;
     emit(event);
     // The first step has to wait for the host to know which buckets are in use.
-    wheel_.set(static_cast<std::uint32_t>(tunnels_.size()) + group,
-               now + Time{config_.tuning.move_step_us} * kMicrosecond);
+    wheel_.set(timer_of(group), now + Time{config_.tuning.move_step_us} * kMicrosecond);
     return true;
 }
 
-void Core::end_move(Time now, std::uint32_t group, bool finished) {
+void Core::end_move(Time now, GroupRef group, bool finished) {
     Group& g = groups_[group];
     Move& move = moves_[g.move];
     Event event{};
     event.kind = EventKind::MoveFinished;
-    event.group = {group};
+    event.group = group;
     event.at = now;
     event.value = move.forced;
     move.used = false;
     g.move = kNone;
-    wheel_.cancel(static_cast<std::uint32_t>(tunnels_.size()) + group);
+    wheel_.cancel(timer_of(group));
     emit(event);
     if (finished) publish(group);
 }
 
-void Core::group_due(Time now, std::uint32_t group) {
+void Core::group_due(Time now, GroupRef group) {
     Group& g = groups_[group];
     if (!g.used) return;
     if (g.move == kNone) {
@@ -259,7 +257,7 @@ void Core::group_due(Time now, std::uint32_t group) {
     std::uint32_t fastest = 0xffffffff;
     std::uint32_t slowest = 0;
     for (unsigned line = 0; line < kLines; ++line) {
-        if ((used >> line & 1U) == 0 || g.tunnel[line] == kNone) continue;
+        if ((used >> line & 1U) == 0 || !g.tunnel[line].valid()) continue;
         const std::uint32_t rtt = extras_[g.tunnel[line]].smoothed.srtt;
         fastest = std::min(fastest, rtt);
         slowest = std::max(slowest, rtt);
@@ -267,22 +265,21 @@ void Core::group_due(Time now, std::uint32_t group) {
     const std::uint32_t difference = slowest > fastest ? slowest - fastest : 0;
     const std::uint32_t idle_ms = std::max(difference, config_.tuning.move_idle_us) / 1000;
     std::array<std::uint32_t, kBuckets> ages{};
-    host_.bucket_ages({group}, ages);
+    host_.bucket_ages(group, ages);
     const BucketSet before = move.moved;
     if (move.step(config_.tuning, now, idle_ms, ages)) {
         end_move(now, group, true);
-        if (config_.role == Role::DistributionRouter) tell_lines(now, group, kNone);
+        if (config_.role == Role::DistributionRouter) tell_lines(now, group, {});
         // What waited for this move; and the lines that it left carry nothing any more.
         choose(now, group);
         return;
     }
     if (move.moved != before) publish(group);
-    wheel_.set(static_cast<std::uint32_t>(tunnels_.size()) + group,
-               now + Time{config_.tuning.move_step_us} * kMicrosecond);
+    wheel_.set(timer_of(group), now + Time{config_.tuning.move_step_us} * kMicrosecond);
 }
 
 // Lines that carry something keep the active interval, and all do while one of those is in trouble.
-void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
+void Core::spread_activity(Time now, GroupRef group, const Lines& lines) {
     const Group& g = groups_[group];
     const Policy& policy = policies_[g.policy];
     unsigned carrying = all_in_use(policy, g.eligible);
@@ -290,7 +287,7 @@ void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
     const bool alarm =
         (carrying & (lines.suspect | lines.doubtful | ~lines.up)) != 0 || carrying == 0;
     for (unsigned line = 0; line < kLines; ++line) {
-        if (g.tunnel[line] == kNone) continue;
+        if (!g.tunnel[line].valid()) continue;
         Tunnel& t = tunnels_[g.tunnel[line]];
         const bool active = (carrying >> line & 1U) != 0;
         const bool begins = active && !t.active;
@@ -309,14 +306,14 @@ void Core::spread_activity(Time now, std::uint32_t group, const Lines& lines) {
 }
 
 // What this end knows or decides has changed: say so over every line that works.
-void Core::tell_lines(Time now, std::uint32_t group, std::uint32_t except) {
-    for (const std::uint32_t i : groups_[group].tunnel) {
-        if (i != kNone && i != except && tunnels_[i].state == State::Up) send_soon(now, i);
+void Core::tell_lines(Time now, GroupRef group, TunnelRef except) {
+    for (const TunnelRef i : groups_[group].tunnel) {
+        if (i.valid() && i != except && tunnels_[i].state == State::Up) send_soon(now, i);
     }
 }
 
 // When a class loses the last line of the tier that carried it, no line that is Up has to wait.
-void Core::override_waits(Time now, std::uint32_t group, std::uint16_t dead) {
+void Core::override_waits(Time now, GroupRef group, std::uint16_t dead) {
     Group& g = groups_[group];
     const Policy& policy = policies_[g.policy];
     const Lines lines = lines_of(now, g);
@@ -333,7 +330,7 @@ void Core::override_waits(Time now, std::uint32_t group, std::uint16_t dead) {
     }
 }
 
-void Core::take_choice(Time now, std::uint32_t i, const Message& m) {
+void Core::take_choice(Time now, TunnelRef i, const Message& m) {
     if (config_.role != Role::UserRouter || (m.notes & wire::kNoteChoice) == 0) return;
     Group& g = groups_[tunnels_[i].group];
     const bool planned = (m.notes & wire::kNotePlanned) != 0;

@@ -13,7 +13,8 @@ namespace {
 
 // Before the next trial, twice as long each time: after one that failed, and after data from the
 // flows' ports was lost.
-constexpr Time kFailedHold = 10 * kSecond;
+// A path that loses one packet in ten passes.
+constexpr Passage::Rules kGuiseRules{4, 2, 10 * kSecond, false};
 constexpr Time kDoubtHold = 600 * kSecond;
 // Data packets of which none has arrived.
 constexpr std::uint32_t kSuspicious = 5;
@@ -43,7 +44,7 @@ bool Core::other_port(const Tunnel& t, const Endpoint& source) {
            source.family == t.peer.family && source.address == t.peer.address;
 }
 
-void Core::send_guised(std::uint32_t i, std::uint64_t token, std::uint16_t port) {
+void Core::send_guised(TunnelRef i, std::uint64_t token, std::uint16_t port) {
     const Tunnel& t = tunnels_[i];
     Message m;
     m.type = wire::MessageType::Probe;
@@ -60,7 +61,7 @@ bool Core::tries_ports(const Tunnel& t) {
            t.peer.port != 0;
 }
 
-void Core::check_ports(Time now, std::uint32_t i) {
+void Core::check_ports(Time now, TunnelRef i) {
     const Tunnel& t = tunnels_[i];
     if (!t.free_ports) return;
     TunnelExtra& x = extras_[i];
@@ -69,18 +70,18 @@ void Core::check_ports(Time now, std::uint32_t i) {
         return use_ports(now, i, false);
     }
     if (t.flow_ports || now < x.ports.next) return;
-    if (!x.ports.probe(now, answer_gap(x), new_token(), kFailedHold)) return;
+    if (!x.ports.probe(now, answer_gap(x), new_token(), kGuiseRules)) return;
     const std::uint64_t spread = host_.random() & wire::kEntropyPortMask;
     send_guised(i, x.ports.token, static_cast<std::uint16_t>(wire::kEntropyPortBase | spread));
 }
 
-void Core::ports_answered(Time now, std::uint32_t i, const Message& m) {
-    if (!extras_[i].ports.answered(now, m.token) || !tries_ports(tunnels_[i])) return;
+void Core::ports_answered(Time now, TunnelRef i, const Message& m) {
+    if (!extras_[i].ports.answered(now, m.token, kGuiseRules) || !tries_ports(tunnels_[i])) return;
     begin_doubt(extras_[i]);
     use_ports(now, i, true);
 }
 
-void Core::use_ports(Time now, std::uint32_t i, bool free) {
+void Core::use_ports(Time now, TunnelRef i, bool free) {
     Tunnel& t = tunnels_[i];
     if (t.flow_ports == free) return;
     t.flow_ports = free;
@@ -93,7 +94,7 @@ bool Core::tries_sums(const Tunnel& t) {
     return t.any_sums && t.state == State::Up && !t.native && !t.degraded && t.peer.port != 0;
 }
 
-void Core::check_sums(Time now, std::uint32_t i) {
+void Core::check_sums(Time now, TunnelRef i) {
     const Tunnel& t = tunnels_[i];
     if (!t.any_sums) return;
     TunnelExtra& x = extras_[i];
@@ -102,26 +103,27 @@ void Core::check_sums(Time now, std::uint32_t i) {
         return use_sums(i, false);
     }
     if (t.zero_sums || now < x.zero_sums.next) return;
-    if (x.zero_sums.probe(now, answer_gap(x), new_token(), kFailedHold))
+    if (x.zero_sums.probe(now, answer_gap(x), new_token(), kGuiseRules))
         return send_guised(i, x.zero_sums.token, 0);
     tell_sums(now, i, true);
 }
 
-void Core::sums_answered(Time now, std::uint32_t i, const Message& m) {
-    if (!extras_[i].zero_sums.answered(now, m.token) || !tries_sums(tunnels_[i])) return;
+void Core::sums_answered(Time now, TunnelRef i, const Message& m) {
+    if (!extras_[i].zero_sums.answered(now, m.token, kGuiseRules) || !tries_sums(tunnels_[i]))
+        return;
     begin_doubt(extras_[i]);
     tell_sums(now, i, false);
     use_sums(i, true);
 }
 
-void Core::use_sums(std::uint32_t i, bool zero) {
+void Core::use_sums(TunnelRef i, bool zero) {
     Tunnel& t = tunnels_[i];
     if (t.zero_sums == zero) return;
     t.zero_sums = zero;
-    host_.zero_checksums({i}, zero);
+    host_.zero_checksums(i, zero);
 }
 
-void Core::tell_sums(Time now, std::uint32_t i, bool fail) {
+void Core::tell_sums(Time now, TunnelRef i, bool fail) {
     Tunnel& t = tunnels_[i];
     if (t.sums_told == fail) return;
     t.sums_told = fail;
@@ -131,7 +133,7 @@ void Core::tell_sums(Time now, std::uint32_t i, bool fail) {
 }
 
 // With each keepalive that is sent, when this end's data is counted anyway.
-void Core::count_guise(Time now, std::uint32_t i) {
+void Core::count_guise(Time now, TunnelRef i) {
     TunnelExtra::Doubt& d = extras_[i].doubt;
     if (d.asked_at != 0) return;
     d.asked = tunnels_[i].told_sent;
@@ -142,7 +144,7 @@ void Core::count_guise(Time now, std::uint32_t i) {
 
 // The peer's count of data received stands still although a round trip ago some had been sent: back
 // to what is known to pass, sooner than the peer takes the line for one that loses data.
-void Core::doubt_guise(Time now, std::uint32_t i, const Message& m) {
+void Core::doubt_guise(Time now, TunnelRef i, const Message& m) {
     const Tunnel& t = tunnels_[i];
     if (!t.flow_ports && !t.zero_sums) return;
     TunnelExtra& x = extras_[i];
@@ -161,7 +163,7 @@ void Core::doubt_guise(Time now, std::uint32_t i, const Message& m) {
     if (t.flow_ports) x.ports.rest(now, kDoubtHold);
     use_ports(now, i, false);
     // Which of both it is, the next probes tell, and soon: right checksums cost both ends time.
-    if (t.zero_sums) x.zero_sums.rest(now, kFailedHold);
+    if (t.zero_sums) x.zero_sums.rest(now, kGuiseRules.first_hold);
     use_sums(i, false);
 }
 

@@ -30,27 +30,27 @@ std::uint64_t Core::new_token() {
     return token;
 }
 
-void Core::search_mtu(Time now, std::uint32_t i) {
+void Core::search_mtu(Time now, TunnelRef i) {
     extras_[i].mtu.search(now, new_token(), overhead_of(way(tunnels_[i])));
     settle_mtu(now, i);
 }
 
 // Something larger than a keepalive may not have passed.
-void Core::doubt_mtu(Time now, std::uint32_t i) {
+void Core::doubt_mtu(Time now, TunnelRef i) {
     if (tunnels_[i].state != State::Up) return;
     extras_[i].mtu.confirm(now, new_token(), overhead_of(way(tunnels_[i])));
     extras_[i].mtu_due = extras_[i].mtu.next();
 }
 
 void Core::mtu_hint(Time now, TunnelRef tunnel, std::uint16_t mtu) {
-    if (!valid(tunnel) || tunnels_[tunnel.value].state != State::Up) return;
-    const std::uint32_t i = tunnel.value;
+    if (!valid(tunnel) || tunnels_[tunnel].state != State::Up) return;
+    const TunnelRef i = tunnel;
     extras_[i].mtu.hint(now, new_token(), overhead_of(way(tunnels_[i])), mtu);
     extras_[i].mtu_due = extras_[i].mtu.next();
     schedule(now, i);
 }
 
-void Core::check_mtu(Time now, std::uint32_t i) {
+void Core::check_mtu(Time now, TunnelRef i) {
     TunnelExtra& x = extras_[i];
     if (tunnels_[i].state != State::Up || now < x.mtu_due) return;
     if (x.mtu.wants_search(now)) search_mtu(now, i);
@@ -66,14 +66,14 @@ void Core::check_mtu(Time now, std::uint32_t i) {
     settle_mtu(now, i);
 }
 
-void Core::mtu_acknowledged(Time now, std::uint32_t i, const Message& m) {
+void Core::mtu_acknowledged(Time now, TunnelRef i, const Message& m) {
     TunnelExtra& x = extras_[i];
     if (x.mtu.token() == 0 || m.token != x.mtu.token()) return;
     x.mtu.acknowledged(now, m.probe_size);
     settle_mtu(now, i);
 }
 
-void Core::take_peer_mtu(Time now, std::uint32_t i, std::uint16_t mtu) {
+void Core::take_peer_mtu(Time now, TunnelRef i, std::uint16_t mtu) {
     TunnelExtra& x = extras_[i];
     if (mtu != 0) mtu = std::max(mtu, PathMtu::kFloor);
     if (mtu == x.peer_path_mtu || now < x.peer_mtu_at + kPeerGap) return;
@@ -86,7 +86,7 @@ void Core::take_peer_mtu(Time now, std::uint32_t i, std::uint16_t mtu) {
 
 // What both directions carry: a host's segments are as large as its peer's SYN says, whichever way
 // they go.
-void Core::settle_mtu(Time now, std::uint32_t i) {
+void Core::settle_mtu(Time now, TunnelRef i) {
     TunnelExtra& x = extras_[i];
     x.mtu_due = x.mtu.next();
     if (x.mtu.take_shrunk()) explain_loss(now, i);
@@ -99,7 +99,7 @@ void Core::settle_mtu(Time now, std::uint32_t i) {
     if (both == x.path_mtu) return;
     x.path_mtu = both;
     if (both == 0) return;
-    host_.path_mtu({i}, both);
+    host_.path_mtu(i, both);
     Event event = event_of(EventKind::PathMtu, now, i);
     event.value = both;
     emit(event);
@@ -112,7 +112,7 @@ Time Core::explained_until(const TunnelExtra& x) {
 }
 
 // Data was lost because it was too large, and is not any more: that is no reason to stay away.
-void Core::explain_loss(Time now, std::uint32_t i) {
+void Core::explain_loss(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     x.data_silent_since = 0;

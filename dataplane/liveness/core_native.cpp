@@ -8,14 +8,11 @@ namespace dr::liveness {
 
 namespace {
 
-// On trial: so many probes in a row, so far apart that no two seconds of five lack more than one.
-constexpr unsigned kProbes = 3;
+// On trial: three probes in a row, so far apart that no two seconds of five lack more than one.
+constexpr Passage::Rules kRules{3, 0, 10 * kSecond, true};
 constexpr Time kGap = 3 * kSecond;
 // The outer packet of a probe: the least that a tunnel's MTU may be.
 constexpr std::uint16_t kOuterSize = 1280;
-// Before the next trial after one that failed, or after native GRE did; twice as long each time.
-constexpr Time kFirstHold = 10 * kSecond;
-constexpr Time kLongestHold = 3600 * kSecond;
 // Native GRE that was in use for so long has failed for the first time.
 constexpr Time kProven = 600 * kSecond;
 
@@ -43,19 +40,12 @@ bool Core::tries_native(const Tunnel& t) const {
            t.no_nat && !t.suspect_rx && !t.suspect_tx && !t.degraded && t.peer.port != 0;
 }
 
-void Core::check_native(Time now, std::uint32_t i) {
+void Core::check_native(Time now, TunnelRef i) {
     const Tunnel& t = tunnels_[i];
     if (!t.automatic) return;
-    TunnelExtra::Trial& trial = extras_[i].trial;
-    if (!tries_native(t)) {
-        trial.passed = 0;
-        trial.token = 0;
-        return;
-    }
-    if (now < trial.next) return;
-    if (trial.token != 0) return hold_native(now, i);
-    trial.token = new_token();
-    trial.next = now + kGap;
+    Passage& trial = extras_[i].native;
+    if (!tries_native(t)) return trial.stop();
+    if (now < trial.next || !trial.probe(now, kGap, new_token(), kRules)) return;
     const Endpoint to = native_of(t.peer);
     Message m;
     m.type = wire::MessageType::Probe;
@@ -64,29 +54,18 @@ void Core::check_native(Time now, std::uint32_t i) {
     send(i, m, to);
 }
 
-void Core::native_answered(Time now, std::uint32_t i, const Message& m) {
-    TunnelExtra::Trial& trial = extras_[i].trial;
-    if (trial.token == 0 || m.token != trial.token) return;
-    trial.token = 0;
-    if (++trial.passed < kProbes || !tries_native(tunnels_[i])) return;
-    trial.passed = 0;
-    trial.since = now;
+void Core::native_answered(Time now, TunnelRef i, const Message& m) {
+    TunnelExtra& x = extras_[i];
+    if (!x.native.answered(now, m.token, kRules) || !tries_native(tunnels_[i])) return;
+    x.native_since = now;
     use_native(now, i, true);
 }
 
-void Core::hold_native(Time now, std::uint32_t i) {
-    TunnelExtra::Trial& trial = extras_[i].trial;
-    trial.hold = trial.hold == 0 ? kFirstHold : std::min(2 * trial.hold, kLongestHold);
-    trial.next = now + trial.hold;
-    trial.passed = 0;
-    trial.token = 0;
-}
-
-void Core::use_native(Time now, std::uint32_t i, bool native) {
+void Core::use_native(Time now, TunnelRef i, bool native) {
     Tunnel& t = tunnels_[i];
     if (t.native == native) return;
     t.native = native;
-    host_.bind({i}, way(t));
+    host_.bind(i, way(t));
     search_mtu(now, i);
     Event event = event_of(EventKind::Encapsulation, now, i);
     event.value = native ? 1 : 0;
@@ -94,12 +73,12 @@ void Core::use_native(Time now, std::uint32_t i, bool native) {
     send_soon(now, i);
 }
 
-void Core::leave_native(Time now, std::uint32_t i, Leaving why) {
+void Core::leave_native(Time now, TunnelRef i, Leaving why) {
     if (!tunnels_[i].native) return;
-    TunnelExtra::Trial& trial = extras_[i].trial;
-    if (now >= trial.since + kProven) trial.hold = 0;
-    if (why == Leaving::LosesData) trial.hold = kLongestHold;
-    if (why != Leaving::Told) hold_native(now, i);
+    Passage& trial = extras_[i].native;
+    if (now >= extras_[i].native_since + kProven) trial.hold = 0;
+    if (why == Leaving::LosesData) trial.hold = Passage::kLongestHold;
+    if (why != Leaving::Told) trial.rest(now, kRules.first_hold);
     use_native(now, i, false);
 }
 

@@ -51,7 +51,7 @@ bool same_limits(const ClassPolicy& a, const ClassPolicy& b) {
 // Each second: a class's line must go after 3 bad seconds of 5, and may come back after 30 good
 // ones in a row that keep a fifth away from the limits. Twice as many for each further time: what
 // it cannot carry well it will not carry better after another 30 s without it.
-void Core::check_quality(Time now, std::uint32_t i, const Sample& second) {
+void Core::check_quality(Time now, TunnelRef i, const Sample& second) {
     const Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     x.loss_rx.add(second.rx_expected, second.rx_got);
@@ -90,8 +90,8 @@ void Core::check_quality(Time now, std::uint32_t i, const Sample& second) {
 void Core::judge_anew(const Group& g, const Policy& before, const Policy& after) {
     for (unsigned c = 0; c < kClasses; ++c) {
         if (same_limits(before.klass[c], after.klass[c])) continue;
-        for (const std::uint32_t i : g.tunnel) {
-            if (i == kNone) continue;
+        for (const TunnelRef i : g.tunnel) {
+            if (!i.valid()) continue;
             TunnelExtra& x = extras_[i];
             x.bad_history[c] = x.violations[c] = 0;
             x.good_seconds[c] = 0;

@@ -18,7 +18,7 @@ int Core::find_key(const Tunnel& t, std::uint8_t number) const {
 void Core::receive(Time now, TunnelRef tunnel, std::span<const std::uint8_t> bytes,
                    const Endpoint& source, Tag tag) {
     if (!valid(tunnel)) return;
-    const std::uint32_t i = tunnel.value;
+    const TunnelRef i = tunnel;
     Tunnel& t = tunnels_[i];
     Message m;
     if (wire::decode(bytes, m) != wire::DecodeError::None) {
@@ -63,7 +63,7 @@ void Core::count_received(Tunnel& t, TunnelExtra& x, std::uint64_t counter) {
     ++statistics_.received;
 }
 
-void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t size,
+void Core::believed(Time now, TunnelRef i, const Message& m, std::size_t size,
                     const Endpoint& source) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
@@ -107,7 +107,6 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
             break;
         }
         case MessageType::ProbeAck:
-            probe_answered(now, i, m);
             ports_answered(now, i, m);
             sums_answered(now, i, m);
             mtu_acknowledged(now, i, m);
@@ -116,7 +115,7 @@ void Core::believed(Time now, std::uint32_t i, const Message& m, std::size_t siz
     schedule(now, i);
 }
 
-void Core::measure(Time now, std::uint32_t i, const Message& m) {
+void Core::measure(Time now, TunnelRef i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const auto now_us = static_cast<std::uint32_t>(now / kMicrosecond);
@@ -154,7 +153,7 @@ void Core::measure(Time now, std::uint32_t i, const Message& m) {
     }
 }
 
-void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
+void Core::keepalive(Time now, TunnelRef i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     t.peer_state = m.state;
@@ -194,7 +193,7 @@ void Core::keepalive(Time now, std::uint32_t i, const Message& m) {
 
 // Silence that ended soon, of a peer that was sending all the time, was no failure. What was held
 // up comes one after the other, so each message is looked at until it is too late.
-void Core::judge_down(Time now, std::uint32_t i, const Message& m) {
+void Core::judge_down(Time now, TunnelRef i, const Message& m) {
     TunnelExtra& x = extras_[i];
     const Time outage = now - x.last_rx_before_down;
     const Time detection = Time{x.detection.detection_us} * kMicrosecond;
@@ -212,7 +211,7 @@ void Core::judge_down(Time now, std::uint32_t i, const Message& m) {
     emit(event);
 }
 
-void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
+void Core::take_notes(Time now, TunnelRef i, const Message& m) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     bool known = t.nat_known;
@@ -255,12 +254,12 @@ void Core::take_notes(Time now, std::uint32_t i, const Message& m) {
 
 // A line that the peer knows to be down is down here, unless its own tunnel has said something
 // since.
-void Core::take_view(Time now, std::uint32_t i, const Message& m) {
+void Core::take_view(Time now, TunnelRef i, const Message& m) {
     if (m.lines_down == 0) return;
     const Group& g = groups_[tunnels_[i].group];
     for (unsigned line = 0; line < kLines; ++line) {
-        const std::uint32_t other = g.tunnel[line];
-        if ((m.lines_down >> line & 1U) == 0 || other == kNone || other == i) continue;
+        const TunnelRef other = g.tunnel[line];
+        if ((m.lines_down >> line & 1U) == 0 || !other.valid() || other == i) continue;
         const Tunnel& o = tunnels_[other];
         const bool newer = static_cast<std::int32_t>(m.tx_time_us - o.peer_tx_us) > 0;
         if (o.state == State::Up && newer) {

@@ -39,7 +39,7 @@ bool is_flap(Cause cause) {
 
 }  // namespace
 
-void Core::enter(Time now, std::uint32_t i, State state, Cause cause) {
+void Core::enter(Time now, TunnelRef i, State state, Cause cause) {
     Tunnel& t = tunnels_[i];
     Event event = event_of(EventKind::StateChanged, now, i);
     event.to = state;
@@ -66,7 +66,7 @@ void Core::enter(Time now, std::uint32_t i, State state, Cause cause) {
     choose(now, t.group);
 }
 
-void Core::went_up(Time now, std::uint32_t i, Event& event) {
+void Core::went_up(Time now, TunnelRef i, Event& event) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     Group& g = groups_[t.group];
@@ -82,7 +82,7 @@ void Core::went_up(Time now, std::uint32_t i, Event& event) {
     if (g.first_up == 0) g.first_up = now;
 }
 
-void Core::went_down(Time now, std::uint32_t i, Cause cause) {
+void Core::went_down(Time now, TunnelRef i, Cause cause) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     ++statistics_.downs;
@@ -108,11 +108,11 @@ void Core::went_down(Time now, std::uint32_t i, Cause cause) {
 }
 
 // Anything that speaks against a line's being well starts the wait for its return again.
-void Core::trouble(Time now, std::uint32_t i) {
+void Core::trouble(Time now, TunnelRef i) {
     extras_[i].restore.clean_since = now;
 }
 
-void Core::set_suspect(Time now, std::uint32_t i, bool rx, bool suspect) {
+void Core::set_suspect(Time now, TunnelRef i, bool rx, bool suspect) {
     Tunnel& t = tunnels_[i];
     if (rx) {
         t.suspect_rx = suspect;
@@ -122,7 +122,7 @@ void Core::set_suspect(Time now, std::uint32_t i, bool rx, bool suspect) {
     trouble(now, i);
     if (rx && suspect) {
         extras_[i].held_ms = 0;
-        extras_[i].held_received = static_cast<std::uint32_t>(host_.data_counters({i}).received);
+        extras_[i].held_received = static_cast<std::uint32_t>(host_.data_counters(i).received);
     }
     Event event = event_of(suspect ? EventKind::Suspect : EventKind::SuspectCleared, now, i);
     event.value = rx ? 1 : 2;
@@ -133,7 +133,7 @@ void Core::set_suspect(Time now, std::uint32_t i, bool rx, bool suspect) {
     send_soon(now, i);
 }
 
-Detection::Limits Core::limits_of(std::uint32_t i) const {
+Detection::Limits Core::limits_of(TunnelRef i) const {
     const Tunnel& t = tunnels_[i];
     const TunnelExtra& x = extras_[i];
     Detection::Limits limits = x.detection.limits(profile_of(t), config_.tuning, x.intervals.rx());
@@ -154,20 +154,20 @@ Detection::Limits Core::limits_of(std::uint32_t i) const {
 }
 
 // Messages are so rare that their absence would be noticed too late when the line is needed.
-bool Core::stands_far(std::uint32_t i) const {
+bool Core::stands_far(TunnelRef i) const {
     return extras_[i].intervals.rx() > extras_[i].detection.detection_us;
 }
 
 // A line from which data comes is not dead: its keepalives find no room, or those who send them
 // have stopped. So much is believed of data, which others may forge, for a while.
-bool Core::held_by_data(Time now, std::uint32_t i, Time down) {
+bool Core::held_by_data(Time now, TunnelRef i, Time down) {
     const Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     if (!t.suspect_rx || t.state != State::Up) return false;
     if (now < t.last_rx + Time{x.held_ms} * kMillisecond) return true;
     const Time most = std::max(kLongestHold, down);
     if (now >= t.last_rx + most) return false;
-    const auto received = static_cast<std::uint32_t>(host_.data_counters({i}).received);
+    const auto received = static_cast<std::uint32_t>(host_.data_counters(i).received);
     const std::uint32_t grown = received - x.held_received;
     if (grown < config_.tuning.data_packets) return false;
     x.held_received = received;
@@ -176,7 +176,7 @@ bool Core::held_by_data(Time now, std::uint32_t i, Time down) {
     return true;
 }
 
-void Core::check_detection(Time now, std::uint32_t i) {
+void Core::check_detection(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     if ((t.state != State::Up && t.state != State::Init) || now < grace_until_) return;
     const Detection::Limits limits = limits_of(i);
@@ -190,7 +190,7 @@ void Core::check_detection(Time now, std::uint32_t i) {
     }
 }
 
-void Core::check_restore(Time now, std::uint32_t i) {
+void Core::check_restore(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     Restore& r = x.restore;
@@ -207,7 +207,7 @@ void Core::check_restore(Time now, std::uint32_t i) {
     if (changed) choose(now, t.group);
 }
 
-void Core::check_unanswered(Time now, std::uint32_t i) {
+void Core::check_unanswered(Time now, TunnelRef i) {
     const Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     if (t.state == State::Up || t.state == State::AdminDown || !t.link_up || !t.peer.known()) {
@@ -226,7 +226,7 @@ void Core::check_unanswered(Time now, std::uint32_t i) {
 }
 
 // What this end would like the interval to be, by what the tunnel carries.
-void Core::want_interval(Time now, std::uint32_t i) {
+void Core::want_interval(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     const Profile& p = profile_of(t);
@@ -242,13 +242,13 @@ void Core::want_interval(Time now, std::uint32_t i) {
 
 // A long interval alone is no way to tell a lost message from a dead path: ask. And a line that is
 // needed, or will be, is asked at once where its next message is far.
-bool Core::asks(std::uint32_t i) const {
+bool Core::asks(TunnelRef i) const {
     const Tunnel& t = tunnels_[i];
     if (t.state != State::Up || extras_[i].intervals.rx() <= profile_of(t).active_us) return false;
     return t.suspect_rx || ((t.active || t.awake) && stands_far(i));
 }
 
-std::uint32_t Core::tx_interval(Time now, std::uint32_t i) const {
+std::uint32_t Core::tx_interval(Time now, TunnelRef i) const {
     const Tunnel& t = tunnels_[i];
     const TunnelExtra& x = extras_[i];
     const Profile& p = profile_of(t);
@@ -261,7 +261,7 @@ std::uint32_t Core::tx_interval(Time now, std::uint32_t i) const {
     return idle ? std::max(config_.tuning.idle_us, p.slow_us) : p.slow_us;
 }
 
-void Core::schedule(Time now, std::uint32_t i) {
+void Core::schedule(Time now, TunnelRef i) {
     const Tunnel& t = tunnels_[i];
     const TunnelExtra& x = extras_[i];
     Time at = t.link_up && t.peer.known() ? t.next_tx : kNever;
@@ -275,16 +275,15 @@ void Core::schedule(Time now, std::uint32_t i) {
         at = std::min(at, x.restore.due(config_.tuning, groups_[t.group].restore_us, now));
     }
     at = std::min(at, x.restore.damping_ends(config_.tuning, now));
-    if (x.probe_token != 0) at = std::min(at, x.probing.next);
-    if (tries_native(t)) at = std::min(at, x.trial.next);
+    if (tries_native(t)) at = std::min(at, x.native.next);
     if (tries_ports(t) && !t.flow_ports) at = std::min(at, x.ports.next);
     if (tries_sums(t) && !t.zero_sums) at = std::min(at, x.zero_sums.next);
     if (t.state == State::Up) at = std::min(at, x.mtu_due);
     wheel_.skip_to(now);
-    wheel_.set(i, at);
+    wheel_.set(i.value, at);
 }
 
-void Core::each_second(Time now, std::uint32_t i) {
+void Core::each_second(Time now, TunnelRef i) {
     TunnelExtra& x = extras_[i];
     const Time second = x.history.current_second();
     Sample closed;
@@ -303,15 +302,13 @@ void Core::each_second(Time now, std::uint32_t i) {
     check_quality(now, i, closed);
 }
 
-void Core::tunnel_due(Time now, std::uint32_t i) {
+void Core::tunnel_due(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
-    TunnelExtra& x = extras_[i];
     each_second(now, i);
     check_detection(now, i);
     check_restore(now, i);
     check_unanswered(now, i);
     if (now >= t.next_tx && t.link_up && t.peer.known()) send_keepalive(now, i);
-    if (x.probe_token != 0 && now >= x.probing.next) send_probe(now, i);
     check_native(now, i);
     check_sums(now, i);
     check_ports(now, i);
@@ -326,17 +323,17 @@ Time Core::run(Time now, std::uint32_t budget) {
     const Time due = wheel_.next();
     if (due != kNever && now > due + kLate) grace_until_ = now + kGrace;
     // Some at a time, so that their rows come from memory together.
-    std::array<std::uint32_t, 16> batch;
+    std::array<TunnelRef, 16> batch;
     unsigned count = 0;
     for (bool more = true; more; count = 0) {
         for (; more && count < batch.size(); budget -= more) {
             const std::uint32_t entry = budget != 0 ? wheel_.expire(now) : TimerWheel::kNone;
             more = entry != TimerWheel::kNone;
             if (entry < tunnels_.size()) {
-                prefetch({entry});
-                batch[count++] = entry;
+                batch[count] = {entry};
+                prefetch(batch[count++]);
             } else if (more) {
-                group_due(now, entry - static_cast<std::uint32_t>(tunnels_.size()));
+                group_due(now, GroupRef{entry - tunnels_.size()});
             }
         }
         prefetch_groups({batch.data(), count});
@@ -348,23 +345,23 @@ Time Core::run(Time now, std::uint32_t budget) {
 void Core::prefetch(TunnelRef tunnel) const {
     constexpr std::size_t kLine = 64;
     if (tunnel.value >= tunnels_.size()) return;
-    const auto* t = reinterpret_cast<const char*>(&tunnels_[tunnel.value]);
-    const auto* x = reinterpret_cast<const char*>(&extras_[tunnel.value]);
+    const auto* t = reinterpret_cast<const char*>(&tunnels_[tunnel]);
+    const auto* x = reinterpret_cast<const char*>(&extras_[tunnel]);
     for (std::size_t at = 0; at < sizeof(Tunnel); at += kLine) __builtin_prefetch(t + at, 1);
     for (std::size_t at = 0; at < TunnelExtra::kWarm; at += kLine) __builtin_prefetch(x + at, 1);
     wheel_.prefetch(tunnel.value);
 }
 
 // What a keepalive says of all lines.
-void Core::prefetch_groups(std::span<const std::uint32_t> tunnels) const {
-    for (const std::uint32_t i : tunnels) {
+void Core::prefetch_groups(std::span<const TunnelRef> tunnels) const {
+    for (const TunnelRef i : tunnels) {
         const Group& g = groups_[tunnels_[i].group];
         __builtin_prefetch(&g);
         __builtin_prefetch(&g.eligible);
     }
-    for (const std::uint32_t i : tunnels) {
-        for (const std::uint32_t sibling : groups_[tunnels_[i].group].tunnel) {
-            if (sibling != kNone && sibling != i) __builtin_prefetch(&tunnels_[sibling]);
+    for (const TunnelRef i : tunnels) {
+        for (const TunnelRef sibling : groups_[tunnels_[i].group].tunnel) {
+            if (sibling.valid() && sibling != i) __builtin_prefetch(&tunnels_[sibling]);
         }
     }
 }

@@ -50,7 +50,7 @@ const char* text(EventKind kind) {
     constexpr std::array<const char*, 19> kNames{
         "state",      "suspect",    "suspect-cleared", "degraded",      "eligible",
         "endpoint",   "nat",        "peer-restarted",  "key",           "detection-time",
-        "unanswered", "probe",      "move-started",    "move-finished", "encapsulation",
+        "unanswered", "kind-11",    "move-started",    "move-finished", "encapsulation",
         "path-mtu",   "flow-ports", "checksums",       "congested"};
     return kNames[static_cast<unsigned>(kind)];
 }
@@ -71,8 +71,8 @@ Cause Core::why_not(const Tunnel& t, const TunnelExtra& x) const {
 TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     TunnelStatus s{};
     if (!valid(tunnel)) return s;
-    const Tunnel& t = tunnels_[tunnel.value];
-    const TunnelExtra& x = extras_[tunnel.value];
+    const Tunnel& t = tunnels_[tunnel];
+    const TunnelExtra& x = extras_[tunnel];
     s.state = t.state;
     s.peer_state = t.peer_state;
     s.cause = t.cause;
@@ -95,7 +95,7 @@ TunnelStatus Core::status(Time now, TunnelRef tunnel) const {
     s.penalty = static_cast<std::uint32_t>(x.restore.penalty_now(config_.tuning, now));
     s.tx_interval_us = x.intervals.tx();
     s.rx_interval_us = x.intervals.rx();
-    s.detection_us = static_cast<std::uint32_t>(limits_of(tunnel.value).down / kMicrosecond);
+    s.detection_us = static_cast<std::uint32_t>(limits_of(tunnel).down / kMicrosecond);
     if (x.restore.pending) {
         const Time due = x.restore.due(config_.tuning, groups_[t.group].restore_us, now);
         s.restore_ms_left = due == kNever ? 0xffffffff
@@ -132,7 +132,7 @@ Choice Core::current_choice(GroupRef group) const {
     Choice choice{};
     choice.moved.fill(~std::uint64_t{0});
     if (!valid(group)) return choice;
-    const Group& g = groups_[group.value];
+    const Group& g = groups_[group];
     choice.eligible = choice.previous = g.eligible;
     choice.suspect = g.suspect;
     choice.epoch = config_.role == Role::UserRouter ? g.peer_epoch : g.epoch;

@@ -6,17 +6,16 @@
 namespace dr::liveness {
 
 namespace {
-constexpr Time kProbeGap = 200 * kMillisecond;
 constexpr unsigned kObservedEach = 16;  // one keepalive of so many says what it sees
 }  // namespace
 
-void Core::send_soon(Time now, std::uint32_t i) {
+void Core::send_soon(Time now, TunnelRef i) {
     tunnels_[i].next_tx = now;
     schedule(now, i);
 }
 
 // `guise`: not that of keepalives; null: it is.
-void Core::send(std::uint32_t i, Message& m, const Endpoint& to, const Guise* guise) {
+void Core::send(TunnelRef i, Message& m, const Endpoint& to, const Guise* guise) {
     Tunnel& t = tunnels_[i];
     std::array<std::uint8_t, wire::kMaxProbeSize> buffer;
     m.key_number = t.key_number[t.tx_key_index];
@@ -33,14 +32,14 @@ void Core::send(std::uint32_t i, Message& m, const Endpoint& to, const Guise* gu
     write_tag(t.tx_key, message);
     ++statistics_.sent;
     if (guise == nullptr)
-        host_.send({i}, to, message);
+        host_.send(i, to, message);
     else
-        host_.send_as({i}, *guise, to, message);
+        host_.send_as(i, *guise, to, message);
 }
 
 void Core::fill_group(const Group& g, Message& m) const {
     for (unsigned line = 0; line < kLines; ++line) {
-        if (g.tunnel[line] == kNone) continue;
+        if (!g.tunnel[line].valid()) continue;
         const Tunnel& t = tunnels_[g.tunnel[line]];
         const unsigned bit = 1U << line;
         if (t.state == State::Up) m.lines_up = static_cast<std::uint16_t>(m.lines_up | bit);
@@ -78,11 +77,11 @@ void Core::fill_observed(Tunnel& t, TunnelExtra& x, Message& m) const {
     m.observed = way(t);
 }
 
-void Core::send_keepalive(Time now, std::uint32_t i) {
+void Core::send_keepalive(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     TunnelExtra& x = extras_[i];
     Intervals& n = x.intervals;
-    const DataCounters data = host_.data_counters({i});
+    const DataCounters data = host_.data_counters(i);
     Message m;
     m.desired_tx_us = n.wanted;
     m.required_rx_us = n.wanted;
@@ -115,27 +114,6 @@ void Core::send_keepalive(Time now, std::uint32_t i) {
     if (x.tx_since_advance == 0) x.tx_since_advance = now;
     t.next_tx = now + jittered(tx_interval(now, i), std::max<std::uint8_t>(1, x.peer_multiplier),
                                static_cast<std::uint16_t>(random32()));
-}
-
-void Core::send_probe(Time now, std::uint32_t i) {
-    TunnelExtra::Probing& p = extras_[i].probing;
-    const Tunnel& t = tunnels_[i];
-    if (p.tries == 0) {
-        Event event = event_of(EventKind::ProbeDone, now, i);
-        if (p.to.known()) event.endpoint = p.to;
-        extras_[i].probe_token = 0;
-        emit(event);
-        return;
-    }
-    --p.tries;
-    p.next = now + kProbeGap;
-    const Endpoint to = p.to.known() ? p.to : way(t);
-    if (!to.known()) return;
-    Message m;
-    m.type = wire::MessageType::Probe;
-    m.token = extras_[i].probe_token;
-    m.probe_size = p.size;
-    send(i, m, to);
 }
 
 }  // namespace dr::liveness

@@ -62,10 +62,6 @@ void Engine::mtu_hint(Time now, TunnelRef tunnel, std::uint16_t mtu) {
 void Engine::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     core_->set_local(now, tunnel, local);
 }
-bool Engine::probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
-                   std::uint8_t tries) {
-    return core_->probe(now, tunnel, to, size, tries);
-}
 void Engine::set_peer(Time now, TunnelRef tunnel, const Endpoint& peer) {
     core_->set_peer(now, tunnel, peer);
 }
@@ -105,7 +101,7 @@ std::uint64_t Engine::user(GroupRef group) const {
     return core_->valid(group) ? core_->group(group).user : 0;
 }
 GroupRef Engine::group_of(TunnelRef tunnel) const {
-    return core_->valid(tunnel) ? GroupRef{core_->tunnel(tunnel).group} : GroupRef{};
+    return core_->valid(tunnel) ? core_->tunnel(tunnel).group : GroupRef{};
 }
 const Statistics& Engine::statistics() const {
     return core_->statistics();

@@ -172,8 +172,7 @@ enum class EventKind : std::uint8_t {
     KeySwitched,       // value: number of the key that is sent with now
     DetectionAdapted,  // value: the detection time, microseconds
     Unanswered,        // value: seconds without any answer; at 3, 10, 30, then each 60
-    ProbeDone,         // value: size that passed, 0: none of the tries did; endpoint
-    MoveStarted,       // of a group
+    MoveStarted = 12,  // of a group; 11 is not used
     MoveFinished,      // of a group; value: buckets that had to be forced
     Encapsulation,     // of an automatic tunnel; value: 1 native GRE, 0 GRE-in-UDP; endpoint
     PathMtu,           // value: the largest inner packet from now on
@@ -352,10 +351,6 @@ class Engine {
     // What the packets are sent from, once the host knows (a new socket, a new address of the
     // line). Starts the fast exchange again so that the peer learns of it soon.
     void set_local(Time now, TunnelRef tunnel, const Endpoint& local);
-    // Sends `tries` probes of `size` bytes (message, tag included), 200 ms apart, to `to` (another
-    // encapsulation, say) or, not known(), to the peer. Answered: EventKind::ProbeDone.
-    bool probe(Time now, TunnelRef tunnel, const Endpoint& to, std::uint16_t size,
-               std::uint8_t tries);
     // A router on the way says that it carries inner packets of at most so many bytes. It is not
     // believed, and looked into at once.
     void mtu_hint(Time now, TunnelRef tunnel, std::uint16_t mtu);

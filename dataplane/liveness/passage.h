@@ -1,5 +1,5 @@
-// Whether what goes out in another guise than keepalives passes towards the peer: a trial of probes
-// in that guise. No clock, no I/O.
+// Whether packets in another guise than keepalives pass towards the peer: a trial by probes in that
+// guise. The guises: native GRE, the flows' source ports, UDP checksums of 0. No clock, no I/O.
 #pragma once
 
 #include <algorithm>
@@ -10,10 +10,12 @@
 namespace dr::liveness {
 
 struct Passage {
-    // So many probes must be acknowledged before one more than so many is not. A path that loses
-    // one packet in ten passes.
-    static constexpr unsigned kProbes = 4;
-    static constexpr unsigned kMayBeLost = 2;
+    struct Rules {
+        unsigned probes;       // that must be acknowledged
+        unsigned may_be_lost;  // one more ends the trial
+        Time first_hold;       // before the next trial, after the first that failed
+        bool spaced;           // the next probe waits for its time, also after an answer
+    };
     static constexpr Time kLongestHold = 3600 * kSecond;
 
     Time next;            // probe, or the start of a trial
@@ -29,9 +31,9 @@ struct Passage {
 
     // When `next` has come. False: the probe under way was one too many that got no answer, and the
     // trial rests. True: a probe with this token goes out, and has `gap` to be acknowledged.
-    bool probe(Time now, Time gap, std::uint64_t new_token, Time first_hold) {
-        if (token != 0 && ++lost > kMayBeLost) {
-            rest(now, first_hold);
+    bool probe(Time now, Time gap, std::uint64_t new_token, const Rules& rules) {
+        if (token != 0 && ++lost > rules.may_be_lost) {
+            rest(now, rules.first_hold);
             return false;
         }
         token = new_token;
@@ -40,11 +42,11 @@ struct Passage {
     }
 
     // True: it was the last one that was needed.
-    bool answered(Time now, std::uint64_t which) {
+    bool answered(Time now, std::uint64_t which, const Rules& rules) {
         if (token == 0 || which != token) return false;
         token = 0;
-        next = now;
-        if (++passed < kProbes) return false;
+        if (!rules.spaced) next = now;
+        if (++passed < rules.probes) return false;
         stop();
         return true;
     }

@@ -4,6 +4,7 @@
 
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <vector>
@@ -42,5 +43,18 @@ struct HugeAllocator {
 
 template <typename T>
 using Rows = std::vector<T, HugeAllocator<T>>;
+
+// Rows that only a reference of their own kind leads to; it must be valid.
+template <typename T, typename Ref>
+class RowsOf {
+  public:
+    explicit RowsOf(std::uint32_t count) : rows_(count) {}
+    T& operator[](Ref ref) { return rows_[ref.value]; }
+    const T& operator[](Ref ref) const { return rows_[ref.value]; }
+    [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(rows_.size()); }
+
+  private:
+    Rows<T> rows_;
+};
 
 }  // namespace dr::liveness

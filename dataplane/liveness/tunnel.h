@@ -21,7 +21,7 @@ inline constexpr std::uint32_t kNone = 0xffffffff;
 
 // Touched by every message. The first line is all that a tunnel's siblings look at.
 struct alignas(64) Tunnel {
-    std::uint32_t group;
+    GroupRef group;
     std::uint32_t id;        // GRE key
     std::uint32_t received;  // messages of rx_salt
     std::uint32_t peer_tx_us;
@@ -104,7 +104,6 @@ struct TunnelWarm {
     Time mtu_due;       // mtu.next(), where timers look
     Time active_since;  // of Tunnel::active
     Time unanswered_since;
-    std::uint64_t probe_token;  // 0: no probe is under way
     std::uint16_t peer_policy_generation;
     std::uint16_t peer_path_mtu;  // of the other direction; 0: not known
     std::uint16_t path_mtu;       // in use for both directions; 0: not known
@@ -194,21 +193,9 @@ struct alignas(64) TunnelExtra : TunnelWarm {
     std::uint8_t unreported;  // windows since `reported` changed, in which enough was on its way
     std::uint32_t reported_told;  // told_sent then
 
-    struct Probing {
-        Endpoint to;
-        Time next;
-        std::uint16_t size;
-        std::uint8_t tries;
-    } probing;
-
-    // Of native GRE, at a UR.
-    struct Trial {
-        Time next;            // probe, or the start of a trial
-        Time hold;            // before the trial after the next failure: twice this; 0: the first
-        Time since;           // native GRE is in use
-        std::uint64_t token;  // of the probe under way; 0: none
-        std::uint8_t passed;  // in a row
-    } trial;
+    // Of native GRE, at a UR; when it came into use.
+    Passage native;
+    Time native_since;
 
     // Towards the peer: the flows' source ports, and UDP checksums of 0.
     Passage ports, zero_sums;
@@ -229,7 +216,7 @@ static_assert(sizeof(TunnelExtra) <= 1216 && TunnelExtra::kWarm <= 256);
 
 // Each keepalive that is sent reads the first two lines.
 struct alignas(64) Group {
-    std::array<std::uint32_t, kLines> tunnel;  // kNone: no such line
+    std::array<TunnelRef, kLines> tunnel;  // not valid(): no such line
     std::array<std::uint16_t, kClasses> eligible;
     std::array<std::uint16_t, kClasses> peer_eligible;  // at a UR: what the DR said
     std::uint32_t policy;

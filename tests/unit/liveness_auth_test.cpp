@@ -324,23 +324,6 @@ TEST_CASE("after a change of the UR's port nobody relies on what was found of a 
     CHECK(nat_events(w.ur) == std::vector<std::uint32_t>{0, 0, 2, 0});
 }
 
-TEST_CASE("a probe shows what passes on another encapsulation and binds nothing") {
-    World w;
-    w.run(2 * kSecond);
-    Endpoint native = World::dr_endpoint();
-    native.port = 0;
-    // The test's network delivers to the DR what the UR sends, as from the UR's usual address.
-    REQUIRE(w.ur.engine->probe(w.now, w.ur.tunnels[0], native, 1400, 3));
-    REQUIRE(w.run_until([&] { return w.ur.count(EventKind::ProbeDone) == 1; }, kSecond));
-    CHECK(w.ur.events.back().value == 1400);
-    CHECK(w.ur.events.back().endpoint == native);
-    w.up[0].drop = [](const Packet& p) { return p.bytes.size() > 1000; };
-    REQUIRE(w.ur.engine->probe(w.now, w.ur.tunnels[0], {}, 1400, 3));
-    REQUIRE(w.run_until([&] { return w.ur.count(EventKind::ProbeDone) == 2; }, 2 * kSecond));
-    CHECK(w.ur.events.back().value == 0);
-    CHECK_FALSE(w.ur.engine->probe(w.now, w.ur.tunnels[0], {}, 20, 3));
-}
-
 TEST_CASE("two ends that start at the same moment and challenge each other come up") {
     World w;
     for (unsigned line = 0; line < 2; ++line) {
