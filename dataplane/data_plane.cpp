@@ -1,3 +1,4 @@
+// Puts the data plane together, and the writer's loop.
 #include "dataplane/data_plane.h"
 
 #include <fmt/format.h>
@@ -14,7 +15,9 @@
 #include <vector>
 
 #include "base/printable.h"
+#include "dataplane/addresses.h"
 #include "dataplane/keepalive/service.h"
+#include "dataplane/notices.h"
 #include "dataplane/ports/eal.h"
 #include "dataplane/ports/exception_path.h"
 #include "dataplane/ports/netlink_mirror.h"
@@ -35,7 +38,6 @@ namespace {
 constexpr int kTickMs = 5;
 constexpr int kTickWithTapMs = 1;
 constexpr unsigned kResolveTurn = 256;
-constexpr std::uint64_t kRoutesPauseNs = 10'000'000'000;
 // For the kernel to list what it has at start; a million routes take about a second.
 constexpr std::chrono::seconds kListingLimit{30};
 
@@ -92,12 +94,10 @@ struct DataPlane::Core {
     void tell_choices() const;
     void place_memory() const;
     void make_watch();
-    void tell_health(const PortWatch::Notice& notice);
 
     void housekeeping();
     void steer();
     [[nodiscard]] std::uint32_t waiting_routes() const;
-    void tell_waiting_routes();
     void publish_addresses();
 
     Config config;
@@ -116,16 +116,10 @@ struct DataPlane::Core {
     std::vector<LivenessRun> liveness_runs;
     std::vector<std::unique_ptr<Worker>> workers;
     std::unique_ptr<southbound::Server> server;
+    std::unique_ptr<Notices> notices;
     std::unique_ptr<PortWatch> watch;
+    Addresses addresses;
     bool launched = false;
-
-    std::vector<OwnAddress> static_locals;
-    std::uint64_t locals_seen = 0;
-    std::uint64_t pools_seen = 0;
-    bool synced_seen = false;
-    bool steering_full = false;
-    bool routes_waited = false;
-    std::uint64_t routes_told_ns = 0;
 };
 
 bool DataPlane::Core::start(const Config& c, bool no_huge, std::string* error) {
@@ -216,8 +210,7 @@ bool DataPlane::Core::make_routes(std::string* error) {
             continue;
         }
         if (!install_static(*rib, i, ports->ports()[i], port, error)) return false;
-        for (const IpPrefix& address : port.addresses)
-            static_locals.push_back({address.address, i});
+        for (const IpPrefix& address : port.addresses) addresses.add_static({address.address, i});
     }
     publish_addresses();
     if (mirrored.empty()) return true;
@@ -295,7 +288,9 @@ bool DataPlane::Core::make_server(std::string* error) {
             shared.gate.store(step, std::memory_order_release);
         };
     server = southbound::Server::create(std::move(server_config), *writer, *counters, error);
-    return server != nullptr;
+    if (!server) return false;
+    notices = std::make_unique<Notices>(config, *server, *liveness_memfd);
+    return true;
 }
 
 // Everything is open now, and no packet has been seen. What is still done later, to open an AF_XDP
@@ -344,27 +339,8 @@ void DataPlane::Core::make_watch() {
         around.worker_health.push_back(&counters->worker_health(i));
         around.turns.push_back(&counters->worker_block(i)->worker.turns);
     }
-    around.tell = [this](const PortWatch::Notice& notice) { tell_health(notice); };
+    around.tell = [this](const PortWatch::Notice& notice) { notices->health(notice, now_ns()); };
     watch = std::make_unique<PortWatch>(std::move(around));
-}
-
-// To clients that listen now, and to the event log.
-void DataPlane::Core::tell_health(const PortWatch::Notice& notice) {
-    using southbound::EventKind;
-    const EventKind port = notice.stalled ? EventKind::PortStalled : EventKind::PortRecovered;
-    const EventKind worker = notice.stalled ? EventKind::WorkerStalled : EventKind::WorkerRecovered;
-    const auto cause = static_cast<std::uint8_t>(notice.fault);
-    server->publish(notice.worker ? worker : port, notice.number, cause);
-    southbound::LivenessMemfd::EventFields event{};
-    event.at_ns = now_ns();
-    event.kind = notice.worker ? southbound::kWorkerEvent : southbound::kPortEvent;
-    event.to = notice.stalled ? 1 : 0;
-    event.cause = cause;
-    event.value = notice.number;
-    const std::string name =
-        notice.worker ? std::to_string(notice.number) : config.ports[notice.number].name;
-    std::memcpy(event.endpoint.data(), name.data(), std::min(name.size(), event.endpoint.size()));
-    liveness_memfd->add_event(event);
 }
 
 void DataPlane::Core::stop() {
@@ -373,49 +349,15 @@ void DataPlane::Core::stop() {
 }
 
 void DataPlane::Core::publish_addresses() {
-    std::vector<OwnAddress> own = static_locals;
-    if (mirror)
-        for (const OwnAddress& address : mirror->addresses()) own.push_back(address);
-    for (std::uint16_t port = 0; port < config.ports.size(); ++port) {
-        WorkerShared::PortAddresses& sources = shared.addresses[port];
-        const IpAddress source4 = error_source(own, port, 4);
-        const IpAddress source6 = error_source(own, port, 6);
-        std::uint32_t word{};
-        std::memcpy(&word, source4.bytes.data(), sizeof word);
-        sources.ipv4.store(word, std::memory_order_relaxed);
-        std::array<std::uint64_t, 2> words{};
-        std::memcpy(words.data(), source6.bytes.data(), sizeof words);
-        for (unsigned i = 0; i < words.size(); ++i)
-            sources.ipv6[i].store(words[i], std::memory_order_relaxed);
-    }
+    addresses.publish(mirror.get(), static_cast<std::uint16_t>(config.ports.size()), shared);
 }
 
-// Tells the steering programs what has changed.
 void DataPlane::Core::steer() {
-    SteeringMaps& maps = ports->steering();
-    if (maps.empty()) return;
-    bool room = true;
-    const std::uint64_t locals = mirror ? mirror->locals_generation() : 1;
-    if (locals != locals_seen) {
-        locals_seen = locals;
-        std::vector<IpAddress> addresses;
-        for (const OwnAddress& own : static_locals) addresses.push_back(own.address);
-        if (mirror)
-            for (const IpAddress& address : mirror->locals()) addresses.push_back(address);
-        room = maps.set_locals(addresses);
-    }
-    if (writer->pools_generation() != pools_seen || writer->synced() != synced_seen) {
-        pools_seen = writer->pools_generation();
-        synced_seen = writer->synced();
-        const std::vector<IpPrefix> prefixes = writer->steered();
-        // What a killed run had is kept until drd has sent all that there is.
-        room = maps.set_pools(prefixes, !synced_seen) && room;
-    }
-    if (!room && !steering_full)
-        fmt::print(stderr,
-                   "dr-dataplane: error: the steering program's maps are full: some pools or "
-                   "own addresses stay with the kernel\n");
-    steering_full = !room;
+    if (!ports->steering().empty()) addresses.steer(mirror.get(), *writer, ports->steering());
+}
+
+std::uint32_t DataPlane::Core::waiting_routes() const {
+    return mirror ? static_cast<std::uint32_t>(mirror->waiting_routes()) : 0;
 }
 
 void DataPlane::Core::housekeeping() {
@@ -430,35 +372,8 @@ void DataPlane::Core::housekeeping() {
     drops->set_clock(rte_rdtsc(), now_ns());
     rib->reclaim();
     steer();
-    tell_waiting_routes();
+    notices->routes(waiting_routes(), now_ns());
     if (watch) watch->tick(now_ns());
-}
-
-std::uint32_t DataPlane::Core::waiting_routes() const {
-    return mirror ? static_cast<std::uint32_t>(mirror->waiting_routes()) : 0;
-}
-
-// To the event log and the daemon's own, seldom: at the edge of room it may change often.
-void DataPlane::Core::tell_waiting_routes() {
-    const std::uint32_t waiting = waiting_routes();
-    const std::uint64_t now = now_ns();
-    if ((waiting != 0) == routes_waited || now - routes_told_ns < kRoutesPauseNs) return;
-    routes_waited = waiting != 0;
-    routes_told_ns = now;
-    southbound::LivenessMemfd::EventFields event{};
-    event.at_ns = now;
-    event.kind = southbound::kRoutesEvent;
-    event.to = routes_waited ? 1 : 0;
-    event.value = waiting;
-    liveness_memfd->add_event(event);
-    if (routes_waited)
-        fmt::print(stderr,
-                   "dr-dataplane: error: {} routes of the kernel find no room in the tables, and "
-                   "packets for them go by shorter prefixes: raise capacity.prefixes4/6, "
-                   ".groups4/6 or .next_hops\n",
-                   waiting);
-    else
-        fmt::print(stderr, "dr-dataplane: notice: all routes of the kernel have room now\n");
 }
 
 DataPlane::DataPlane() : core_(std::make_unique<Core>()) {}

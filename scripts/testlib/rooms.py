@@ -32,8 +32,8 @@ ROOMS = {
                            "dataplane/server",
     "dataplane/worker": "base dataplane/wire dataplane/liveness dataplane/tables dataplane/southbound "
                         "dataplane/ports dataplane/keepalive",
-    "dataplane": "base process dataplane/config dataplane/server dataplane/ports dataplane/keepalive "
-                 "dataplane/worker",
+    "dataplane": "base process dataplane/config dataplane/writer dataplane/server dataplane/ports "
+                 "dataplane/keepalive dataplane/worker",
     "control/sqlite": "",
     "control/daemon": "base process",
     "control/store": "control/sqlite",
@@ -45,7 +45,7 @@ ROOMS = {
     "control/signalling": "base proto pki dataplane/liveness control/daemon control/model control/events",
     "control/api": "base process proto pki dataplane/liveness control/daemon control/model control/telemetry "
                    "control/events control/southbound control/signalling",
-    "control": "base process pki control/daemon control/store control/model control/telemetry "
+    "control": "base process proto pki control/daemon control/store control/model control/telemetry "
                "control/events control/southbound control/signalling control/api",
     "cli": "base process proto",
     "ur/bpf": "dataplane/wire",
