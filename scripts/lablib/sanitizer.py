@@ -10,10 +10,12 @@ from pathlib import Path
 
 SUPPRESSIONS = Path(__file__).resolve().parents[2] / "tests" / "unit" / "lsan.supp"
 # Also where a daemon ends by SIGTERM: what it leaks then, it leaks on the way too.
-# Little memory waits in quarantine: tests that say what a daemon may hold mean what it has in use.
+# Little memory waits in quarantine, and free memory goes back soon: tests that say what a daemon
+# may hold mean what it has in use.
 # Clocks are moved by a library that is loaded before the sanitizer's.
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1:abort_on_error=0:"
-                      "quarantine_size_mb=4:thread_local_quarantine_size_kb=64:"
+                      "quarantine_size_mb=1:thread_local_quarantine_size_kb=16:"
+                      "allocator_release_to_os_interval_ms=200:"
                       "verify_asan_link_order=0")
 os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
 os.environ.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
