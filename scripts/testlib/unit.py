@@ -47,17 +47,22 @@ def tsan(report):
     _build_and_test(report, "TSan", "build-tsan", ["--sanitize", "thread"])
 
 
-def _all_but_tools(folder, options):
-    """Configures, and names the executables among the tests."""
+def _executables(folder, options):
+    """Configures, and returns the executables among the tests by name: their targets."""
     captured([ROOT / "scripts" / "build", "-q", *options, "--only", "build.ninja"], 300)
-    return [test["name"] for test in _registered(ROOT / folder)
-            if f"/{folder}/" in test["cmd"][0] and test["name"] not in TOOLS]
+    return {test["name"]: test["cmd"][0].split(f"/{folder}/")[1]
+            for test in _registered(ROOT / folder) if f"/{folder}/" in test["cmd"][0]}
+
+
+def _all_but_tools(folder, options):
+    return [name for name in _executables(folder, options) if name not in TOOLS]
 
 
 def _build_and_test(report, label, folder, options, only=(), tag=""):
     what = "everything builds" if not only else "the tests build"
     if only:
-        options = [*options, "--only", " ".join(f"tests/unit/unit-{name}" for name in only)]
+        targets = _executables(folder, options)
+        options = [*options, "--only", " ".join(targets[name] for name in only)]
     if not report.command(f"{label}: {what} without a warning",
                           [ROOT / "scripts" / "build", "-q", *options]):
         return

@@ -17,8 +17,8 @@
 
 #include "dataplane/server/server.h"
 #include "dataplane/worker/exits.h"
-#include "tests/unit/southbound_model.h"
-#include "tests/unit/southbound_records.h"
+#include "tests/unit/southbound/southbound_model.h"
+#include "tests/unit/southbound/southbound_records.h"
 
 namespace {
 
