@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 #include "pki/authority.h"
 
 namespace dr::pki::test {

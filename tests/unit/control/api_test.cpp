@@ -4,11 +4,11 @@
 
 #include <fstream>
 
-#include "control/test_process.h"
-#include "control/test_support.h"
 #include "dr/v1/api.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "tests/unit/control/daemon_process.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "control/model/catalog.h"
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

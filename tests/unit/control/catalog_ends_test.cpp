@@ -2,7 +2,7 @@
 // that nobody can have.
 #include "control/model/catalog.h"
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -1,7 +1,7 @@
 // Reading pages of a large catalog: what is on them, and how much work they are.
 #include "control/model/catalog.h"
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -1,7 +1,7 @@
 // Several objects in one request: what the later ones see of the earlier ones.
 #include "control/model/catalog.h"
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "control/model/check.h"
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

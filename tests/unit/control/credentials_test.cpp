@@ -1,6 +1,6 @@
 #include <catch2/catch.hpp>
 
-#include "control/signalling/test_fixture.h"
+#include "tests/unit/control/signalling_fixture.h"
 
 using namespace dr;
 using namespace dr::control;

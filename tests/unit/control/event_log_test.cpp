@@ -8,7 +8,7 @@
 #include "control/events/event_limiter.h"
 #include "control/events/open_log.h"
 #include "control/sqlite/sqlite_handle.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "base/printable.h"
 #include "control/daemon/connections.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -2,9 +2,9 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include "control/daemon/listener.h"
-#include "control/signalling/test_fixture.h"
 #include "dr/v1/signalling.grpc.pb.h"
 #include "pki/peer_verifier.h"
+#include "tests/unit/control/signalling_fixture.h"
 #include "ur/signalling/stream.h"
 
 namespace dr::control::test {

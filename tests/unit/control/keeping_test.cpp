@@ -3,7 +3,7 @@
 #include <fstream>
 
 #include "control/daemon/listener.h"
-#include "control/signalling/test_fixture.h"
+#include "tests/unit/control/signalling_fixture.h"
 #include "ur/signalling/cache.h"
 
 namespace dr::control::test {

@@ -13,8 +13,8 @@
 #include <set>
 
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
 #include "dataplane/server/liveness_memfd_writer.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

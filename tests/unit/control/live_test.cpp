@@ -13,9 +13,9 @@
 #include "control/store/sqlite.h"
 #include "control/telemetry/live_proto.h"
 #include "control/telemetry/memfd.h"
-#include "control/test_support.h"
 #include "dataplane/liveness/engine.h"
 #include "dataplane/server/liveness_memfd_writer.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -6,7 +6,7 @@
 #include "control/model/catalog.h"
 #include "control/model/records.h"
 #include "control/store/sqlite.h"
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "control/signalling/test_fixture.h"
+#include "tests/unit/control/signalling_fixture.h"
 #include "ur/signalling/stream.h"
 
 namespace dr::control::test {

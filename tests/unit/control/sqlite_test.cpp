@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "control/test_support.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 

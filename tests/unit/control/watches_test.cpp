@@ -7,8 +7,8 @@
 
 #include "control/api/work.h"
 #include "control/model/counts.h"
-#include "control/test_support.h"
 #include "dr/v1/api.grpc.pb.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {

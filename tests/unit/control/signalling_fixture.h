@@ -10,10 +10,10 @@
 #include <condition_variable>
 
 #include "base/file_descriptor.h"
-#include "control/test_process.h"
-#include "control/test_support.h"
 #include "dr/v1/api.grpc.pb.h"
 #include "pki/authority.h"
+#include "tests/unit/control/daemon_process.h"
+#include "tests/unit/control/support.h"
 #include "ur/signalling/client.h"
 
 namespace dr::control::test {
