@@ -107,7 +107,8 @@ def cases():
     return [
         _down_and_up("ipv4-options", "IPv4 options go through unchanged, the upper layer is found",
                      site(), with_options(HOST4, SITE4), with_options(SITE4, HOST4)),
-        _down_and_up("ipv6-extension-headers", "the upper layer is found behind extension headers", site(tunnel(GRE, 6)), with_extensions(HOST6, SITE6),
+        _down_and_up("ipv6-extension-headers", "the upper layer is found behind extension headers",
+                     site(tunnel(GRE, 6)), with_extensions(HOST6, SITE6),
                      with_extensions(SITE6, HOST6)),
         _down_and_up("ipv6-broken-chains", "extension headers that run out of the packet count as no "
                      "next header", site(tunnel(GRE, 6)), with_broken_chains(HOST6, SITE6),

@@ -6,19 +6,19 @@ import signal
 # Python's own traceback is no answer to Ctrl-C, not while modules are loaded either.
 signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
-import argparse  # noqa: E402
-import re  # noqa: E402
-import shutil  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
 
-from . import demo, faults, saved  # noqa: E402
-from . import topology as t  # noqa: E402
-from .process import tail  # noqa: E402
-from .programs import ROOT  # noqa: E402
-from .shell import LabError  # noqa: E402
-from .switching import LINES  # noqa: E402
+from . import demo, faults, saved
+from . import topology as t
+from .process import tail
+from .programs import ROOT
+from .shell import LabError
+from .switching import LINES
 
 INTERRUPTED = 130
 # What `up` runs: a third of the build is tests.

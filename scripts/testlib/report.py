@@ -36,10 +36,13 @@ class Report:
         return summary(self.passed, self.failed, self.skipped)
 
     def command(self, sentence, args, *, timeout=1800, env=None, show=25):
-        """A command as one case: passes with exit 0. Returns whether it did."""
+        """A command as one case: passes with exit 0. Returns whether it did. Exit 77: it cannot run here."""
         started = time.monotonic()
         status, output = captured(args, timeout, env)
         lines = output.strip().splitlines()[-show:]
+        if status == 77:
+            self.case("skip", sentence, why="\n".join(lines))
+            return False
         why = "" if status == 0 else f"{_ending(status)}: {_text(args)}\n" + "\n".join(lines)
         self.case("pass" if status == 0 else "FAIL", sentence, time.monotonic() - started, why)
         return status == 0

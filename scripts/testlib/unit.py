@@ -28,11 +28,18 @@ AT_ONCE = 2
 TOOLS = ["linkem", "swarm", "sim_scenario", "sim", "shared_lines"]
 
 
+LINTS = {
+    "format": "all sources are formatted",
+    "rooms": "each room includes lower ones only, each stage names its exits",
+    "python": "flake8 finds nothing in the Python programs",
+    "shell": "shellcheck finds nothing in the shell scripts",
+    "commits": "commits say what and why",
+}
+
+
 def run(report):
-    report.command("all sources are formatted (scripts/lint format)",
-                   [ROOT / "scripts" / "lint", "format"])
-    report.command("each room includes lower ones only, each stage names its exits (scripts/lint rooms)",
-                   [ROOT / "scripts" / "lint", "rooms"])
+    for name, sentence in LINTS.items():
+        report.command(f"{sentence} (scripts/lint {name})", [ROOT / "scripts" / "lint", name])
     _build_and_test(report, "release", "build", [])
     _build_and_test(report, "ASan+UBSan", "build-asan", ["--sanitize", "address"],
                     _all_but_tools("build-asan", ["--sanitize", "address"]))

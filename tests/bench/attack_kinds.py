@@ -19,17 +19,17 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS.parent / "scripts"), str(TESTS / "netns")]
 
-from attacks import frames as f  # noqa: E402
-from attacks import hostile_dr as h  # noqa: E402
-from attacks import icmp  # noqa: E402
-from attacks import keepalives as k  # noqa: E402
-from attacks import southbound as sb  # noqa: E402
-from attacks import tls  # noqa: E402
-from attacks.flood import Flood  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.packets import mac  # noqa: E402
-from lablib.programs import SIGNALLING_PORT  # noqa: E402
-from second_ur.router import in_namespace  # noqa: E402
+from attacks import frames as f
+from attacks import hostile_dr as h
+from attacks import icmp
+from attacks import keepalives as k
+from attacks import southbound as sb
+from attacks import tls
+from attacks.flood import Flood
+from lablib import topology as t
+from lablib.packets import mac
+from lablib.programs import SIGNALLING_PORT
+from second_ur.router import in_namespace
 
 SITE = t.Site(1)
 FRAMES = 4096

@@ -19,12 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import attack_kinds as kinds  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.lab import may_use_namespaces, temporary_lab  # noqa: E402
-from lablib.shell import LabError, run, wait_until  # noqa: E402
-from lablib.stream import Stream  # noqa: E402
+import attack_kinds as kinds
+from lablib import topology as t
+from lablib import ur
+from lablib.lab import may_use_namespaces, temporary_lab
+from lablib.shell import LabError, run, wait_until
+from lablib.stream import Stream
 
 TICKS = os.sysconf("SC_CLK_TCK")
 BYSTANDER, NEWCOMER = 2, 3  # sites

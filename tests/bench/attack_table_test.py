@@ -10,7 +10,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import attack_table as a  # noqa: E402
+import attack_table as a
 
 
 def result(attack, **changes):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import switching  # noqa: E402
-from lablib.lab import may_use_namespaces, temporary_lab  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from lablib.stream import site_streams  # noqa: E402
+from lablib import switching
+from lablib.lab import may_use_namespaces, temporary_lab
+from lablib.shell import wait_until
+from lablib.stream import site_streams
 
 # Seconds for which a line stays broken.
 FAILURE = 3.5

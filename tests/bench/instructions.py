@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "instructions"))
 
-import check  # noqa: E402
-import measure  # noqa: E402
+import check
+import measure
 
 
 def main(arguments, _build):

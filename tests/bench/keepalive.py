@@ -47,7 +47,8 @@ def main(argv: list[str], build: str) -> int:
     parser.add_argument("--tunnels", type=int, help="two for each UR; even")
     parser.add_argument("--per-second", type=int, choices=(10, 5, 2), default=10,
                         help="keepalives in each tunnel and direction: profile fixed, mobile, metered")
-    parser.add_argument("--seconds", type=float, help="of the soak; of each sample of the flood; without drd before the cut")
+    parser.add_argument("--seconds", type=float,
+                        help="of the soak; of each sample of the flood; without drd before the cut")
     parser.add_argument("--data", type=int, help="data packets a second in each direction")
     parser.add_argument("--rounds", type=int, default=3, help="of restart and flood")
     parser.add_argument("--start-rate", type=int, default=5_000, help="tunnels started in a second")

@@ -22,12 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-import line_kinds  # noqa: E402
-from lablib import switching, ur  # noqa: E402
-from lablib.lab import may_use_namespaces, temporary_lab  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.shell import LabError, wait_until  # noqa: E402
-from lablib.traffic import FileServer, download  # noqa: E402
+import line_kinds
+from lablib import switching, ur
+from lablib.lab import may_use_namespaces, temporary_lab
+from lablib.process import Process
+from lablib.shell import LabError, wait_until
+from lablib.traffic import FileServer, download
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "lines.md"
 MARK = "<!-- lines -->"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import path_mtu, switching, ur  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.lab import may_use_namespaces, temporary_lab  # noqa: E402
-from failover import percentile  # noqa: E402
+from lablib import path_mtu, switching, ur
+from lablib import topology as t
+from lablib.lab import may_use_namespaces, temporary_lab
+from failover import percentile
 
 # Of a line after each trial; then it has 1500 again.
 SIZES = [1492, 1480, 1454, 1437, 1420, 1400, 1371, 1340, 1300, 1280]

@@ -10,12 +10,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.probe import four_probes, lost_nothing  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.process import Process
+from lablib.probe import four_probes, lost_nothing
+from lablib.shell import wait_until
 
 cases = Cases()
 

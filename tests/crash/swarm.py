@@ -16,11 +16,11 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "bench"), str(ROOT / "tests" / "swarm")]
 
-import forge  # noqa: E402
-import packets  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from swarm_lab import SwarmLab  # noqa: E402
+import forge
+import packets
+from lablib.cases import Cases, expect
+from lablib.shell import wait_until
+from swarm_lab import SwarmLab
 
 SITES = 50
 TUNNELS = 2 * SITES

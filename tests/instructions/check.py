@@ -12,10 +12,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts")]
 
-import measure  # noqa: E402
-from judge import figures, judge  # noqa: E402
+import measure
+from judge import figures, judge
 
-from testlib.report import Report  # noqa: E402
+from testlib.report import Report
 
 BASELINE = HERE / "baseline.json"
 REFRESH = "scripts/bench instructions --refresh"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from judge import judge, limit  # noqa: E402
-from measure import bursts  # noqa: E402
-from profile_reader import Profile  # noqa: E402
+from judge import judge, limit
+from measure import bursts
+from profile_reader import Profile
 
 MARGIN = {"stage_percent": 8, "stage_instructions": 3, "all_percent": 5}
 CASE = {"label": "downlink-gre-udp-4-4-64", "direction": "downlink", "encapsulation": "gre-udp",

@@ -8,15 +8,15 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from scapy.layers.inet6 import (ICMPv6ND_RA, ICMPv6NDOptPrefixInfo,  # noqa: E402
+from scapy.layers.inet6 import (ICMPv6ND_RA, ICMPv6NDOptPrefixInfo,
                                 ICMPv6NDOptRouteInfo, IPv6)
-from scapy.layers.l2 import Ether  # noqa: E402
+from scapy.layers.l2 import Ether
 
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import Capture, inject, mac  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import Capture, inject, mac
+from lablib.shell import wait_until
 
 cases = Cases()
 SITE = t.Site(1)

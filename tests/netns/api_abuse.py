@@ -14,12 +14,12 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from attacks import http2  # noqa: E402
-from attacks.daemon import Daemon, free_port  # noqa: E402
-from attacks.http2 import Connection, field  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.shell import LabError, run, wait_until  # noqa: E402
+from attacks import http2
+from attacks.daemon import Daemon, free_port
+from attacks.http2 import Connection, field
+from lablib.cases import Cases, expect
+from lablib.process import Process
+from lablib.shell import LabError, run, wait_until
 
 cases = Cases()
 

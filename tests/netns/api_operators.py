@@ -13,12 +13,12 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from attacks.daemon import free_port  # noqa: E402
-from attacks.http2 import Closed, Connection, tls  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.programs import Programs  # noqa: E402
-from lablib.shell import run, wait_until  # noqa: E402
+from attacks.daemon import free_port
+from attacks.http2 import Closed, Connection, tls
+from lablib.cases import Cases, expect
+from lablib.process import Process
+from lablib.programs import Programs
+from lablib.shell import run, wait_until
 
 cases = Cases()
 

@@ -9,15 +9,15 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.guard import counter, dropped, onto_line, ports, udp, unseen  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import Capture, inject, mac  # noqa: E402
-from lablib.probe import four_probes, lost_nothing  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.guard import dropped, onto_line, ports, udp, unseen
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import Capture, inject, mac
+from lablib.probe import four_probes, lost_nothing
+from lablib.process import Process
+from lablib.shell import wait_until
 
 cases = Cases()
 LAN, INTERNET = ("lan1", "eth0"), ("inet", "eth0")
@@ -149,7 +149,7 @@ def _(lab):
 
 @cases.case("a device below that is a line itself, or the LAN's, is treated as what it is")
 def _(lab):
-    net, site = lab.net["ur1"], lab.sites[0]
+    net = lab.net["ur1"]
     start(lab, LINE, "--line", f"c={LOWER}")
     plain(lab)
     start(lab, LINE)

@@ -10,10 +10,10 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import switching  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib import switching
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.shell import wait_until
 
 cases = Cases()
 # Rounded down by the emulator's clock and by the smoothing.

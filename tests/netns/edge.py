@@ -8,16 +8,16 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from scapy.layers.inet import IP, UDP, IPOption_LSRR  # noqa: E402
-from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6,  # noqa: E402
+from scapy.layers.inet import IP, UDP, IPOption_LSRR
+from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6,
                                 IPv6ExtHdrDestOpt, PadN)
-from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether  # noqa: E402
+from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import Capture, inject, mac  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import Capture, inject, mac
+from lablib.shell import wait_until
 
 cases = Cases()
 SITE, OTHER = t.Site(1), t.Site(2)

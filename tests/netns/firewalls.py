@@ -11,13 +11,13 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import faults, switching, ur  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import temporary_lab  # noqa: E402
-from lablib.packets import Capture  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from lablib.traffic import FileServer, download  # noqa: E402
+from lablib import faults, switching, ur
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.lab import temporary_lab
+from lablib.packets import Capture
+from lablib.shell import wait_until
+from lablib.traffic import FileServer, download
 
 cases = Cases()
 

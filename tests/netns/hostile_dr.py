@@ -15,15 +15,15 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "scripts"),
                 str(Path(__file__).resolve().parent)]
 
-from attacks import hostile_dr as h  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.probe import Probe  # noqa: E402
-from lablib.programs import SIGNALLING_PORT  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from second_ur.router import in_namespace  # noqa: E402
+from attacks import hostile_dr as h
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.probe import Probe
+from lablib.programs import SIGNALLING_PORT
+from lablib.shell import wait_until
+from second_ur.router import in_namespace
 
 cases = Cases()
 SECONDS = float(os.environ.get("DR_ATTACK_SECONDS", 4))

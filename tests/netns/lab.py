@@ -13,11 +13,11 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from lablib import faults, saved, ur  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.shell import run, wait_until  # noqa: E402
+from lablib import faults, saved, ur
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.process import Process
+from lablib.shell import run, wait_until
 
 cases = Cases()
 NAME = f"t{uuid.uuid4().hex[:6]}"

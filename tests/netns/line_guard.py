@@ -9,15 +9,15 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.guard import (counter, dropped, nothing_in_clear, onto_line, outside, ports,  # noqa: E402
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.guard import (counter, dropped, nothing_in_clear, onto_line, outside, ports,
                           udp, unseen)
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import Capture  # noqa: E402
-from lablib.probe import four_probes, lost_nothing  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import Capture
+from lablib.probe import four_probes, lost_nothing
+from lablib.shell import wait_until
 
 cases = Cases()
 LAN, INTERNET = ("lan1", "eth0"), ("inet", "eth0")

@@ -18,14 +18,14 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, Skip, expect  # noqa: E402
-from lablib.lab import may_use_namespaces, temporary_lab  # noqa: E402
-from lablib.linkem import LinkEmulator  # noqa: E402
-from lablib.netns import Namespace  # noqa: E402
-from lablib.programs import Programs  # noqa: E402
-from lablib.shell import LabError, run  # noqa: E402
-from lablib.traffic import FileServer, download  # noqa: E402
+from lablib import topology as t
+from lablib.cases import Cases, Skip, expect
+from lablib.lab import may_use_namespaces, temporary_lab
+from lablib.linkem import LinkEmulator
+from lablib.netns import Namespace
+from lablib.programs import Programs
+from lablib.shell import LabError, run
+from lablib.traffic import FileServer, download
 
 cases = Cases()
 LEFT, RIGHT, PUBLIC, PUBLIC2 = "192.0.2.1", "192.0.2.2", "192.0.2.77", "192.0.2.78"

@@ -8,11 +8,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import temporary_lab  # noqa: E402
-from lablib.netns import without_offloads  # noqa: E402
-from lablib.shell import LabError, run  # noqa: E402
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.lab import temporary_lab
+from lablib.netns import without_offloads
+from lablib.shell import LabError, run
 
 cases = Cases()
 QUEUES = ("numtxqueues", "4", "numrxqueues", "4")

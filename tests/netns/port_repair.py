@@ -10,14 +10,14 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import breaking, switching  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.netns import cable, without_offloads  # noqa: E402
-from lablib.packets import mac, xdp_program  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from lablib.stream import site_streams  # noqa: E402
+from lablib import breaking, switching
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.netns import cable, without_offloads
+from lablib.packets import mac, xdp_program
+from lablib.shell import wait_until
+from lablib.stream import site_streams
 
 cases = Cases()
 SECONDS = 20
@@ -105,11 +105,11 @@ program_case("up0")
             "that grows")
 def _(lab):
     dr = lab.net["dr"]
-    for time in range(6):
+    for nth in range(1, 7):
         program = xdp_program(dr, "ix0")
         dr.ip("link", "set", "dev", "ix0", "xdp", "off")
         wait_until(lambda p=program: xdp_program(dr, "ix0") == p,
-                   f"the program attached again, the {time + 1}th time", seconds=5)
+                   f"the program attached again, the {nth}th time", seconds=5)
     passes(lab)
 
 

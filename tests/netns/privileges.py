@@ -10,15 +10,15 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import rights  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import xdp_program  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.programs import DRD_GID, DRD_UID  # noqa: E402
-from lablib.shell import run, wait_until  # noqa: E402
+from lablib import rights
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import xdp_program
+from lablib.process import Process
+from lablib.programs import DRD_GID, DRD_UID
+from lablib.shell import run, wait_until
 
 cases = Cases()
 # urd runs with a group of its own here: /proc then tells whether its memory may be read.

@@ -8,12 +8,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import xdp_program  # noqa: E402
-from lablib.programs import DRD_UID  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import xdp_program
+from lablib.programs import DRD_UID
+from lablib import topology as t
+from lablib.shell import wait_until
 
 cases = Cases()
 

@@ -12,14 +12,14 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(Path(__file__).resolve().parent)]
 
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.packets import Capture  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from second_ur import attacks  # noqa: E402
-from second_ur import messages as wire  # noqa: E402
-from second_ur import session  # noqa: E402
-from second_ur import site  # noqa: E402
-from second_ur.flow import Tier, default_seed, flow_hash  # noqa: E402
+from lablib.cases import Cases, expect
+from lablib.packets import Capture
+from lablib.shell import wait_until
+from second_ur import attacks
+from second_ur import messages as wire
+from second_ur import session
+from second_ur import site
+from second_ur.flow import Tier, default_seed, flow_hash
 
 cases = Cases()
 

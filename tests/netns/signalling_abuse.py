@@ -16,11 +16,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from attacks import http2  # noqa: E402
-from attacks.daemon import Daemon  # noqa: E402
-from attacks.http2 import Closed, Connection, varint  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.shell import LabError, wait_until  # noqa: E402
+from attacks import http2
+from attacks.daemon import Daemon
+from attacks.http2 import Closed, Connection, varint
+from lablib.cases import Cases, expect
+from lablib.shell import LabError, wait_until
 
 cases = Cases()
 

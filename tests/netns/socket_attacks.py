@@ -18,17 +18,17 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "scripts"),
                 str(Path(__file__).resolve().parent)]
 
-from attacks import southbound as sb  # noqa: E402
-from attacks import tls  # noqa: E402
-from attacks.witness import Undisturbed  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.probe import four_probes, lost_nothing  # noqa: E402
-from lablib.programs import SIGNALLING_PORT, signalled_resources  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from second_ur.router import in_namespace  # noqa: E402
+from attacks import southbound as sb
+from attacks import tls
+from attacks.witness import Undisturbed
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.probe import four_probes, lost_nothing
+from lablib.programs import SIGNALLING_PORT, signalled_resources
+from lablib.shell import wait_until
+from second_ur.router import in_namespace
 
 cases = Cases()
 CONNECTIONS = int(os.environ.get("DR_ATTACK_CONNECTIONS", 2500))

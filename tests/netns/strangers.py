@@ -15,17 +15,17 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "scripts"),
                 str(Path(__file__).resolve().parent)]
 
-from attacks import frames as f  # noqa: E402
-from attacks import keepalives as k  # noqa: E402
-from attacks.flood import Flood  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.packets import Capture, mac  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from second_ur import attacks as second  # noqa: E402
-from second_ur import messages as wire  # noqa: E402
-from second_ur import site  # noqa: E402
-from second_ur.router import in_namespace  # noqa: E402
+from attacks import frames as f
+from attacks import keepalives as k
+from attacks.flood import Flood
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.packets import Capture, mac
+from lablib.shell import wait_until
+from second_ur import attacks as second
+from second_ur import messages as wire
+from second_ur import site
+from second_ur.router import in_namespace
 
 cases = Cases()
 SECONDS = float(os.environ.get("DR_ATTACK_SECONDS", 2))

@@ -12,12 +12,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import rights, ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.programs import CAPACITY  # noqa: E402
-from lablib.shell import LabError, run, wait_until  # noqa: E402
+from lablib import rights, ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.process import Process
+from lablib.programs import CAPACITY
+from lablib.shell import LabError, run, wait_until
 
 cases = Cases()
 UID = 61150

@@ -9,12 +9,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from lablib import topology as t  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
-from lablib.traffic import FileServer, download, upload  # noqa: E402
+from lablib import topology as t
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.process import Process
+from lablib.shell import wait_until
+from lablib.traffic import FileServer, download, upload
 
 cases = Cases()
 FLOWS = 16

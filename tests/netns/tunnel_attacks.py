@@ -7,7 +7,6 @@ Line a is IPv4, line b IPv6. With DR_ATTACK_SECONDS=N each flood lasts N seconds
 import os
 import random
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,19 +14,19 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "scripts"),
                 str(Path(__file__).resolve().parent)]
 
-from attacks import frames as f  # noqa: E402
-from attacks import icmp  # noqa: E402
-from attacks import keepalives as k  # noqa: E402
-from attacks.flood import Flood  # noqa: E402
-from attacks.witness import Undisturbed  # noqa: E402
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import inject, mac  # noqa: E402
-from lablib.path_mtu import WHOLE, wait_mtu  # noqa: E402
-from lablib.probe import Probe  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from attacks import frames as f
+from attacks import icmp
+from attacks import keepalives as k
+from attacks.flood import Flood
+from attacks.witness import Undisturbed
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import inject, mac
+from lablib.path_mtu import WHOLE, wait_mtu
+from lablib.probe import Probe
+from lablib.shell import wait_until
 
 cases = Cases()
 SECONDS = float(os.environ.get("DR_ATTACK_SECONDS", 2))

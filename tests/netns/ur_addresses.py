@@ -9,14 +9,14 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-import time  # noqa: E402
+import time
 
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.probe import four_probes, lost_nothing  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.probe import four_probes, lost_nothing
+from lablib.shell import wait_until
 
 cases = Cases()
 SOON = 5

@@ -9,17 +9,17 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-import time  # noqa: E402
+import time
 
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.guard import nothing_in_clear  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.netns import cable  # noqa: E402
-from lablib.probe import Probe, four_probes, lost_nothing  # noqa: E402
-from lablib.process import Process  # noqa: E402
-from lablib.shell import LabError, wait_until  # noqa: E402
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.guard import nothing_in_clear
+from lablib.lab import Lab, temporary_lab
+from lablib.netns import cable
+from lablib.probe import Probe, four_probes, lost_nothing
+from lablib.process import Process
+from lablib.shell import LabError, wait_until
 
 cases = Cases()
 # "Within a second", with what a loaded machine may need.
@@ -200,7 +200,7 @@ def _(lab):
 @cases.case("IPv6 that is switched off while urd runs costs the site's IPv6 alone, and not the guard on it; "
             "the log names the setting once, and IPv6 is back with it")
 def _(lab):
-    net, site = lab.net["ur1"], lab.sites[0]
+    net = lab.net["ur1"]
     restart(lab, "--local-breakout")
     attached = ur.status(lab)["signalling"]["generation"]
     setting = "net.ipv6.conf.dr0.disable_ipv6"

@@ -245,12 +245,14 @@ def told_neighbours(urds):
     before = urds[1].status()["counters"]
     inside("ur1", "/usr/bin/python3", "-c", JOIN)
     try:
-        wait_for("the kernel's report", lambda: urds[1].status()["counters"]["ignored.group"] > before["ignored.group"])
+        wait_for("the kernel's report",
+                 lambda: urds[1].status()["counters"]["ignored.group"] > before["ignored.group"])
     except RuntimeError:
         pass
     now = urds[1].status()["counters"]
     case("what the kernel tells neighbours on the tunnel device is counted apart from what the site loses",
-         now["ignored.group"] > before["ignored.group"] and now["drop.site_source"] == before["drop.site_source"], str(now))
+         now["ignored.group"] > before["ignored.group"]
+         and now["drop.site_source"] == before["drop.site_source"], str(now))
 
 
 def no_offload(urds):
@@ -323,7 +325,8 @@ def default_deny(urds):
 
 def unused_address():
     r = inside("lan2", "ping", "-c", "1", "-W", "2", "203.0.113.14", check=False)
-    case("an unused address of the site is answered as unreachable, not sent around", "nreachable" in r.stdout, r.stdout)
+    case("an unused address of the site is answered as unreachable, not sent around",
+         "nreachable" in r.stdout, r.stdout)
 
 
 def start_both(program, folder, outer):
@@ -374,7 +377,8 @@ def killed(program, folder, clean):
 def main():
     parser = argparse.ArgumentParser()
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-    parser.add_argument("--urd", default=os.path.join(os.environ.get("DR_BUILD") or os.path.join(root, "build"), "ur", "urd"))
+    built = os.environ.get("DR_BUILD") or os.path.join(root, "build")
+    parser.add_argument("--urd", default=os.path.join(built, "ur", "urd"))
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("skip  two urd as each other's peer: needs root")
@@ -387,7 +391,7 @@ def main():
     try:
         build()
         main_walk(os.path.abspath(options.urd), folder)
-    except Exception as e:  # noqa: BLE001 - whatever it is, it is a failure of this test
+    except Exception as e:
         case("the test runs to its end", False, f"{type(e).__name__}: {e}")
     finally:
         destroy()

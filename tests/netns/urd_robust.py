@@ -8,17 +8,17 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-import json  # noqa: E402
-import time  # noqa: E402
+import json
+import time
 
-from lablib import topology as t  # noqa: E402
-from lablib import ur  # noqa: E402
-from lablib.cases import Cases, expect  # noqa: E402
-from lablib.lab import Lab, temporary_lab  # noqa: E402
-from lablib.packets import Capture  # noqa: E402
-from lablib.probe import Probe, four_probes, lost_nothing  # noqa: E402
-from lablib.programs import signalled_resources  # noqa: E402
-from lablib.shell import run, wait_until  # noqa: E402
+from lablib import topology as t
+from lablib import ur
+from lablib.cases import Cases, expect
+from lablib.lab import Lab, temporary_lab
+from lablib.packets import Capture
+from lablib.probe import Probe, four_probes, lost_nothing
+from lablib.programs import signalled_resources
+from lablib.shell import run, wait_until
 
 cases = Cases()
 # Ports of its own for whatever comes from the UR; its address is the ISP's business.

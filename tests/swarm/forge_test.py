@@ -9,8 +9,8 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [f"{ROOT}/tests/bench", f"{ROOT}/tests/swarm"]
 
-import forge  # noqa: E402
-import packets  # noqa: E402
+import forge
+import packets
 
 UR4, DR4 = bytes([10, 0, 1, 7]), packets.DR_LOCAL4
 UR6, DR6 = bytes.fromhex("20010db8000b00000000000000010007"), packets.DR_LOCAL6

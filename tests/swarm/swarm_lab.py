@@ -18,8 +18,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "bench")]
 
-import southbound  # noqa: E402
-from lablib.shell import LabError, run, wait_until  # noqa: E402
+import southbound
+from lablib.shell import LabError, run, wait_until
 
 LOCAL4, LOCAL6 = "192.0.2.1", "2001:db8:ff::1"
 NETWORK4, NETWORK6, NETWORK_MAC = "192.0.2.254", "2001:db8:ff::fe", "02:00:00:00:00:fe"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
-import southbound  # noqa: E402
-from lablib.shell import wait_until  # noqa: E402
+import southbound
+from lablib.shell import wait_until
 
 F_ADD_SEALS, F_SEAL_WRITE = 1033, 8
 PUNCH_HOLE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE

@@ -1,7 +1,6 @@
 """Strangers on a TLS port: old versions, no TLS at all, handshakes that are never finished."""
 
 import ssl
-import socket
 import tempfile
 import warnings
 from contextlib import ExitStack

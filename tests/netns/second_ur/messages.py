@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 
-from keepalive_vectors import siphash128  # noqa: E402
+from keepalive_vectors import siphash128
 
 GRE_FLAGS, GRE_MESSAGE, GRE_IPV4, GRE_IPV6 = 0x2000, 0x88B5, 0x0800, 0x86DD
 KEEPALIVE, CHALLENGE, ANSWER, PROBE, PROBE_ACK = range(1, 6)

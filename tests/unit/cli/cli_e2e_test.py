@@ -31,12 +31,16 @@ POLICY = """\
 """
 SITE = """\
 {"subscriber": {"name": "site-42", "prefixes": ["203.0.113.8/29", "2001:db8:5000:100::/56"], "policy": "default",
-  "tunnels": [{"line": "a", "encapsulation": "GRE_UDP", "local": "192.0.2.1", "remote": "198.51.100.7", "remotePort": 4754, "id": 16777257},
-              {"line": "b", "encapsulation": "GRE", "local": "2001:db8:ff::1", "remote": "2001:db8:b::7", "id": 16777258}]}}
+  "tunnels": [{"line": "a", "encapsulation": "GRE_UDP", "local": "192.0.2.1", \
+"remote": "198.51.100.7", "remotePort": 4754, \
+"id": 16777257},
+              {"line": "b", "encapsulation": "GRE", "local": "2001:db8:ff::1", "remote": "2001:db8:b::7", \
+"id": 16777258}]}}
 """
 SITE_WITH_KEEPALIVES = """\
 {"subscriber": {"name": "site-7", "prefixes": ["203.0.113.32/29"], "policy": "default",
-  "tunnels": [{"line": "a", "encapsulation": "GRE", "local": "192.0.2.1", "remote": "198.51.100.99", "keepalive": true},
+  "tunnels": [{"line": "a", "encapsulation": "GRE", "local": "192.0.2.1", \
+"remote": "198.51.100.99", "keepalive": true},
               {"line": "b", "encapsulation": "GRE", "local": "192.0.2.1", "remote": "198.51.100.98"}]}}
 """
 DATAPLANE_CONFIG = {

@@ -10,8 +10,8 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 
-from lablib.cases import Cases  # noqa: E402
-from lablib.process import Process  # noqa: E402
+from lablib.cases import Cases
+from lablib.process import Process
 
 REPORT = "==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x0"
 
