@@ -1,3 +1,4 @@
+// Parses, masks, compares and prints IP addresses and prefixes.
 #include "base/ip.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// Builds drcli's tree of commands and runs the one that the arguments name.
 #include "cli/app.h"
 
 #include <fmt/format.h>

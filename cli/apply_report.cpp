@@ -1,3 +1,4 @@
+// Reports the results of `drcli apply` in the order of the input.
 #include "cli/apply_report.h"
 
 #include <fmt/format.h>

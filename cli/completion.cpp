@@ -1,3 +1,4 @@
+// Writes the completion scripts of shells from the tree of commands.
 #include "cli/completion.h"
 
 #include <fmt/format.h>

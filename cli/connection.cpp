@@ -1,3 +1,4 @@
+// Opens drcli's channel to drd and sets deadlines of calls.
 #include "cli/connection.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Prints `drcli stats drops --last` and the drops of a tunnel.
 #include "cli/drops.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Turns gRPC statuses into sentences and exit codes.
 #include "cli/errors.h"
 
 #include <fmt/format.h>

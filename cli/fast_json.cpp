@@ -1,3 +1,4 @@
+// Parses plain protobuf-JSON objects without the library.
 #include "cli/fast_json.h"
 
 #include <google/protobuf/descriptor.h>

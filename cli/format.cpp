@@ -1,3 +1,4 @@
+// Formats and parses quantities: bytes, rates, durations, times.
 #include "cli/format.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Reads a file or standard input in pieces.
 #include "cli/input.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Writes protobuf messages as JSON.
 #include "cli/json.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Redraws a text in place on a terminal, or prints it as plain blocks.
 #include "cli/live_view.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Words for the liveness of a tunnel: state, cause, quality, timers.
 #include "cli/liveness_text.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Texts of `drcli help pool`, `policy` and `subscriber`.
 #include "cli/object_help.h"
 
 namespace dr::cli {

@@ -1,3 +1,4 @@
+// Finds the end of each JSON object in a stream, and recovers after a broken one.
 #include "cli/object_scanner.h"
 
 #include <fmt/format.h>

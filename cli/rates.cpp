@@ -1,3 +1,4 @@
+// Computes rates from two samples of counters.
 #include "cli/rates.h"
 
 namespace dr::cli {

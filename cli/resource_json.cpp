@@ -1,3 +1,4 @@
+// Parses one object of `drcli apply` and explains what is wrong with it.
 #include "cli/resource_json.h"
 
 #include <google/protobuf/util/json_util.h>

@@ -1,3 +1,4 @@
+// Writes a secret into a file that only its owner can read, whole or not at all.
 #include "cli/secret_file.h"
 
 #include <fcntl.h>

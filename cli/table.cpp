@@ -1,3 +1,4 @@
+// Lays out tables for terminals.
 #include "cli/table.h"
 
 #include <fmt/format.h>

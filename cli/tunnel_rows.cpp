@@ -1,3 +1,4 @@
+// Builds the rows of `drcli tunnel list` and `watch`.
 #include "cli/tunnel_rows.h"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// Reads the addresses of this machine's devices.
 #include "control/own_addresses.h"
 
 #include <ifaddrs.h>

@@ -1,3 +1,4 @@
+// Creates the CA and issues certificates.
 #include "pki/authority.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// Checks the peer's certificate in gRPC's TLS handshake.
 #include "pki/peer_verifier.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+// Reads, names and verifies certificates with OpenSSL.
 #include "pki/x509.h"
 
 #include <openssl/err.h>

@@ -1,3 +1,4 @@
+// Runs one system call on every thread of the process, by a signal.
 #include "process/all_threads.h"
 
 #include <dirent.h>

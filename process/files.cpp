@@ -1,3 +1,4 @@
+// Writes files with secrets: no links, narrow modes, whole or not at all.
 #include "process/files.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Checks that only root or the user can change where a path leads.
 #include "process/paths.h"
 
 #include <pwd.h>

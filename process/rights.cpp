@@ -1,3 +1,4 @@
+// Drops capabilities and core dumps.
 #include "process/rights.h"
 
 #include <sys/capability.h>

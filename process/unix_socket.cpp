@@ -1,3 +1,4 @@
+// Creates Unix sockets as files with their final mode.
 #include "process/unix_socket.h"
 
 #include <sys/socket.h>

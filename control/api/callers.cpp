@@ -1,3 +1,4 @@
+// Numbers connections, counts their open calls and names the client of a call.
 #include "control/api/callers.h"
 
 #include <charconv>

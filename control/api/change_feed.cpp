@@ -1,3 +1,4 @@
+// Queues committed changes for each watcher.
 #include "control/api/change_feed.h"
 
 namespace dr::control {

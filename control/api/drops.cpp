@@ -1,3 +1,4 @@
+// Answers System.ListDrops: reads the drops memfd and looks up the owners.
 #include "control/api/drops.h"
 
 #include <fmt/format.h>

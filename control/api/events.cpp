@@ -1,3 +1,4 @@
+// Serves Events.List and Events.Watch from the event log.
 #include "control/api/events.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Checks the certificate chain of each call and refuses clients that are not operators.
 #include "control/api/operators.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Serves dr.v1.Policies from the catalog.
 #include "control/api/policies.h"
 
 #include "control/api/crud.h"

@@ -1,3 +1,4 @@
+// Serves dr.v1.Pools from the catalog.
 #include "control/api/pools.h"
 
 #include "control/api/crud.h"

@@ -1,3 +1,4 @@
+// Serves the Apply stream: reads, groups, parks, applies and answers its items.
 #include "control/api/resources.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Builds the operators' gRPC server, with its limits and listeners.
 #include "control/api/server.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Converts catalog failures into gRPC statuses.
 #include "control/api/status.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Serves dr.v1.Subscribers: create to delete, watches, UR configurations.
 #include "control/api/subscribers.h"
 
 #include <algorithm>

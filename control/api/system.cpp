@@ -1,3 +1,4 @@
+// Serves dr.v1.System: status, drain, counters.
 #include "control/api/system.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Serves dr.v1.Tunnels: filters and pages tunnels and adds their live state.
 #include "control/api/tunnels.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Limits open streams and ends calls whose client does not read.
 #include "control/api/watches.h"
 
 #include <fmt/format.h>

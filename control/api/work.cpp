@@ -1,3 +1,4 @@
+// Runs unary calls on a few threads; connections take turns.
 #include "control/api/work.h"
 
 namespace dr::control {

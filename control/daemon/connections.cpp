@@ -1,3 +1,4 @@
+// Counts connections and bytes of each source, and ends those over a limit.
 #include "control/daemon/connections.h"
 
 #include <arpa/inet.h>

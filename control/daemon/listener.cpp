@@ -1,3 +1,4 @@
+// Accepts TCP connections in gRPC's place and keeps descriptors in reserve.
 #include "control/daemon/listener.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Parses and checks drd's command line.
 #include "control/daemon/options.h"
 
 #include <CLI/CLI.hpp>

@@ -1,3 +1,4 @@
+// Switches from root to drd's user, and creates files with the right owner.
 #include "control/daemon/privileges.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Memory and plugin limits of both gRPC servers; gives free memory back.
 #include "control/daemon/server_limits.h"
 
 #include <grpcpp/impl/server_builder_option.h>

@@ -1,3 +1,4 @@
+// Accepts connections of the Unix socket and sorts them by user.
 #include "control/daemon/unix_listener.h"
 
 #include <fmt/format.h>

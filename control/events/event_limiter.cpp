@@ -1,3 +1,4 @@
+// Limits the events of each tunnel by a token bucket and counts the rest.
 #include "control/events/event_limiter.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Stores events in SQLite, removes old ones and reads pages of them.
 #include "control/events/event_log.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Copies events from the liveness memfd and the journal into the event log.
 #include "control/events/event_tail.h"
 
 #include <fmt/format.h>

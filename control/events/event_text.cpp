@@ -1,3 +1,4 @@
+// Tables of event names and texts.
 #include "control/events/event_text.h"
 
 #include <fmt/format.h>

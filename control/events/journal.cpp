@@ -1,3 +1,4 @@
+// Collects drd's own events, limits them and prints them.
 #include "control/events/journal.h"
 
 #include <fmt/format.h>

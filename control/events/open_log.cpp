@@ -1,3 +1,4 @@
+// Opens the event log; sets a damaged file aside.
 #include "control/events/open_log.h"
 
 #include <cstdio>

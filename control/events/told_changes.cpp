@@ -1,3 +1,4 @@
+// Decides which committed changes become events.
 #include "control/events/told_changes.h"
 
 #include <google/protobuf/repeated_field.h>

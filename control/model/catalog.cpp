@@ -1,3 +1,4 @@
+// Loads the catalog and answers its queries.
 #include "control/model/catalog.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Checks the fields of one object.
 #include "control/model/check.h"
 
 #include <fmt/format.h>

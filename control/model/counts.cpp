@@ -1,3 +1,4 @@
+// Checks the counts and sizes of an object before it is copied.
 #include "control/model/counts.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Keeps the in-memory index of the catalog.
 #include "control/model/index.h"
 
 #include <cstring>

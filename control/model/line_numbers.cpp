@@ -1,3 +1,4 @@
+// Assigns numbers to the lines of policies.
 #include "control/model/line_numbers.h"
 
 #include <algorithm>

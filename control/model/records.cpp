@@ -1,3 +1,4 @@
+// Encodes objects as southbound records.
 #include "control/model/records.h"
 
 #include <fmt/format.h>

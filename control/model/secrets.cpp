@@ -1,3 +1,4 @@
+// Creates, rotates and removes the keys of tunnels.
 #include "control/model/secrets.h"
 
 #include <sys/random.h>

@@ -1,3 +1,4 @@
+// Allocates and frees tunnel ids; keeps freed slots in quarantine.
 #include "control/model/tunnel_ids.h"
 
 #include <algorithm>

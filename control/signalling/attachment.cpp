@@ -1,3 +1,4 @@
+// Builds the Attachment of a subscriber.
 #include "control/signalling/attachment.h"
 
 #include <fmt/format.h>

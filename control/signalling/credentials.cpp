@@ -1,3 +1,4 @@
+// Loads or creates drd's CA, and issues certificates.
 #include "control/signalling/credentials.h"
 
 #include <fmt/format.h>

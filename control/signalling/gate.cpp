@@ -1,3 +1,4 @@
+// Token buckets and stream counts of each certificate.
 #include "control/signalling/gate.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Decides which session serves a subscriber and which attachment it sends.
 #include "control/signalling/hub.h"
 
 #include <fmt/format.h>

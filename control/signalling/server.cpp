@@ -1,3 +1,4 @@
+// Builds the signalling server and checks the certificate of each stream.
 #include "control/signalling/server.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Reads and writes the messages of one UR's stream.
 #include "control/signalling/session.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Sends and receives frames on the data plane's socket.
 #include "control/southbound/channel.h"
 
 #include <fmt/format.h>

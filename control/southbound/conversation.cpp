@@ -1,3 +1,4 @@
+// Requests to the data plane: hello, maps, digests, transactions.
 #include "control/southbound/conversation.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// The thread that connects to the data plane and keeps it in step with the store.
 #include "control/southbound/link.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Sends a snapshot of the store to the data plane and removes surplus rows.
 #include "control/southbound/replay.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Implements the store on SQLite: schema, commits, snapshots.
 #include "control/store/sqlite.h"
 
 #include <fcntl.h>

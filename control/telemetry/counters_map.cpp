@@ -1,3 +1,4 @@
+// Maps the counters memfd and sums counters over workers.
 #include "control/telemetry/counters_map.h"
 
 #include <fmt/format.h>

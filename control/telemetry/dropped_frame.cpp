@@ -1,3 +1,4 @@
+// Parses the first bytes of a dropped frame.
 #include "control/telemetry/dropped_frame.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Maps the drops memfd and reads consistent rows.
 #include "control/telemetry/drops_map.h"
 
 #include <sys/mman.h>

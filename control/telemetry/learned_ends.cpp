@@ -1,3 +1,4 @@
+// Caches the learned tunnel ends of the liveness memfd.
 #include "control/telemetry/learned_ends.h"
 
 #include <algorithm>

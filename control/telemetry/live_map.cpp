@@ -1,3 +1,4 @@
+// Maps the liveness memfd; reads rows, events and sums.
 #include "control/telemetry/live_map.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Converts rows of the liveness memfd into API messages.
 #include "control/telemetry/live_proto.h"
 
 #include <fmt/format.h>

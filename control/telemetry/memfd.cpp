@@ -1,3 +1,4 @@
+// Maps a memfd after checking its size and seals.
 #include "control/telemetry/memfd.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Switches router advertisements off on a device.
 #include "dataplane/ports/advertisements.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Assigns receive queues to workers, and memory to NUMA nodes.
 #include "dataplane/ports/assignment.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Finds BPF programs and maps by id, also among the process's own descriptors.
 #include "dataplane/ports/bpf_ids.h"
 
 #include <bpf/bpf.h>

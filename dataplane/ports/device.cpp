@@ -1,3 +1,4 @@
+// Creates, configures, starts and closes a DPDK device.
 #include "dataplane/ports/device.h"
 
 #include <fmt/format.h>

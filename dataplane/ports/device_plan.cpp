@@ -1,3 +1,4 @@
+// Chooses queues, offloads and spreading from a device's capabilities.
 #include "dataplane/ports/device_plan.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Starts DPDK's EAL and passes on its log.
 #include "dataplane/ports/eal.h"
 
 #include <bpf/libbpf.h>

@@ -1,3 +1,4 @@
+// Chooses the source address of ICMP errors.
 #include "dataplane/ports/error_source.h"
 
 #include <utility>

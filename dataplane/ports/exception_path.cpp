@@ -1,3 +1,4 @@
+// Moves frames between a port that DPDK owns and its TAP device.
 #include "dataplane/ports/exception_path.h"
 
 #include <fmt/format.h>

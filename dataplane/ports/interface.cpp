@@ -1,3 +1,4 @@
+// Reads the state of a kernel interface.
 #include "dataplane/ports/interface.h"
 
 #include <ifaddrs.h>

@@ -1,3 +1,4 @@
+// Keeps the kernel's neighbours, and decides which ones to ask for.
 #include "dataplane/ports/neighbour_table.h"
 
 #include <algorithm>

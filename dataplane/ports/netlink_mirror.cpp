@@ -1,3 +1,4 @@
+// Turns netlink messages about ports into calls of the Rib.
 #include "dataplane/ports/netlink_mirror.h"
 
 #include <linux/rtnetlink.h>

@@ -1,3 +1,4 @@
+// Opens the netlink socket, lists, and decodes messages.
 #include "dataplane/ports/netlink_socket.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Keeps the kernel's next hop objects and resolves groups.
 #include "dataplane/ports/nexthop_objects.h"
 
 #include <linux/nexthop.h>

@@ -1,3 +1,4 @@
+// Creates the pool of packet buffers inside the memory that AF_XDP registers.
 #include "dataplane/ports/packet_pool.h"
 
 #include <fmt/format.h>

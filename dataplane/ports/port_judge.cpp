@@ -1,3 +1,4 @@
+// Judges from samples of rings and counters whether a queue lives.
 #include "dataplane/ports/port_judge.h"
 
 #include <algorithm>

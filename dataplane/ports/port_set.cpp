@@ -1,3 +1,4 @@
+// Opens, starts, stops and closes all ports.
 #include "dataplane/ports/port_set.h"
 
 #include <fmt/format.h>

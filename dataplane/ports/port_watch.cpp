@@ -1,3 +1,4 @@
+// Runs the watchdog: judges ports and workers, and repairs ports.
 #include "dataplane/ports/port_watch.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Decodes a route message into next hops and a route type.
 #include "dataplane/ports/route_message.h"
 
 #include <linux/rtnetlink.h>

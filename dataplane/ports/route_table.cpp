@@ -1,3 +1,4 @@
+// Keeps all routes of a prefix and installs the one with the lowest metric.
 #include "dataplane/ports/route_table.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reads how many queues a device receives on, and how it spreads.
 #include "dataplane/ports/rx_queues.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Switches VLAN tag removal off on a device, by ethtool.
 #include "dataplane/ports/rx_vlan.h"
 
 #include <fmt/format.h>

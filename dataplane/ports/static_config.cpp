@@ -1,3 +1,4 @@
+// Installs the addresses, routes and neighbours of the configuration file.
 #include "dataplane/ports/static_config.h"
 
 #include <fmt/format.h>

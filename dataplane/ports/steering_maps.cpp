@@ -1,3 +1,4 @@
+// Fills the maps of the steering programs, and takes over those of a killed run.
 #include "dataplane/ports/steering_maps.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Drops the data plane's packets by tc while an interface has no steering program.
 #include "dataplane/ports/takeover_guard.h"
 
 #include <bpf/bpf.h>

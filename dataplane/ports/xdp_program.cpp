@@ -1,3 +1,4 @@
+// Loads, attaches, recognises and replaces the steering program.
 #include "dataplane/ports/xdp_program.h"
 
 #include <bpf/bpf.h>

@@ -1,3 +1,4 @@
+// Finds an AF_XDP socket's rings in this process and reads them.
 #include "dataplane/ports/xsk_rings.h"
 
 #include <dirent.h>

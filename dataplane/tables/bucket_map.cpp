@@ -1,3 +1,4 @@
+// Computes the bucket map of a tier for each set of eligible lines.
 #include "dataplane/tables/bucket_map.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Sets the NUMA policy of mapped memory.
 #include "dataplane/tables/placement.h"
 
 #include <linux/mempolicy.h>

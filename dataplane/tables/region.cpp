@@ -1,3 +1,4 @@
+// Maps fixed-size memory, on huge pages if there are any.
 #include "dataplane/tables/region.h"
 
 #include <linux/mman.h>

@@ -1,3 +1,4 @@
+// Keeps the claims of all sources on each prefix and installs the best one.
 #include "dataplane/tables/rib.h"
 
 #include "dataplane/tables/rib_state.h"

@@ -1,3 +1,4 @@
+// Allocates all tables with their capacities.
 #include "dataplane/tables/tables.h"
 
 namespace dr {

@@ -1,3 +1,4 @@
+// Tests of the catalog: changes, refusals, pages, ids.
 #include "control/model/catalog.h"
 
 #include <fmt/format.h>

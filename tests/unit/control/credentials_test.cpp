@@ -1,3 +1,4 @@
+// Tests of credentials: which certificates are accepted, and until when.
 #include <catch2/catch.hpp>
 
 #include "tests/unit/control/signalling_fixture.h"

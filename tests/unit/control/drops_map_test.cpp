@@ -1,3 +1,4 @@
+// Tests of the drops memfd's reader, with damaged memory too.
 #include "control/telemetry/drops_map.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// Tests of the event log: exactly once, bounds, pages, damage.
 #include "control/events/event_log.h"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Tests of the journal: which events are logged, and which are counted.
 #include "control/events/journal.h"
 
 #include <algorithm>

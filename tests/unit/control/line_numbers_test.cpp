@@ -1,3 +1,4 @@
+// Tests of line numbers: a line keeps its number.
 #include "control/model/line_numbers.h"
 
 #include <fmt/format.h>

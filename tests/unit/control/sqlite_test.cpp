@@ -1,3 +1,4 @@
+// Tests of the store: durability, snapshots, one process at a time.
 #include "control/store/sqlite.h"
 
 #include <signal.h>
