@@ -19,7 +19,7 @@ class FileDescriptor final {
     }
     [[nodiscard]] int get() const { return fd_; }
     [[nodiscard]] bool valid() const { return fd_ >= 0; }
-    // Whoever calls this closes it.
+    // The caller must close it.
     [[nodiscard]] int release() { return std::exchange(fd_, -1); }
     void reset() {
         if (fd_ >= 0) close(fd_);

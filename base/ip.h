@@ -36,8 +36,8 @@ struct IpPrefix {
 // "192.0.2.1", "2001:db8::1"; no zone, no brackets.
 std::optional<IpAddress> parse_address(std::string_view text);
 
-// CIDR with host bits zero. On failure `error`, where given, says what was wrong and, where that
-// can be known, what would be right.
+// CIDR with host bits zero. On failure `error`, where given, says what was wrong and, if known,
+// what would be right.
 std::optional<IpPrefix> parse_prefix(std::string_view text, std::string* error = nullptr);
 
 // As parse_prefix(); a bare address is a prefix of full length.
@@ -47,7 +47,7 @@ std::optional<IpPrefix> parse_prefix_or_address(std::string_view text, std::stri
 std::optional<IpPrefix> parse_interface_address(std::string_view text,
                                                 std::string* error = nullptr);
 
-// Canonical text (RFC 5952 for IPv6); "none" of family 0.
+// Canonical text (RFC 5952 for IPv6); "none" for family 0.
 std::string to_string(const IpAddress& address);
 std::string to_string(const IpPrefix& prefix);
 

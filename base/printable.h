@@ -1,12 +1,12 @@
-// Text from outside, as it may stand in a log or on a terminal: names in files and messages, what a
-// peer says of itself, texts of other programs.
+// Text from outside, as it may stand in a log or on a terminal: names in files and messages, text
+// that a peer sends about itself, texts of other programs.
 //
 // Control characters (C0, DEL, C1), bytes that are not UTF-8, and characters that reorder or hide
 // their neighbours (bidirectional controls, zero-width characters, line separators, tags) become
-// escapes of printable ASCII: \x1b for a byte, \u202e for a character. All else stays as it is, a
-// backslash too, so that printable text does not change, however often it passes here.
+// escapes of printable ASCII: \x1b for a byte, \u202e for a character. Everything else stays as it
+// is, a backslash too, so printable text does not change, however often it passes here.
 //
-// Header only; no allocation but the result's; any thread.
+// Header only; allocates only the result; any thread.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ namespace dr {
 
 namespace printable_detail {
 
-// The character that begins at `text[at]`, and its length in bytes; length 0: no UTF-8 (RFC 3629:
+// The character that begins at `text[at]`, and its length in bytes; length 0: not UTF-8 (RFC 3629:
 // no surrogates, nothing longer than it must be, nothing beyond U+10FFFF).
 struct Character {
     std::uint32_t code{};
@@ -80,8 +80,8 @@ inline std::string printable(std::string_view text) {
 
 inline constexpr std::size_t kShownBytes = 64;
 
-// As printable(); of a text of more than `most` bytes the beginning and "…". What it costs does not
-// depend on how long the text is.
+// As printable(). If the text has more than `most` bytes: its beginning and "…". The cost does not
+// depend on the length of the text.
 inline std::string shown(std::string_view text, std::size_t most = kShownBytes) {
     std::size_t end = 0;
     while (end < text.size()) {

@@ -1,6 +1,6 @@
-// Addresses that no site and no tunnel can have (RFC 6890): judged alike by drd and by urd, so that
-// what one of them takes the other does not refuse. Documentation prefixes and private ones are
-// like any other here.
+// Addresses that no site and no tunnel can have (RFC 6890): drd and urd judge by the same rules, so
+// urd does not refuse what drd accepts. Documentation prefixes and private ones are not special
+// here.
 //
 // Header only; any thread; no I/O.
 #pragma once
@@ -12,7 +12,8 @@
 
 namespace dr {
 
-// The shortest prefix of a site: a shorter one is a mistake, or takes the Internet for the site.
+// The shortest prefix of a site. A shorter one is a mistake, or would route the Internet to the
+// site.
 inline constexpr unsigned kShortestPrefix4 = 8;
 inline constexpr unsigned kShortestPrefix6 = 16;
 
@@ -39,7 +40,7 @@ inline constexpr std::array<Block, 11> kBlocks{{
 
 }  // namespace unicast_detail
 
-// The block that no site can own and that the prefix overlaps, and what it is ("fe80::/10,
+// A block that no site can own and that the prefix overlaps, with its name ("fe80::/10,
 // link-local"); empty: none.
 inline std::string_view reserved_block(const IpPrefix& prefix) {
     for (const auto& block : unicast_detail::kBlocks)

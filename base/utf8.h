@@ -1,4 +1,4 @@
-// Text files of others: in UTF-8, with a byte order mark or without.
+// Text files from outside: in UTF-8, with a byte order mark or without.
 #pragma once
 
 #include <string_view>

@@ -46,7 +46,7 @@ sigset_t block_signals() {
     return set;
 }
 
-// A terminal that closes, or a reload, ends nobody: there is no file to read again.
+// SIGHUP is ignored: drd reads no file again, and goes on when its terminal closes.
 void wait_for_end(const sigset_t& signals) {
     for (int signal = SIGHUP; signal == SIGHUP;) {
         ::sigwait(&signals, &signal);
@@ -56,9 +56,9 @@ void wait_for_end(const sigset_t& signals) {
     }
 }
 
-// A database and what SQLite puts beside it, which an earlier drd may have left wider. Files that
-// are made from now on have the umask's mode. A link to a database is followed, as SQLite does:
-// whoever could have made it owns what drd owns.
+// Narrows the modes of a database and of SQLite's files beside it, which an earlier drd may have
+// left wider. New files have the umask's mode. A link to a database is followed, as SQLite does:
+// only a user who owns drd's files could have made it.
 void keep_to_owner(const std::string& path) {
     std::error_code none;
     const std::string real = std::filesystem::weakly_canonical(path, none).string();
@@ -69,7 +69,7 @@ void keep_to_owner(const std::string& path) {
 }
 
 void limit_rights(const Options& options) {
-    // Keys, and what is provisioned, are for nobody else on the machine to read.
+    // No other user of the machine may read keys and provisioned objects.
     ::umask(0077);
     std::string why;
     if (!process::limit_at_start(options.allow_core_dumps, &why))
@@ -95,7 +95,7 @@ std::unique_ptr<EventLog> open_events(const Options& options, const Privileges& 
 std::unique_ptr<SignallingServer> open_signalling(const Options& options,
                                                   const Privileges& privileges,
                                                   Credentials& credentials, SignallingHub& hub) {
-    // A CA that is made now belongs to whom drd runs as.
+    // A CA that is created now belongs to the user that drd runs as.
     const Privileges::Acting acting(privileges);
     try {
         if (!options.tls_ca.empty()) credentials.keep_apart(options);
@@ -116,7 +116,7 @@ int run(const Options& options) {
     limit_rights(options);
     pki::require_tls13();
     raise_descriptor_limit();
-    // gRPC writes a line for each stranger that knocks and goes; what matters, drd says itself.
+    // gRPC logs a line for each connection without a handshake; drd itself logs what matters.
     ::setenv("GRPC_VERBOSITY", "NONE", 0);
     const sigset_t signals = block_signals();
     const Privileges privileges(options.user);
@@ -172,8 +172,9 @@ int run(const Options& options) {
 }  // namespace dr::control
 
 int main(int argc, char** argv) {
-    // Messages of a thousand small objects come and go: glibc's fast bins would be merged, chunk by
-    // chunk, for every larger piece in between, which showed first in a bulk load.
+    // Messages of a thousand small objects are allocated and freed. For each larger allocation in
+    // between, glibc would merge its fast bins chunk by chunk, which took most of the time of a
+    // bulk load.
     ::mallopt(M_MXFAST, 0);
     dr::control::Options options;
     int exit_code = 0;

@@ -12,7 +12,7 @@ namespace dr::control {
 // Read again when they are older than a second. Any thread.
 class OwnAddresses {
   public:
-    // True as well when the kernel cannot be asked: nothing is said then.
+    // Also true if the kernel cannot be asked, so that no warning is given.
     bool has(const IpAddress& address);
 
   private:

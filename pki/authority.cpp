@@ -62,7 +62,7 @@ void add_extension(X509* certificate, X509* issuer, int nid, const std::string& 
     X509_EXTENSION_free(extension);
 }
 
-// Random, 127 bits: no two certificates share one, and none tells how many there are.
+// Random, 127 bits: serials are unique, and do not reveal how many certificates exist.
 void set_serial(X509* certificate) {
     std::array<unsigned char, 16> bytes{};
     require(RAND_bytes(bytes.data(), bytes.size()) == 1, "drawing a serial number");
@@ -98,7 +98,7 @@ Certificate new_root(EVP_PKEY* key) {
     return root;
 }
 
-// Complete and on disk under its name, or not there at all.
+// Writes the file completely and on disk under its name, or not at all.
 void write_file(const std::string& path, const std::string& content, mode_t mode) {
     std::string why;
     if (!process::replace_file(path, content, mode, &why)) throw PkiError(why);
@@ -110,7 +110,7 @@ bool is_there(const std::string& path) {
 
 EVP_PKEY* parse_key(const std::string& pem, const std::string& path) {
     const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-    // Nobody is asked for a passphrase: there may be no one at the terminal.
+    // Never asks for a passphrase: there may be no terminal.
     const auto none = [](char*, int, int, void*) { return -1; };
     EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, none, nullptr);
     if (key == nullptr)

@@ -1,6 +1,7 @@
-// The certificate authority that issues the certificates of URs, and of a DR that has been given
-// none: EC P-256, ECDSA with SHA-256. Certificates are valid for ever (RFC 5280 §4.1.2.5), because
-// no end of signalling looks at a clock; what is no longer to be accepted is revoked in the store.
+// The certificate authority that issues the certificates of URs, and of a DR without one of its
+// own: EC P-256, ECDSA with SHA-256. Certificates are valid for ever (RFC 5280 §4.1.2.5), because
+// neither end of signalling checks dates; a certificate that is no longer to be accepted is revoked
+// in the store.
 #pragma once
 
 #include <memory>
@@ -21,11 +22,11 @@ struct Issued {
 
 class Authority {
   public:
-    // An authority in `folder`, as ca-cert.pem and ca-key.pem (mode 0600), which are made when
-    // neither is there. A key alone gets a new certificate, which is as good for what was issued
-    // before. Throws PkiError.
+    // An authority in `folder`, as ca-cert.pem and ca-key.pem (mode 0600), which are created if
+    // neither exists. A key alone gets a new certificate, which verifies earlier certificates too.
+    // Throws PkiError.
     static Authority open(const std::string& folder);
-    // The operator's own: the issuing certificate, then its issuers if it is no root; its key.
+    // The operator's own: the issuing certificate, then its issuers if it is not a root; its key.
     static Authority load(const std::string& certificate_file, const std::string& key_file);
 
     // For the UR of a subscriber: its name is the common name, and it carries kSiteMark; it may not
@@ -39,7 +40,7 @@ class Authority {
     // The common name of an authority that open() has made.
     static constexpr const char* kName = "Distribution Router CA";
 
-    // PEM: what trusts this authority's certificates.
+    // PEM: the trust anchors for this authority's certificates.
     [[nodiscard]] std::string anchors() const;
 
   private:

@@ -19,7 +19,7 @@ struct Deleter {
 void free_bio(BIO* bio) {
     BIO_free(bio);
 }
-// Frees the stack and not what is on it.
+// Frees the stack, but not its elements.
 void free_stack(STACK_OF(X509) * stack) {
     sk_X509_free(stack);
 }
@@ -168,7 +168,7 @@ Ancestry ancestry(const Certificate& leaf, std::span<const Certificate> others,
         for (std::size_t i = 0; i < others.size(); ++i) {
             if (seen[i] || !here.issued_by(others[i])) continue;
             seen[i] = true;
-            // Trust begins at an anchor, whoever has signed it.
+            // Trust begins at an anchor, whatever its issuer.
             if (!any(anchors, [&](const auto& a) { return others[i].same_key(a); }))
                 reached.push_back(others[i]);
         }

@@ -51,8 +51,8 @@ class Certificate {
     std::shared_ptr<X509> x509_;
 };
 
-// All certificates of a PEM text, in order; other things in it are passed over. Empty: there is
-// none, or one of them is broken.
+// All certificates of a PEM text, in order; other content is skipped. Empty: there is none, or one
+// of them is broken.
 std::vector<Certificate> parse_certificates(std::string_view pem);
 
 // What the peer's certificate is for (RFC 5280 §4.2.1.12).
@@ -60,7 +60,8 @@ enum class Purpose { Server, Client };
 
 // Whether a chain leads from `leaf` through `others` to one of `anchors`, each of which is trusted
 // as it is. Signatures, constraints and purpose are checked; dates are not: a UR may not know the
-// time, and what is no longer to be accepted is revoked. Empty: good; otherwise why not.
+// time, and certificates that are no longer to be accepted are revoked. Empty: good; otherwise why
+// not.
 std::string check_chain(const Certificate& leaf, std::span<const Certificate> others,
                         std::span<const Certificate> anchors, Purpose purpose);
 
@@ -70,9 +71,9 @@ enum class Ancestry {
     Clean,    // to one of `anchors`, on no way past a key of `authorities`
     Tainted,  // on some way past a key of `authorities`
 };
-// Follows signatures from `leaf` through `others`, on every way, as far as `anchors`. Other than
-// check_chain() it looks at keys alone, so that no choice of what is shown, and no second
-// certificate for a key, hides an authority. It costs a signature check for each pair of
+// Follows signatures from `leaf` through `others`, on every path, to `anchors`. Unlike
+// check_chain() it compares only keys, so that neither a choice of shown certificates nor a second
+// certificate for a key can hide an authority. It costs a signature check for each pair of
 // certificates whose names fit: bound `others`.
 Ancestry ancestry(const Certificate& leaf, std::span<const Certificate> others,
                   std::span<const Certificate> anchors, std::span<const Certificate> authorities);

@@ -17,7 +17,7 @@
 namespace dr::process {
 namespace {
 
-// Ignored by default, so that a late one does no harm; and nothing here uses urgent data.
+// SIGURG is ignored by default, so a late signal is harmless; and this product uses no urgent data.
 constexpr int kSignal = SIGURG;
 constexpr long kLookAgainNs = 20'000'000;  // whether the thread still is
 constexpr int kLooks = 250;                // 5 s
@@ -47,7 +47,7 @@ bool is_gone(pid_t thread) {
     return ::syscall(SYS_tgkill, ::getpid(), thread, 0) != 0 && errno == ESRCH;
 }
 
-// Has another thread make the call; 0, or an error.
+// Makes another thread execute the call; 0, or an error.
 int have_call_made(pid_t thread) {
     if (::syscall(SYS_tgkill, ::getpid(), thread, kSignal) != 0) return errno == ESRCH ? 0 : errno;
     for (int look = 0; look < kLooks; ++look) {
@@ -65,7 +65,8 @@ int have_call_made(pid_t thread) {
     return ETIMEDOUT;
 }
 
-// A thread that one without the call made has begun without it too: until all there are have it.
+// A thread inherits the state of the thread that created it. So this repeats until all existing
+// threads have made the call.
 int make_everywhere() {
     const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
     std::vector<pid_t> done{self};

@@ -15,10 +15,10 @@ namespace dr::process {
 // The threads of this process, the caller's among them; empty when /proc cannot be read.
 [[nodiscard]] std::vector<pid_t> threads();
 
-// Makes the call in every thread, threads that begin meanwhile too. Returns 0 when all have made it
-// without an error, else -1 and errno: the first error of any thread, ETIMEDOUT when a thread has
-// not answered within 5 s, or that of reading /proc. A wait in another thread may end with EINTR.
-// One caller at a time, which is to change no handler of SIGURG meanwhile.
+// Makes the call in every thread, also in threads that begin meanwhile. Returns 0 when all have
+// made it without an error, otherwise -1 and errno: the first error of any thread, ETIMEDOUT if a
+// thread has not answered within 5 s, or the error of reading /proc. A wait in another thread may
+// end with EINTR. One caller at a time. The handler of SIGURG must not be changed meanwhile.
 long call_in_all_threads(long number, long a, long b, long c, long d, long e, long f);
 
 }  // namespace dr::process

@@ -41,7 +41,7 @@ bool replace_file(const std::string& path, std::string_view content, mode_t mode
         *why = failure(fresh, "cannot be written");
         return false;
     }
-    // As `mode` says, whatever the umask.
+    // Exactly `mode`, independent of the umask.
     const bool good = ::fchmod(fd, mode) == 0 && write_all(fd, content) && ::fsync(fd) == 0;
     if (!good) *why = failure(fresh, "cannot be written");
     ::close(fd);

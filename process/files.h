@@ -9,14 +9,14 @@
 
 namespace dr::process {
 
-// The file, complete and on disk under its name, or as it was. It is written under `path`.new,
-// which is made for this: what stands there is removed and not followed. false and a reason that
-// names the file.
+// Replaces the file completely and on disk, or leaves it unchanged. The content is first written to
+// `path`.new; an existing file or link of that name is removed and not followed. false and a reason
+// that names the file.
 [[nodiscard]] bool replace_file(const std::string& path, std::string_view content, mode_t mode,
                                 std::string* why);
 
-// Takes from a regular file the rights that are not in `mode`; a file that is not there is good.
-// false and a reason that names the file: it is a link or something else, or belongs to another.
+// Takes from a regular file the rights that are not in `mode`; a missing file is accepted. false
+// and a reason that names the file: it is a link or something else, or belongs to another.
 [[nodiscard]] bool narrow_file(const std::string& path, mode_t mode, std::string* why);
 
 // Opens or makes a regular file for writing, without truncating it. -1 and a reason that names the

@@ -7,12 +7,12 @@
 
 namespace dr::process {
 
-// Of the directory `path` and of each directory and symbolic link on the way to it: why somebody
-// other than root and user `owner` could put something else in the place of a file there, as text
-// with the remedy; empty when nobody could, or when the directory cannot be looked at for want of
-// being there. Where a sticky bit protects the files of each user (/tmp), it is taken for good.
+// Checks the directory `path`, and each directory and symbolic link on the way to it. Returns why a
+// user other than root and `owner` could replace a file there, with the remedy; empty if no such
+// user can, or if the directory does not exist. A directory whose sticky bit protects the files of
+// each user (/tmp) is accepted.
 //
-// When it is empty, nothing that `owner` or root makes there can be swapped for a link meanwhile.
+// If it is empty, no other user can replace a file of `owner` or root there by a link.
 [[nodiscard]] std::string who_else_may_change(const std::string& path, uid_t owner);
 
 // "drd (uid 998)", or "uid 998" when it has no name.

@@ -45,7 +45,8 @@ bool has(cap_value_t capability, cap_flag_t flag) {
 }
 
 bool empty_bounding_set(std::string* error) {
-    // Who has no CAP_SETPCAP cannot; no_new_privs does the same for a user other than root.
+    // A process without CAP_SETPCAP cannot; for users other than root no_new_privs has the same
+    // effect.
     if (!has(CAP_SETPCAP, CAP_EFFECTIVE)) return true;
     for (cap_value_t c = 0; cap_get_bound(c) >= 0; ++c)
         if (cap_get_bound(c) == 1 && cap_drop_bound(c) != 0)
@@ -53,7 +54,7 @@ bool empty_bounding_set(std::string* error) {
     return true;
 }
 
-// libcap's cap_set_proc() is for the calling thread alone.
+// libcap's cap_set_proc() changes only the calling thread.
 bool set_in_all_threads(cap_t wanted, std::string* error) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
@@ -70,7 +71,7 @@ bool set_in_all_threads(cap_t wanted, std::string* error) {
     return true;
 }
 
-// Trusts no one's word that it is done.
+// Reads the result back instead of trusting the calls.
 bool verify(cap_t wanted, std::string* error) {
     const auto all = threads();
     if (all.empty()) return fail(error, "/proc/self/task");

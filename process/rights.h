@@ -1,4 +1,4 @@
-// What a daemon may do: no core dumps, no new privileges, and only the capabilities that it needs.
+// Restricts a daemon: no core dumps, no new privileges, and only the capabilities that it needs.
 //
 // All functions return false and a reason that names the call that failed; then the process is not
 // as limited as it should be, and the caller ends.
@@ -10,14 +10,14 @@
 namespace dr::process {
 
 // Before there is another thread: no_new_privs, and empty bounding, ambient and inheritable sets,
-// so that no program executed from here has a capability. What the process itself may do stays: it
-// starts with it. No core dump can be written, and no other process of the same user can read the
+// so that no program executed from here has a capability. The process keeps the capabilities with
+// which it starts. No core dump can be written, and no other process of the same user can read the
 // memory, where keys are, unless the dumps are allowed (for debugging).
 [[nodiscard]] bool limit_at_start(bool allow_core_dumps, std::string* error);
 
-// After the start: in all threads, `kept` and nothing else is permitted and effective. One of
-// `kept` that the process has not got is not missed here. Repeats what limit_at_start() has said of
-// core dumps, since a change of the user undoes it.
+// After the start: in all threads, `kept` and nothing else is permitted and effective. A capability
+// of `kept` that the process does not have is not an error here. Repeats limit_at_start()'s setting
+// of core dumps, because a change of the user resets it.
 [[nodiscard]] bool keep_capabilities(std::initializer_list<int> kept, std::string* error);
 
 }  // namespace dr::process

@@ -50,7 +50,7 @@ bool remove_dead_socket(const std::string& path, int type, std::string* why) {
         *why = std::strerror(errno);
         return false;
     }
-    // connect() is refused by a regular file as well.
+    // connect() to a regular file is refused too.
     if (!S_ISSOCK(status.st_mode)) {
         *why = "exists and is no socket";
         return false;

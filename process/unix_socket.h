@@ -1,5 +1,4 @@
-// AF_UNIX sockets as files: made with their final mode, and without following what others put
-// there.
+// AF_UNIX sockets as files: created with their final mode, and without following links.
 #pragma once
 
 #include <sys/types.h>
@@ -8,9 +7,9 @@
 
 namespace dr::process {
 
-// Removes the file of a socket on which nobody listens; nothing there is good too. false and a
-// reason: a process listens, or it is something else, which stays. `type`: SOCK_STREAM or another,
-// as the listener has it.
+// Removes the file of a socket on which no process listens; a missing file is accepted. false and a
+// reason: a process listens, or the file is not a socket; then it stays. `type`: the listener's,
+// SOCK_STREAM for instance.
 [[nodiscard]] bool remove_dead_socket(const std::string& path, int type, std::string* why);
 
 // Binds an AF_UNIX socket to `path` with exactly this mode from the first moment. A dead socket

@@ -1,9 +1,9 @@
 // Who calls the operators' API, and how many calls of a connection are open.
 //
-// gRPC's own limit of streams counts from the moment at which the peer acknowledges it, which is
-// left to the peer, and a call takes memory from its headers on, before there is a handler for it.
-// So each connection gets a number with its first call, and its calls are counted where the headers
-// are read. Properties of gRPC's AuthContext carry both to the handlers.
+// gRPC's own limit of streams applies once the peer has acknowledged it, which the peer may never
+// do. A call takes memory from its headers on, before it has a handler. So each connection gets a
+// number with its first call, and its calls are counted where the headers are read. Properties of
+// gRPC's AuthContext carry both to the handlers.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -23,14 +23,15 @@ struct Caller {
     std::string client;
     std::string connection;
 };
-// Of a call that a CallGate has let in; of another one both are the peer's address.
+// The caller of a call that a CallGate has let in. For any other call both members are the peer's
+// address.
 [[nodiscard]] Caller caller_of(const grpc::ServerContextBase& context);
 
 // Calls that are open, of each connection. Any thread.
 class OpenCalls {
   public:
-    // Twice what the peer is told (MAX_CONCURRENT_STREAMS), since a call is over for the peer
-    // before it is here.
+    // Twice the limit that the peer is told (MAX_CONCURRENT_STREAMS), because a call ends at the
+    // peer before it ends here.
     static constexpr unsigned kMostOfConnection = 200;
 
     [[nodiscard]] std::uint64_t next_connection();
@@ -39,8 +40,8 @@ class OpenCalls {
     void end(const std::string& connection);
 
   private:
-    // Calls that end before they have a handler are not seen to end, and count until their
-    // connection is forgotten, the oldest first.
+    // The end of a call without a handler is not noticed. Such calls count until their connection
+    // is forgotten, the oldest first.
     static constexpr std::size_t kMostConnections = 16'384;
     std::mutex mutex_;  // below
     std::uint64_t connections_ = 0;

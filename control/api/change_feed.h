@@ -1,4 +1,4 @@
-// Committed changes of subscribers, to those who watch.
+// Distributes committed changes of subscribers to the watchers.
 #pragma once
 
 #include <condition_variable>
@@ -14,7 +14,7 @@ namespace dr::control {
 
 class ChangeFeed {
   public:
-    // Events that may wait for one watcher; one that has more is told to start again.
+    // Events that may wait for one watcher. A watcher with more is told to start again.
     static constexpr std::size_t kMaxWaiting = 20'000;
 
     struct Event {
@@ -24,7 +24,7 @@ class ChangeFeed {
 
     class Watcher {
       public:
-        // What has come since, waiting for at most `time` for the first.
+        // The events since the last call. Waits at most `time` for the first.
         std::vector<Event> take(std::chrono::milliseconds time);
         [[nodiscard]] bool overflowed();
 
@@ -36,7 +36,7 @@ class ChangeFeed {
         bool overflowed_ = false;
     };
 
-    // Every change that is published from now on.
+    // Receives every change that is published from now on.
     std::shared_ptr<Watcher> watch();
     // The catalog's listener: in the order of the commits.
     void publish(const std::vector<CommittedChange>& changes);

@@ -60,7 +60,7 @@ grpc::Status list(Catalog& catalog, const ListRequest& request, Catalog::Query q
     return grpc::Status::OK;
 }
 
-// Runs a handler; what the store throws becomes UNAVAILABLE, a bad page token INVALID_ARGUMENT.
+// Runs a handler. A StoreError becomes UNAVAILABLE, a bad page token INVALID_ARGUMENT.
 template <typename Handler>
 grpc::Status guarded(const Handler& handler) {
     try {

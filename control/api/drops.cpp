@@ -51,7 +51,8 @@ bool Drops::name_by_tunnel(std::uint32_t id, v1::DroppedPacket& out) {
     if (id == 0) return false;
     const auto s = catalog_.subscriber_by_tunnel(id);
     if (!s) return false;
-    // The whole id: a key of an earlier generation is not of who has the slot now.
+    // Compares the whole id: a key of an earlier generation does not belong to the slot's present
+    // owner.
     const auto tunnel = std::find_if(s->tunnels().begin(), s->tunnels().end(),
                                      [id](const v1::Tunnel& t) { return t.id() == id; });
     if (tunnel == s->tunnels().end()) return false;
@@ -86,7 +87,7 @@ void Drops::name_by_end(const IpAddress& address, v1::DroppedPacket& out) {
     out.set_subscriber(s->name());
 }
 
-// The surest first: the key, then whose addresses they are.
+// Tries the most certain evidence first: the key, then the owners of the addresses.
 void Drops::name_owner(const southbound::DropState& packet, const DroppedFrame& frame,
                        v1::DroppedPacket& out) {
     if (name_by_tunnel(packet.into, out) || name_by_tunnel(packet.from, out) ||

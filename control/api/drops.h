@@ -1,5 +1,5 @@
 // System.ListDrops: the latest packets that the data plane dropped for a reason, with the names of
-// those whose they seem to be.
+// their probable owners.
 #pragma once
 
 #include <mutex>

@@ -1,4 +1,4 @@
-// What an operator does with the URs of subscribers: credentials, keys, who is attached.
+// The operator's calls about the URs of subscribers: credentials, keys, attachments.
 #include <fmt/format.h>
 
 #include "control/api/crud.h"

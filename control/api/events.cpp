@@ -12,7 +12,7 @@
 namespace dr::control {
 namespace {
 
-// Looked at for one message of a watch, and how long until the end of drd is asked about again.
+// Events read for one message of a watch, and the time between two checks whether drd is ending.
 constexpr std::uint32_t kWatchStep = 1000;
 constexpr std::chrono::milliseconds kWatchPatience{200};
 
@@ -79,7 +79,7 @@ grpc::Status EventsService::Watch(grpc::ServerContext* context,
         EventQuery query;
         if (auto status = to_query(request->filter(), query); !status.ok()) return status;
         std::int64_t id = request->has_after_id() ? request->after_id() : log_.last_id();
-        // From here on nothing is left out.
+        // Every event after this message is sent.
         if (!writer->Write({})) return grpc::Status::OK;
         while (!context->IsCancelled() && !stopping_.wait_for(std::chrono::milliseconds(0))) {
             if (!log_.wait_for(id, kWatchPatience)) continue;
@@ -87,7 +87,7 @@ grpc::Status EventsService::Watch(grpc::ServerContext* context,
             const std::int64_t before = id;
             for (const auto& event : log_.after(query, id, kWatchStep))
                 fill(event, *response.add_events());
-            // What there was is gone already: beyond the log's bounds.
+            // The events after `id` are already removed, by the log's bounds.
             if (id == before) id = std::max(id, log_.last_id());
             if (response.events_size() != 0 && !writer->Write(response)) break;
         }

@@ -10,7 +10,7 @@
 namespace dr::control {
 namespace {
 
-// Of a chain: what is between an operator's certificate and a root, with room.
+// Certificates of a chain: those between an operator's certificate and a root, with some to spare.
 constexpr std::size_t kMostCertificates = 10;
 constexpr std::size_t kMostKnown = 256;
 
@@ -37,7 +37,7 @@ grpc::Status OperatorsOnly::Process(const InputMetadata&, grpc::AuthContext* con
     {
         const std::lock_guard lock(mutex_);
         const auto before = known_.find(pem);
-        // In a TLS session that is resumed the peer shows no chain.
+        // In a resumed TLS session the peer shows no chain.
         const bool same =
             before != known_.end() &&
             (chain == before->second.chain || (chain.empty() && before->second.fault.empty()));

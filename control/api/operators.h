@@ -1,5 +1,5 @@
-// Who of those with a certificate that --tls-ca vouches for is an operator: nobody for whom a CA of
-// sites vouches too, at whatever depth, and of the others those of --tls-client.
+// Decides which clients with a certificate of --tls-ca are operators. A client for whom a CA of
+// sites vouches too, at any depth, is not. Of the others, those that --tls-client names are.
 #pragma once
 
 #include <grpcpp/security/auth_metadata_processor.h>
@@ -23,16 +23,16 @@ class OperatorsOnly final : public grpc::AuthMetadataProcessor {
     grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*,
                          OutputMetadata*) override;
 
-    // Why the owner of the certificate (PEM), which was shown with this chain (PEM), is no
-    // operator. Empty: one.
+    // Why the owner of the certificate (PEM), shown with this chain (PEM), is not an operator;
+    // empty: it is.
     [[nodiscard]] std::string fault(const std::string& pem, const std::string& chain) const;
 
   private:
     const std::vector<std::string> names_;
     const std::vector<pki::Certificate> anchors_;
     const std::vector<pki::Certificate> of_sites_;
-    // What was found of the latest certificates, each with the chain that it was shown with. To
-    // find out costs a signature check for each.
+    // The verdicts on the latest certificates, each with its chain. A verdict costs one signature
+    // check for each certificate of the chain.
     struct Known {
         std::string chain;
         std::string fault;

@@ -18,8 +18,8 @@ namespace dr::control {
 namespace {
 
 constexpr int kMaxItems = 1000;  // of one message
-// Of one commit. The records of a transaction take up to six times the bytes of their messages, and
-// must fit the protocol's 16 MiB.
+// Items and bytes of one commit. The records of a transaction take up to six times the bytes of
+// their messages, and must fit the protocol's 16 MiB.
 constexpr std::size_t kMaxGroup = 8192;
 constexpr std::size_t kMaxGroupBytes = 2U << 20;
 constexpr std::size_t kMaxParked = 1U << 20;
@@ -61,25 +61,25 @@ struct Item {
     std::size_t bytes = 0;
 };
 
-// From the thread that reads the stream to the one that applies, so that what came while a commit
-// was under way is committed together.
+// Passes items from the thread that reads the stream to the thread that applies. Items that arrive
+// during a commit are committed together.
 class Intake {
   public:
-    // Waits while much is waiting.
+    // Blocks while many items wait.
     void put(std::vector<Item> items) {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return waiting_.size() < kMaxGroup || stopped_; });
         std::move(items.begin(), items.end(), std::back_inserter(waiting_));
         changed_.notify_all();
     }
-    // Nothing more comes; `complete`: because the caller has sent all of it.
+    // No more items follow. `complete`: the caller has sent everything.
     void close(bool complete) {
         const std::lock_guard lock(mutex_);
         closed_ = true;
         complete_ = complete;
         changed_.notify_all();
     }
-    // Whoever takes has gone: nothing waits any more.
+    // The taker has ended: put() does not block any more.
     void stop() {
         const std::lock_guard lock(mutex_);
         stopped_ = true;
@@ -93,7 +93,7 @@ class Intake {
         const std::lock_guard lock(mutex_);
         return stopped_;
     }
-    // What is waiting, as far as it fits one commit; nothing after the last.
+    // The waiting items, as many as fit one commit; none after the last.
     std::vector<Item> take() {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return !waiting_.empty() || closed_; });
@@ -220,8 +220,8 @@ class Session {
         }
     }
 
-    // Once an object waits for what it refers to, later ones of its name wait behind it: the last
-    // line of a name is what stays.
+    // Once an object waits for an object that it refers to, later ones of its name wait behind it:
+    // the last line of a name wins.
     void apply_or_park(std::vector<Placed> items) {
         std::vector<Placed> together;
         std::unordered_set<std::string> names;
@@ -270,7 +270,7 @@ class Session {
                 refuse(item.at, "resource", "another object of the atomic set is refused");
             return;
         }
-        // What is referred to comes first, whatever the order in the stream.
+        // Objects that others refer to come first, in any order of the stream.
         std::stable_sort(parked_.begin(), parked_.end(), [](const Placed& a, const Placed& b) {
             return kind_of(a.request.object) < kind_of(b.request.object);
         });

@@ -1,7 +1,7 @@
 // dr.v1.Resources: bulk provisioning.
 //
-// What has come is one commit of the store and one transaction of the data plane, up to some
-// thousands of items; many items a message is what makes it fast. An object that refers to
+// The items that have arrived, up to some thousands, become one commit of the store and one
+// transaction of the data plane. Many items in a message make it fast. An object that refers to
 // something unknown is parked until the client half-closes and judged then, so references may point
 // forward. Results are answered in the order of the items; those behind a parked one wait for it.
 #pragma once

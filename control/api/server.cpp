@@ -28,22 +28,22 @@
 namespace dr::control {
 namespace {
 
-// Of a client. gRPC parses a message before anybody can judge it, which takes up to half a
-// microsecond a byte (groups of unknown fields in each other): 60 ms for this. The largest object
+// Bytes of a client's message. gRPC parses a message before it can be judged. That takes up to half
+// a microsecond a byte (nested groups of unknown fields), 60 ms for this size. The largest object
 // that may be stored has a tenth of it.
 constexpr int kMaxRequest = 128 << 10;
 constexpr int kMaxResponse = 16 << 20;
 constexpr int kMaxThreads = 512;  // each open stream takes one; these are far fewer:
 constexpr StreamLimit::Most kMostWatches{128, 96, 32};
 constexpr StreamLimit::Most kMostApplies{32, 24, 8};
-// Calls of a connection at a time. A peer that never acknowledges the settings is not held to it:
-// OpenCalls is for that.
+// Calls of a connection at a time. It does not bind a peer that never acknowledges the settings;
+// OpenCalls does.
 constexpr int kStreamsOfConnection = OpenCalls::kMostOfConnection / 2;
 constexpr std::size_t kConnectionsOfSource = 128;
-// What is read of a connection before what it has caused is written: 15 bytes may be a stream,
-// which takes 11 KB until its refusal has gone out. A message of drcli's fits.
+// Bytes read from a connection before the answers to them are written. 15 bytes may be a stream,
+// which takes 11 KB until its refusal is sent. A message of drcli fits.
 constexpr int kReadBytes = 64 << 10;
-// A client that is no longer there is noticed.
+// Pings find a client that has vanished.
 constexpr int kPingMs = 20'000;
 constexpr int kPingTimeoutMs = 10'000;
 constexpr std::chrono::milliseconds kStopPatience{500};
@@ -58,7 +58,7 @@ std::string read_file(const char* option, const std::string& path) {
     return out.str();
 }
 
-// The name of a client on TCP: of its certificate, which nobody else has.
+// The name of a client on TCP, derived from its certificate.
 std::string owner(const grpc::AuthContext& context) {
     const auto shown = context.FindPropertyValues("x509_pem_cert");
     const auto leaf = shown.empty()
@@ -89,8 +89,8 @@ int port_of(const std::string& address) {
     return std::atoi(address.c_str() + address.rfind(':') + 1);
 }
 
-// As the user, in a directory where that user may make files; else as root where nobody but root
-// may, and then the socket is given to the user.
+// Creates the socket as the user, if that user may create files in the directory. Otherwise creates
+// it as root, if only root may, and gives it to the user.
 std::unique_ptr<UnixListener> listen_on_socket(const std::string& path,
                                                const Privileges& privileges) {
     const std::string directory = process::directory_of(path);

@@ -1,4 +1,5 @@
-// The API's error model (proto/dr/v1/api.proto) in gRPC's terms, and what the services share.
+// The API's error model (proto/dr/v1/api.proto) in gRPC's terms, and helpers that the services
+// share.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

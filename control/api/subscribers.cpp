@@ -63,8 +63,9 @@ grpc::Status SubscribersService::Delete(grpc::ServerContext*, const v1::DeleteRe
     return guarded([&] { return remove<v1::Subscriber>(catalog_, *request); });
 }
 
-// One watch. What there is goes out in pages, each of a snapshot of its own that is let go before
-// the page is written: a client that does not read holds back no part of the store's log.
+// One watch. The existing subscribers are sent in pages. Each page has a snapshot of its own, which
+// is released before the page is written, so that a client that does not read holds back no part of
+// the store's log.
 class SubscribersService::Watching {
   public:
     Watching(Catalog& catalog, ChangeFeed& feed, Stopping& stopping, grpc::ServerContext& context,
@@ -93,7 +94,7 @@ class SubscribersService::Watching {
 
   private:
     static constexpr std::size_t kPageBytes = 256 << 10;
-    // Looked at for one page, however few of them match.
+    // Subscribers read for one page, whether or not they match.
     static constexpr std::size_t kPageVisits = 5000;
 
     [[nodiscard]] bool open() {
@@ -132,7 +133,7 @@ class SubscribersService::Watching {
         shown_.emplace_back(more ? last_id_ : UINT32_MAX, revision);
         return more;
     }
-    // The page that the subscriber was on, or would have been, knows of this change already.
+    // The subscriber's page, or the page where it would have been, already includes this change.
     [[nodiscard]] bool was_shown(const v1::Subscriber& s) const {
         const auto page = std::lower_bound(
             shown_.begin(), shown_.end(), s.id(),

@@ -10,7 +10,8 @@
 
 namespace dr::control {
 
-// What the site's end needs to know: the subscriber seen from the UR, local and remote swapped.
+// The configuration of the site's end: the subscriber as seen from the UR, with local and remote
+// swapped.
 v1::UserRouterConfig user_router_config(const v1::Subscriber& subscriber, const v1::Policy& policy);
 
 class SubscribersService final : public Worked<v1::Subscribers::Service, v1::Subscribers> {

@@ -120,7 +120,7 @@ void SystemService::fill(v1::SystemStatus& out) {
     log.set_detail(events.detail);
 }
 
-// Counting reads a row for each tunnel, so it is not done for each who asks.
+// Counting reads a row for each tunnel, so the result is kept for a while.
 void SystemService::fill_keepalives(v1::SystemStatus& out) {
     const auto live = link_.live();
     if (!live) return;

@@ -125,7 +125,7 @@ class TunnelsService::Page {
         out.set_sampled_at_ns(now_);
     }
 
-    // Of few tunnels alone: the first look at a page of this table takes it.
+    // Only for few tunnels: the first read of a page of this table allocates it.
     void add_drops(std::uint32_t id, v1::TunnelStatus& out) {
         const DropsMap::OfTunnel drops = drops_->tunnel(id);
         const auto add = [&out](std::string exit, std::uint64_t packets) {
@@ -160,7 +160,7 @@ class TunnelsService::Page {
     v1::ListTunnelsResponse& response_;
 };
 
-// Of one subscriber: the one that is named, or the one that has the tunnel id.
+// The tunnels of one subscriber: the named one, or the owner of the tunnel id.
 grpc::Status TunnelsService::collect_one(const v1::ListTunnelsRequest& request, const Token& token,
                                          Page& page) {
     std::optional<v1::Subscriber> s;
@@ -233,7 +233,7 @@ grpc::Status TunnelsService::Watch(grpc::ServerContext* context,
         const auto interval = watch_interval(request->interval_ms());
         while (!context->IsCancelled()) {
             v1::ListTunnelsResponse response;
-            // All that match, however many do not: the next snapshot begins at the same place.
+            // Reads all matching tunnels in one go: the next snapshot begins at the same place.
             if (auto status = collect(request->filter(), UINT64_MAX, response); !status.ok())
                 return status;
             if (!writer->Write(response) || stopping_.wait_for(interval)) break;

@@ -27,9 +27,9 @@ using grpc::experimental::InterceptorBatchMethods;
 using grpc::experimental::ServerRpcInfo;
 
 constexpr std::chrono::milliseconds kLook{250};
-// From the cancelling of a call to the doubt that its connection moves, and from that to its end.
+// Time from cancelling a call to suspecting its connection, and from that to ending the connection.
 constexpr std::chrono::seconds kHung{1};
-// For a client that reads, when the server ends: its last word is on the way.
+// Time for a client that reads to receive the last message when the server ends.
 constexpr std::chrono::milliseconds kLastWord{200};
 
 // Sockets of the process whose own end is this Unix socket or TCP port, with what their peers have
@@ -101,7 +101,7 @@ grpc::Status StreamLimit::refusal() const {
 struct StallGuard::State {
     std::chrono::milliseconds patience{};
     OpenCalls* open = nullptr;
-    // Cancelling may end a call, and that is told to its interceptor, on the same thread.
+    // Cancelling may end a call, and gRPC tells its interceptor on the same thread.
     std::recursive_mutex mutex;  // all below
     std::condition_variable_any changed;
     std::set<Call*> calls;
@@ -177,7 +177,7 @@ class StallGuard::Call final : public grpc::experimental::Interceptor {
     }
 
   private:
-    // The first that is heard of the call.
+    // Registers the call; gRPC's first callback for it.
     void meet() {
         caller_ = caller_of(*info_->server_context());
         const std::lock_guard lock(state_->mutex);
@@ -212,7 +212,7 @@ class StallGuard::Factory final : public grpc::experimental::ServerInterceptorFa
     const std::shared_ptr<State> state_;
 };
 
-// What the calls of a connection have not been rid of is taken from that connection.
+// Cancels the oldest unsent call of the connection that has the most of them.
 void StallGuard::State::make_room_to_send(Clock::time_point now) {
     const auto sending =
         std::count_if(calls.begin(), calls.end(), [](const Call* call) { return call->sending(); });

@@ -1,8 +1,8 @@
-// What keeps calls that last from taking all that there is: how many streams are open, and for how
-// long one may be stuck because its client does not read.
+// Limits long calls: how many streams are open, and how long a call may be stuck because its client
+// does not read.
 //
-// gRPC serves each stream of this API on a thread, for as long as it lasts, and has 512 of them;
-// what other calls answer waits in memory until the client takes it.
+// gRPC serves each stream of this API on one of 512 threads, for as long as the stream lasts.
+// Answers of other calls wait in memory until the client takes them.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -61,12 +61,12 @@ class StreamLimit {
     Counts connections_;
 };
 
-// Ends calls whose answer the client does not take: one message, or the last word, that has not
-// gone out in kPatience; the oldest of the connection that has most of them already when there are
-// more than kMostSending. Of reflection's streams, which hold a thread each and nobody's work, the
-// oldest ends when there are more than kMostReflections. A call of a connection on which nothing
-// moves cannot be ended, since gRPC waits for what it is writing; then the connection is. A thread
-// of its own; lives longer than the server.
+// Ends calls whose answer the client does not take: a call with a message, or a final status, that
+// has not been sent within kPatience. With more than kMostSending such calls it ends the oldest of
+// the connection that has the most. With more than kMostReflections streams of reflection, which
+// hold a thread each, it ends the oldest. A call on a connection that does not move cannot be
+// ended, because gRPC waits for its write; then the connection is ended. Has a thread of its own;
+// outlives the server.
 class StallGuard {
   public:
     static constexpr std::chrono::seconds kPatience{15};
@@ -83,7 +83,7 @@ class StallGuard {
     void add_to(grpc::ServerBuilder& builder);
     // Where the server listens: the path of its Unix socket, or its TCP port.
     void serves(const std::string& path, int port);
-    // From now on a client has a moment to take its last word. Idempotent.
+    // From now on a client has a moment to receive its final status. Idempotent.
     void stop();
 
   private:

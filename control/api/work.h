@@ -1,8 +1,8 @@
-// The threads on which calls of one message and one answer are carried out.
+// The threads that run unary calls.
 //
 // gRPC's callback API neither waits for a call's message nor for its answer to leave on a thread of
-// ours, so a client that withholds the one or does not take the other holds none. What is left is
-// the work itself: each connection has a queue, and they take turns.
+// ours, so a client that withholds the message or does not take the answer holds no thread. The
+// remaining work is the call itself: each connection has a queue, and the queues take turns.
 #pragma once
 
 #include <google/protobuf/descriptor.h>
@@ -32,10 +32,10 @@ class Work {
     Work() = default;
     Work(const Work&) = delete;
     Work& operator=(const Work&) = delete;
-    // Does what is left first.
+    // Runs the remaining jobs first.
     ~Work();
 
-    // Does it on a thread of its own, soon. Any thread; does not block.
+    // Runs the job soon, on a thread of this object. Any thread; does not block.
     void add(const Caller& caller, std::function<void()> job);
 
   private:

@@ -51,7 +51,8 @@ std::uint64_t socket_cookie(int fd) {
     return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
-// By a descriptor of its own: between the question and the deed nobody else can get the number.
+// Uses a duplicate of the descriptor: its number cannot be reused between the check and the
+// shutdown.
 bool shut_socket(int fd, std::uint64_t cookie) {
     const FileDescriptor own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!own.valid() || socket_cookie(own.get()) != cookie) return false;
@@ -141,8 +142,8 @@ bool Connections::add(int fd, Clock::time_point now) {
     return true;
 }
 
-// Strangers who hold connections open take what there is for a while; whoever has come last is
-// served within milliseconds, and is the last to be ended.
+// Strangers may hold many connections open for a while. The newest connection is served within
+// milliseconds, and is the last to be ended.
 void Connections::make_room(Clock::time_point now) {
     while (!arrivals_.empty()) {
         const auto found = by_cookie_.find(arrivals_.front());

@@ -1,15 +1,15 @@
 // The connections that a listener has let in: how many each source may have, and how many bytes
 // each may send.
 //
-// What a certificate's owner sends is cheap to send and costly to read: a stream of HTTP/2 takes
-// 15 bytes, and 25 KB here. gRPC's own limits count from the moment at which the peer acknowledges
-// them, which is left to the peer, and not at all streams that are reset. So two things are bounded
-// here which no peer can hide: the bytes that a connection has received, as the kernel counts them,
-// and the connections of a source. Whoever finds that a peer asks too much ends its connection by
+// A peer's bytes are cheap to send and costly to read: a stream of HTTP/2 takes 15 bytes on the
+// wire, and 25 KB here. gRPC's own limits apply once the peer has acknowledged them, which it may
+// never do, and they do not count streams that are reset. So this class bounds two things that a
+// peer cannot hide: the bytes that a connection has received, as the kernel counts them, and the
+// connections of a source. A caller that finds that a peer asks too much ends its connection by
 // cut().
 //
-// gRPC owns the descriptors and closes them when it likes. A connection is told from another that
-// got its number by the kernel's socket cookie.
+// gRPC owns the descriptors and may close them at any time. The kernel's socket cookie tells a
+// connection from a later one with the same descriptor number.
 //
 // Threads: any; look() by one.
 #pragma once
@@ -31,7 +31,7 @@
 
 namespace dr::control {
 
-// The kernel's name of a socket, which no other one ever has; 0: `fd` is no socket.
+// The kernel's name of a socket, which is never used again; 0: `fd` is not a socket.
 std::uint64_t socket_cookie(int fd);
 // Ends the connection of the socket with this cookie, if `fd` is still its descriptor. False: it is
 // not.
@@ -42,14 +42,15 @@ class Connections {
     using Clock = std::chrono::steady_clock;
     struct Limits {
         std::size_t of_source = 0;  // connections at a time; of IPv6 a source is a /64
-        // Whether what follows is looked at.
+        // Whether the members below apply.
         bool watched = true;
         // Bytes that a connection may send at once, and then in a second. TLS counts.
         std::uint64_t burst = 256 << 10;
         std::uint64_t per_second = 16 << 10;
-        // At a time that are not known(); the oldest makes room for the next one. 0: any number.
+        // Connections at a time that are not known(); the oldest is ended for the next one. 0: any
+        // number.
         std::size_t of_unknown = 0;
-        // Until it is known(): bytes in all, and time.
+        // Limits until a connection is known(): bytes in all, and time.
         std::uint64_t unknown = 16 << 10;
         std::chrono::milliseconds unknown_time{10'000};
     };
@@ -62,15 +63,15 @@ class Connections {
     // Notes a connection that was accepted; `fd` stays the caller's. False: its source has as many
     // as it may, so the caller closes it.
     bool add(int fd, Clock::time_point now = Clock::now());
-    // Who a connection belongs to: names the certificate that its peer has shown.
+    // The owner of a connection: names the certificate that its peer has shown.
     using Owner = std::array<std::uint8_t, 32>;
     // The peer (in gRPC's words: "ipv4:192.0.2.1:4711", "ipv6:%5B2001:db8::1%5D:4711") has begun a
-    // stream. `name`: who it is; empty: nobody who may have one, so it stays unknown.
+    // stream. `name`: its subscriber; empty: the peer may not have a stream, so it stays unknown.
     void known(std::string_view peer, const Owner& owner, std::string_view name);
     // Ends the peer's connection. False: it is not there.
     bool cut(std::string_view peer);
-    // Ends all connections of the owner that have begun a stream. How many there were. Several
-    // certificates may have one name: what one does is no matter of the others.
+    // Ends all connections of the owner that have begun a stream. Returns how many there were.
+    // Several certificates may have one name; one certificate's use does not affect the others.
     std::size_t cut_all(const Owner& owner);
 
     // Readable when a connection has sent something since the last look(). Edges: one that is
@@ -104,9 +105,9 @@ class Connections {
     static Address source_of(const End& end);
     void forget_closed_of(const Address& source);
     Table::iterator drop(Table::iterator at);
-    // Ends the oldest connections of nobody known until there is room for one more.
+    // Ends the oldest unknown connections until there is room for one more.
     void make_room(Clock::time_point now);
-    // Ends and forgets it unless it may go on.
+    // Ends and forgets the connection if it exceeds its limits.
     void judge(Table::iterator at, Clock::time_point now);
     void sweep(Clock::time_point now);
     void say(const std::string& text, Clock::time_point now);

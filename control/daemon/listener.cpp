@@ -24,17 +24,17 @@ namespace dr::control {
 namespace {
 
 constexpr rlim_t kMostKept = 256;  // descriptors that no connection gets; of a small limit a half
-// Of a peer that has sent the beginning of a handshake: 70 KB measured.
+// Memory of a peer that has begun a handshake: 70 KB measured.
 constexpr std::uint64_t kPeerBytes = 128 << 10;
 constexpr int kBacklog = 1024;
 constexpr int kHandshakeMs = 10'000;
 constexpr int kIdleMs = 60'000;
 constexpr int kWatchedIdleMs = 10'000;
-// What waits to be read of a watched connection, in the kernel and in a piece for gRPC: the work
-// that a peer can have begun before it is judged. A UR says less.
+// Unread bytes of a watched connection, in the kernel and in one read of gRPC: the work that a peer
+// can cause before it is judged. A UR sends less.
 constexpr int kReceiveBytes = 8 << 10;
 constexpr int kReadBytes = 4 << 10;
-// Between two looks at who sends much, and at connections that say nothing.
+// Time between two checks for connections that send too much, or nothing.
 constexpr int kLookMs = 5;
 constexpr int kSweepMs = 2'000;
 constexpr int kTurn = 64;  // connections taken before the end is asked about again
@@ -221,7 +221,7 @@ void Listener::run() {
     if (connections_) waiting.push_back({connections_->readable(), POLLIN, 0});
     auto looked = std::chrono::steady_clock::now();
     for (;;) {
-        // A flood of packets is looked at as often as anything else, and no more.
+        // A flood of packets does not cause more checks.
         const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(
             std::chrono::steady_clock::now() - looked);
         const bool rest = connections_ && passed.count() < kLookMs;
@@ -247,7 +247,7 @@ bool Listener::accept_one(int socket) {
             pollfd end{wake_.get(), POLLIN, 0};
             ::poll(&end, 1, kBreathMs);
         }
-        // What the peer has taken back is no reason to stop.
+        // A connection that the peer has already ended is not a reason to stop.
         return error == EINTR || error == ECONNABORTED;
     }
     if (fd.get() > last_descriptor_) {

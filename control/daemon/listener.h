@@ -1,4 +1,4 @@
-// The TCP sockets on which strangers may knock, and who lets them in.
+// Listens on TCP for peers that are not authenticated yet, and accepts them in gRPC's place.
 //
 // gRPC's own listener ends for ever when accept() finds no descriptor free, and every peer that
 // connects takes one before it has shown a certificate. This one accepts in gRPC's place, and
@@ -21,9 +21,9 @@
 
 namespace dr::control {
 
-// The limit of descriptors to run with, since each peer takes one: the hard one, but no more than
-// such that strangers in the middle of a handshake take a quarter of the machine's memory (bytes).
-// Never less than the soft one, which somebody may have set on purpose.
+// RLIMIT_NOFILE to use: the hard limit, capped so that handshakes on all descriptors take at most a
+// quarter of `memory` (bytes). Never below the soft limit, which the operator may have set on
+// purpose.
 [[nodiscard]] std::uint64_t descriptors_for(std::uint64_t soft, std::uint64_t hard,
                                             std::uint64_t memory);
 // Sets it for this process.
@@ -45,9 +45,9 @@ class Listener {
     // watched one after 10 s.
     void add_to(grpc::ServerBuilder& builder,
                 const std::shared_ptr<grpc::ServerCredentials>& credentials);
-    // Watches what each connection sends, and how many there are: half of all at most of a source,
-    // and half of those who have not yet said who they are. Before start(). Lives as long as the
-    // listener.
+    // Limits the bytes of each connection, and the number of connections: a source may have at most
+    // half of all, and connections without a stream are at most half. Before start(). Lives as long
+    // as the listener.
     Connections& watch_connections();
     // How many connections a source may have at a time (of IPv6 a source is a /64); nothing else is
     // watched. `server`: what messages call it. Before start().
@@ -59,7 +59,7 @@ class Listener {
 
   private:
     void run();
-    // False: there was nobody.
+    // False: no connection was waiting.
     bool accept_one(int socket);
     void say_full();
 

@@ -43,8 +43,8 @@ class StartError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// Parses and checks. When there is nothing to run (help, version, a usage error), everything has
-// been said, false is returned, and `exit_code` is 0 or 2.
+// Parses and checks. For help, version and a usage error it prints the text, returns false, and
+// sets `exit_code` to 0 or 2.
 bool parse_options(int argc, char** argv, Options& options, int& exit_code);
 
 }  // namespace dr::control

@@ -24,7 +24,7 @@ bool is_directory(const std::string& path) {
     return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// With this mode whatever the umask. 0 or an error.
+// Creates a directory with exactly this mode, independent of the umask. 0 or an error.
 int make_with_mode(const std::string& path, mode_t mode) {
     const mode_t before = ::umask(0);
     const int error = ::mkdir(path.c_str(), mode) == 0 ? 0 : errno;

@@ -1,8 +1,7 @@
-// Starting as root and running as somebody else, without a capability.
+// Starts as root and continues as another user, without capabilities.
 //
-// What drd makes in a directory of that user, it makes as that user, so that a link that the user
-// puts there meanwhile gets it no more than the user has. As root it makes things only where nobody
-// but root could put a link.
+// In a directory of that user drd creates files as that user, so that a link there gives the user
+// nothing new. As root it creates files only where nobody but root could place a link.
 #pragma once
 
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-// What both of drd's gRPC servers are built with, or without.
+// Settings that both of drd's gRPC servers share.
 #pragma once
 
 #include <grpcpp/server_builder.h>
@@ -9,13 +9,13 @@ namespace dr::control {
 // operator's API alone.
 void without_plugins(grpc::ServerBuilder& builder);
 
-// A quota of the server's own: a quarter of the machine's memory. A last resort, since gRPC makes
-// room by ending streams of whomever it finds first; the limits of each peer come before it.
-// `threads`: for calls that gRPC serves on threads; 0: any number.
+// A quota of the server's own: a quarter of the machine's memory. It is a last resort, because gRPC
+// then ends any stream; the limits of each peer apply earlier. `threads`: for calls that gRPC
+// serves on threads; 0: any number.
 void limit_memory(grpc::ServerBuilder& builder, const char* name, int threads = 0);
 
-// Gives memory that is free back to the system, every few seconds: what an attack, or a bulk load,
-// has taken does not stay the process's for ever. A thread of its own while it lives.
+// Returns free memory to the system every few seconds, so that memory of an attack or a bulk load
+// does not stay with the process. Has a thread of its own while it exists.
 class HeapTrimmer {
   public:
     HeapTrimmer();

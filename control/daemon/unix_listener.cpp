@@ -97,7 +97,7 @@ void UnixListener::run() {
     }
 }
 
-// The user's own, or a free one, or the last, which is for all others.
+// The user's own desk, or a free one, or the last one, which all other users share.
 UnixListener::Desk& UnixListener::desk_of(std::int64_t user) {
     Desk* unused = nullptr;
     for (auto& desk : desks_) {

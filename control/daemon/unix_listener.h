@@ -1,9 +1,9 @@
-// The Unix socket of the operators' API, and who lets them in.
+// Listens on the Unix socket of the operators' API, and accepts connections in gRPC's place.
 //
-// gRPC cannot tell the peers of a Unix socket from each other. This one accepts in its place, asks
-// the kernel whose each connection is, and hands those of each user to an acceptor of that user's,
-// whose credentials know the name. A user who has as many connections as may be loses the oldest
-// one to the newest: a program that hangs keeps nobody, its own user included, from the API.
+// gRPC cannot tell the peers of a Unix socket from each other. This class accepts in its place,
+// asks the kernel for the user of each connection, and gives the connection to that user's
+// acceptor, whose credentials hold the name. When a user has the maximum of connections, a new one
+// ends the oldest. So a program that hangs keeps nobody from the API, not even its own user.
 #pragma once
 
 #include <grpcpp/server_builder.h>
@@ -24,7 +24,7 @@ namespace dr::control {
 class UnixListener {
   public:
     static constexpr std::size_t kMostOfUser = 128;  // connections at a time
-    // Users at a time who are told apart; further ones are one user together.
+    // Users at a time that are counted separately; all further ones together count as one user.
     static constexpr std::size_t kMostUsers = 16;
 
     // Makes the socket with mode 0660, and listens. A dead socket there is replaced. Throws

@@ -1,9 +1,10 @@
-// How many events one tunnel may bring into the log: so many at once, and so many in a minute.
+// Limits the events of one tunnel in the log: a burst, and a number in each minute.
 //
-// A site that has its key can have its tunnels go up and down thousands of times in a second. What
-// it brings beyond its limit is counted, and the count is an event of the tunnel.
+// A site with its key can make its tunnels go up and down thousands of times in a second. Events
+// beyond the limit are counted, and the count is an event of the tunnel.
 //
-// Time is that of the events, so those that are read late are judged as they happened. One thread.
+// Judges by the time of the events, so events that are read late are judged by when they happened.
+// One thread.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +32,10 @@ class EventLimiter {
         std::uint32_t tunnel;
         std::uint64_t count;
     };
-    // The counts that are to be told of now; they begin at 0 again.
+    // The counts to be logged now; they start at 0 again.
     std::vector<Suppressed> due(std::uint64_t now_ns);
 
-    // Tunnels that are remembered: those of whom there was an event lately.
+    // Tunnels that are remembered: those with a recent event.
     [[nodiscard]] std::size_t size() const { return tunnels_.size(); }
 
   private:

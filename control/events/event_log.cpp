@@ -34,10 +34,10 @@ COMMIT;
 )sql";
 constexpr const char* kColumns =
     "id, at, subscriber, line, tunnel, kind, before, after, cause, outage, endpoint, value";
-// A time that is no integer, in a damaged file, would have no place between two pages.
+// A time that is not an integer, in a damaged file, could not be placed between two pages.
 constexpr const char* kPlace =
     "at >= ?1 AND (at, id) < (?2, ?3) AND typeof(at) = 'integer' ORDER BY at DESC, id DESC";
-// Beyond the bounds, removed with one append at most: more than what one usually brings.
+// Events removed by one append at most: more than one append usually adds.
 constexpr std::int64_t kMaxRemoved = 5'000;
 constexpr std::int64_t kAgeStep = 600'000'000;  // us of the log's clock between two writes of it
 constexpr std::int64_t kHeaviest = 1000;        // subscribers that are looked at
@@ -157,7 +157,7 @@ class EventLog::Writer {
         age_ = us;
     }
     void committed(const Position& position) { position_ = position; }
-    // Return how many were removed.
+    // These return how many were removed.
     std::uint64_t remove_older(std::int64_t than_us) {
         remove_old_->bind(1, than_us).bind(2, kMaxRemoved).run();
         return static_cast<std::uint64_t>(sqlite3_changes(db_.get()));
@@ -166,7 +166,8 @@ class EventLog::Writer {
         remove_first_->bind(1, count).run();
         return static_cast<std::uint64_t>(sqlite3_changes(db_.get()));
     }
-    // Of those who have most; of all, where nobody has more than others. `bound`: of the log.
+    // Removes from the subscribers with the most events, or from all if they have equally many.
+    // `bound`: of the log.
     std::uint64_t remove_surplus(std::int64_t count, std::int64_t bound) {
         std::uint64_t removed = 0;
         while (count > 0) {
@@ -200,8 +201,8 @@ class EventLog::Writer {
     }
 
   private:
-    // Who is to come down to the level of the next, so that at least `wanted` events go. It reads
-    // the whole index, so what it finds is used up first.
+    // Finds the subscribers with the most events, from which at least `wanted` events are to be
+    // removed. It reads the whole index, so its result is used up before it runs again.
     void find_surplus(std::int64_t wanted) {
         std::vector<std::pair<std::string, std::int64_t>> most;
         const ResetOnExit reset(*heaviest_);
@@ -232,7 +233,7 @@ class EventLog::Writer {
                 "event log {}: schema version {}, but this drd knows version {}: use a newer drd, "
                 "or another file",
                 path, found, kSchemaVersion));
-        // What an older drd does not know it leaves alone.
+        // An older drd ignores this table.
         db_.run(
             "CREATE TABLE IF NOT EXISTS age(one INTEGER PRIMARY KEY CHECK (one = 1), "
             "us INTEGER NOT NULL)");
@@ -355,7 +356,7 @@ void EventLog::append(std::vector<LoggedEvent> events, const Position& position,
         have += events.size();
         if (bounds_.age_s != 0) have -= writer_->remove_older(age - bounds_.age_s * 1'000'000);
         writer_->put_age(age);
-        // As many as came, and then some: the log shrinks when its bound was lowered.
+        // Removes more than was added, so the log shrinks when its bound was lowered.
         if (have > bounds_.events)
             have -= writer_->remove_surplus(
                 std::min(static_cast<std::int64_t>(have - bounds_.events),

@@ -1,12 +1,12 @@
 // The persistent event log: one SQLite file, bounded by count and by age.
 //
-// What is written together with the place up to which the data plane's events have been read, is
-// written exactly once, however drd ends. A commit is not waited for on the disk: after a crash of
-// the machine the last moments may be missing, and the data plane with them.
+// Events are committed together with the position up to which the data plane's events have been
+// read, so each is written exactly once, however drd ends. A commit does not wait for the disk:
+// after a crash of the machine the last moments may be missing.
 //
 // Names of kinds and causes are stored as words, each once, so that a log outlives renumbering.
 //
-// Threads: append() and position() by one thread, all else by any. Throws StoreError.
+// Threads: append() and position() by one thread, all others by any. Throws StoreError.
 #pragma once
 
 #include <chrono>
@@ -58,15 +58,15 @@ class EventLog {
     EventLog& operator=(const EventLog&) = delete;
     ~EventLog();
 
-    // Which incarnation's event was read last; number 0: none.
+    // The last event that was read, and its incarnation; number 0: none.
     struct Position {
         std::string incarnation;
         std::uint64_t number = 0;
     };
     [[nodiscard]] Position position() const;
-    // One commit. Then what is beyond the bounds goes, a part each time: what is too old; and where
-    // there are too many, the oldest of the subscribers that have most, so that one that brings
-    // events without end takes nobody else's history.
+    // One commit. Then a part of the events beyond the bounds is removed: those that are too old,
+    // and, if there are too many, the oldest of the subscribers with the most. So a subscriber with
+    // endless events deletes no other history.
     void append(std::vector<LoggedEvent> events, const Position& position, std::int64_t now_us);
 
     // Newest first: of time in [since_us, until_us), below `token`, an earlier page's next.
@@ -75,7 +75,7 @@ class EventLog {
         std::string next;  // empty: there are no more
     };
     static constexpr std::uint32_t kMaxVisited = 20'000;  // events looked at for one page
-    // Throws std::invalid_argument when the token is none.
+    // Throws std::invalid_argument if the token is malformed.
     Page list(const EventQuery& query, std::int64_t since_us, std::int64_t until_us,
               const std::string& token, std::uint32_t limit);
     // Oldest first: after `id`, at most `limit` looked at; `id` becomes that of the last of these.
@@ -91,7 +91,7 @@ class EventLog {
     std::int64_t age_clock(std::int64_t now_us);
 
     const Bounds bounds_;
-    // By which events are too old; by append(). Follows the wall clock at the bounds' pace.
+    // The clock by which append() judges age. It follows the wall clock at the bounds' pace.
     std::optional<std::int64_t> age_us_;
     std::chrono::steady_clock::time_point aged_at_;
     std::unique_ptr<Writer> writer_;

@@ -170,7 +170,7 @@ void EventTail::tell_troubles() {
     told_ = now;
 }
 
-// What the one before still holds comes first: the last words of a data plane that has ended.
+// Reads the rest of the previous map first: the last events of a data plane that has ended.
 void EventTail::adopt(std::shared_ptr<const LiveMap> map) {
     if (map_ != nullptr && map_->incarnation() != map->incarnation())
         while (drain(true)) {
@@ -260,7 +260,7 @@ void EventTail::watch_data_plane(bool there) {
         journal_.tell(Journal::Level::Info, {kDataPlaneBack, {}, {}, {}, 0, "it answers again"});
 }
 
-// What could not be written is tried again, and is bounded as the journal is.
+// Events that could not be written are tried again; their number is bounded as in the journal.
 void EventTail::tell_journal() {
     std::unordered_map<std::string, std::size_t> waiting;
     for (const auto& event : unlogged_) ++waiting[event.kind];

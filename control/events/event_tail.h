@@ -1,13 +1,13 @@
 // Reads the data plane's events as they come and writes them to the event log, with names for
-// numbers and the wall clock's time for the steady clock's. A thread of its own: nothing waits for
-// it, and it waits for nobody but the log's file.
+// numbers and the wall clock's time for the steady clock's. It has a thread of its own: nothing
+// waits for it, and it waits only for the log's file.
 //
-// One tunnel brings only so many events: what is beyond that is told by one event of kind
-// "suppressed", a minute later.
+// The events of one tunnel are limited. One event of kind "suppressed", a minute later, counts
+// those beyond the limit.
 //
-// Where it has come to is in the log itself, so each event is written once; those of while drd was
-// away follow as soon as it is back, as far as the data plane still has them. What was overwritten
-// before it could be read is an event of kind "missed".
+// The log itself holds the position, so each event is written once. When drd is back, events from
+// its absence follow, as far as the data plane still has them. An event of kind "missed" counts
+// events that were overwritten unread.
 #pragma once
 
 #include <condition_variable>
@@ -35,7 +35,7 @@ class EventTail {
         std::string left_out;    // objects that the data plane did not take
         std::string around_own;  // a prefix around something of the DR's own
     };
-    // Nothing: not known now.
+    // Nothing: the troubles are not known now.
     using TroublesSource = std::function<std::optional<Troubles>()>;
     // All outlive the tail.
     EventTail(Source source, Catalog& catalog, EventLog& log, Journal& journal,
@@ -47,7 +47,7 @@ class EventTail {
     void start();
     void stop();  // idempotent
 
-    // What there is to read now, to the end. By the thread, or without one.
+    // Reads everything that is there now. Called by the thread, or by a test without one.
     void poll();
 
     struct Status {

@@ -35,11 +35,11 @@ inline constexpr const char* kDataPlaneBack = "data-plane-back";
 
 // liveness::EventKind; an unknown one, of a newer data plane, by its number.
 std::string event_kind_text(std::uint8_t kind);
-// All there are, those of the log itself included.
+// All kinds, those of the log itself included.
 std::vector<std::string> event_kinds();
 // southbound::Fault likewise.
 std::string fault_text(std::uint64_t fault);
-// What an event's value says; empty: nothing.
+// An event's value in words; empty: it has none.
 std::string event_detail(const std::string& kind, std::uint64_t value);
 
 }  // namespace dr::control

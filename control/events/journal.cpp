@@ -17,9 +17,9 @@ namespace {
 constexpr double kBurst = 30;
 constexpr double kPerMinute = 6;
 
-// Whoever causes an event pays for it. What a site does, what is done by its name without its
-// certificate, and what the data plane does, take nothing from each other, nor from an operator,
-// whose acts are always told.
+// The cause of an event decides whose limit it uses. Events of a site, events in a site's name
+// without its certificate, and events of the data plane have separate limits. An operator's acts
+// are always logged.
 enum class Cause { Site, Stranger, Machine, Operator };
 
 Cause cause_of(std::string_view kind) {

@@ -1,10 +1,10 @@
-// What drd itself has to tell of: who attaches and leaves, who is refused and why, credentials,
-// provisioning that moves traffic, the data plane. Each goes to standard error at once, with a
-// level, and to the event log with the tail's next look (event_tail.h).
+// drd's own events: attaching and detaching, refusals with their reason, credentials, provisioning
+// that moves traffic, the data plane. Each is printed on standard error at once, with a level, and
+// written to the event log when the tail next runs (event_tail.h).
 //
-// An operator's acts are always told: credentials, provisioning, the drain. Of what others cause, a
-// subject (a subscriber; all strangers together; the data plane) brings 30 at once and then 6 a
-// minute; the next one that is told says how many were not. Any thread.
+// An operator's acts (credentials, provisioning, the drain) are always logged. Other events are
+// limited for each subject (a subscriber; all strangers together; the data plane) to 30 at once and
+// then 6 a minute; the next logged event says how many were left out. Any thread.
 #pragma once
 
 #include <chrono>
@@ -23,11 +23,11 @@ class Journal {
   public:
     enum class Level { Info, Warning };
     using Clock = std::chrono::steady_clock;
-    // Events of a kind that wait for the log at most; more are on standard error alone.
+    // Events that may wait for the log; further ones are only on standard error.
     static constexpr std::size_t kMostWaiting = 10'000;
 
-    // `cause` is one of a bounded number of texts, since the log keeps each for good; what varies
-    // is `endpoint` and `value`, of which `said` has the words for standard error.
+    // `cause` is one of a bounded set of texts, because the log keeps each for ever. Varying parts
+    // are `endpoint` and `value`; `said` has the text for standard error.
     struct Entry {
         const char* kind;
         std::string subscriber;
@@ -37,7 +37,7 @@ class Journal {
         std::string said;
     };
     void tell(Level level, const Entry& entry, Clock::time_point now = Clock::now());
-    // What is to be logged; it is forgotten here.
+    // The events to be logged; the journal forgets them.
     std::vector<LoggedEvent> take();
 
   private:
@@ -46,7 +46,7 @@ class Journal {
         Clock::time_point at;
         std::uint64_t untold = 0;
     };
-    // Whether this one is told; `untold`: how many were not before it.
+    // Whether this event is logged; `untold`: how many before it were left out.
     bool passes(const std::string& subject, Clock::time_point now, std::uint64_t& untold);
     [[nodiscard]] static double used_at(const Subject& subject, Clock::time_point now);
 

@@ -1,4 +1,4 @@
-// Opens the event log, whatever state its file is in.
+// Opens the event log, also if its file is damaged.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace dr::control {
 
-// A file that is damaged is set aside as PATH.damaged, in place of one that was, and a new one is
-// made: nothing else waits for the log. Throws StoreError.
+// A damaged file is renamed to PATH.damaged, which replaces an earlier one, and a new file is
+// created: nothing else waits for the log. Throws StoreError.
 std::unique_ptr<EventLog> open_event_log(const std::string& path, EventLog::Bounds bounds);
 
 }  // namespace dr::control

@@ -1,4 +1,4 @@
-// Which committed changes are told of: those that may move traffic of a site that was there.
+// Finds the committed changes that become events: those that may move traffic of an existing site.
 #pragma once
 
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace dr::control {
 
-// A bulk load tells of the first 100 sites, and of how many more there are.
+// For a bulk load it logs the first 100 sites, and the number of the others.
 void tell_changes(Journal& journal, const std::vector<CommittedChange>& changes);
 
 }  // namespace dr::control

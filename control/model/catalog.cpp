@@ -106,8 +106,8 @@ void Catalog::undo(Plan& plan) {
         index_replace(*change, false);
         release_ids(*change);
     }
-    // Stable ids are never used twice, not even those of changes that came to nothing: the data
-    // plane may have seen them.
+    // Stable ids are never used twice, not even those of failed changes: the data plane may have
+    // seen them.
     const std::uint32_t next_id = meta_.next_id;
     meta_ = plan.before;
     meta_.next_id = next_id;

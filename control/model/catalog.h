@@ -67,8 +67,8 @@ class Catalog {
 
     // The data plane; before the first change. It outlives the catalog's last change.
     void set_installer(Installer& installer) { installer_ = &installer; }
-    // Addresses that no site's prefix may hold, and what each is ("this DR's signalling"); before
-    // the first change.
+    // Addresses that no site's prefix may hold, each with a description ("this DR's signalling");
+    // before the first change.
     using Reserved = std::vector<std::pair<IpAddress, std::string>>;
     void set_reserved(Reserved reserved) { reserved_ = std::move(reserved); }
     // Finds an end of a tunnel that liveness has learned inside a prefix, and its subscriber's id;
@@ -76,8 +76,8 @@ class Catalog {
     using Learned =
         std::function<std::optional<std::pair<IpAddress, std::uint32_t>>(const IpPrefix& prefix)>;
     void set_learned(Learned learned) { learned_ = std::move(learned); }
-    // What warnings are made of; before the first change. Called with the catalog's locks held. One
-    // that is not there gives none.
+    // Sources of warnings; before the first change. Called with the catalog's locks held. An absent
+    // one gives no warnings.
     struct Surroundings {
         std::function<bool(const IpAddress& address)> has_address;  // this machine, whose DR it is
         std::function<bool(std::uint32_t tunnel_id)> is_up;         // by keepalives
@@ -89,9 +89,9 @@ class Catalog {
 
     // Applies the requests in order, each by itself; with `atomic` all or none (then a refusal
     // leaves the other results Refused with Code::Aborted). One commit of the store and, as long as
-    // nothing is refused, one transaction of the data plane. An atomic set is judged by what it
-    // leaves behind, so that subscribers may exchange prefixes in it, and is at most one
-    // transaction of the data plane (65,536 objects, 16 MiB).
+    // nothing is refused, one transaction of the data plane. An atomic set is judged by its result,
+    // so subscribers may exchange prefixes in it. It is at most one transaction of the data plane
+    // (65,536 objects, 16 MiB).
     std::vector<Result> apply(const std::vector<Request>& requests, bool atomic = false);
     Result apply_one(const Request& request);
 
@@ -102,19 +102,19 @@ class Catalog {
     // The id of the one subscriber that has a tunnel with this end; 0: none, or several tunnels do.
     std::uint32_t subscriber_with_end(const IpAddress& address);
 
-    // What the subscriber's UR is to know, of one moment.
+    // A consistent view of what the subscriber's UR needs.
     struct Site {
         v1::Subscriber subscriber;
         v1::Policy policy;
         store::Secrets secrets;
     };
     std::optional<Site> site(const std::string& subscriber);
-    // Its secrets alone. nullopt: there is no such subscriber.
+    // Only the subscriber's secrets. nullopt: there is no such subscriber.
     std::optional<store::Secrets> secrets(const std::string& subscriber);
     // New keys for the tunnels of a subscriber that have any.
     Result rotate_keys(const std::string& subscriber);
-    // Takes back all that the subscriber's UR was given: its certificates are refused, and its
-    // tunnels with keys are others now, which only a new attachment tells of.
+    // Withdraws everything that the subscriber's UR was given: its certificates are refused, and
+    // its tunnels with keys get new ids and keys, which only a new attachment contains.
     Result revoke(const std::string& subscriber);
     // Changes the certificates in the subscriber's secrets; its tunnels' keys must stay as they
     // are. NotFound, Unavailable.
@@ -140,13 +140,13 @@ class Catalog {
         std::uint64_t visited = 0;    // entries of the index looked at
         std::uint64_t read = 0;       // objects read from the store
     };
-    // The work of one page is bounded, whatever the query and however much there is: entries
-    // visited, objects read. A page that reaches the bound ends early, maybe without any object,
+    // The work of one page is bounded for every query and every size of the catalog: entries
+    // visited, objects read. A page that reaches the bound ends early, perhaps without any object,
     // but with a token.
     static constexpr std::uint64_t kMaxVisited = 100'000;
     static constexpr std::uint64_t kMaxRead = 10'000;
     // A page also ends early when its objects take more than 3 MiB, so that it fits gRPC's default
-    // message size. Throws std::invalid_argument when the token is none.
+    // message size. Throws std::invalid_argument if the token is malformed.
     Page list(Kind kind, const Query& query);
 
     Failure set_drain(bool drain);
@@ -168,11 +168,11 @@ class Catalog {
         std::unique_ptr<Snapshot> snapshot;
     };
     View view(const std::function<void()>& prepare);
-    // What is committed now, and the revision of the last change in it.
+    // The committed state, and the revision of its last change.
     std::unique_ptr<Snapshot> snapshot(std::int64_t& revision);
     // Remembers how many tunnels the data plane takes: named and allocated slots stay below it.
     void note_tunnel_capacity(std::uint32_t tunnels);
-    // Remembers that the data plane's incarnation `uuid` holds what this store says.
+    // Remembers that the data plane's incarnation `uuid` is in sync with this store.
     void mark_synced(const std::string& uuid);
 
   private:

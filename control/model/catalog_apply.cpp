@@ -20,9 +20,9 @@ Failure refused_by_dataplane(const Installed& verdict) {
                         "the data plane refuses it: " + verdict.text);
 }
 
-// A revocation holds whatever the data plane has no room or no place for: it is stored, and the
-// comparison that follows leaves out what cannot be installed, with the old keys. A rotation waits
-// for room, since without it the site would lose keys that work.
+// A revocation is stored even if the data plane refuses the record. The comparison that follows
+// then leaves out what cannot be installed, so the old keys are removed. A rotation is not stored
+// in that case, because the site would lose keys that work.
 bool holds_anyway(const Request& request, const Installed& verdict) {
     return request.keys == Request::Keys::Revoke ||
            (request.keys == Request::Keys::Rotate && !verdict.full);
@@ -92,7 +92,7 @@ void Catalog::apply_batch(const std::vector<Request>& requests, std::vector<Resu
     }
 }
 
-// Each request gets the data plane's own verdict; what is accepted is committed together.
+// Each request gets the data plane's own verdict; the accepted ones are committed together.
 void Catalog::apply_singly(const std::vector<Request>& requests, std::vector<Result>& results) {
     Plan accepted;
     accepted.before = meta_;
@@ -128,7 +128,7 @@ void Catalog::apply_singly(const std::vector<Request>& requests, std::vector<Res
     }
 }
 
-// The subscribers of an atomic set let go of their prefixes before any of them is judged.
+// The subscribers of an atomic set release their prefixes before any of them is judged.
 std::vector<Record> Catalog::lift_prefixes(const std::vector<Request>& requests) {
     std::vector<Record> lifted;
     const std::unique_lock lock(index_mutex_);

@@ -18,18 +18,18 @@ struct Catalog::Change {
     std::size_t request = 0;
     std::shared_ptr<const Object> before;  // null: created
     std::shared_ptr<const Object> after;   // null: deleted
-    // Of a subscriber in `after`, without its keys.
+    // The record of the subscriber in `after`, without its keys.
     Record record;
     // Tunnel ids that the change takes: of slots never used before, and of slots that rested.
     std::vector<std::uint32_t> taken;
     std::vector<std::uint32_t> reused;
     std::vector<std::uint32_t> freed;
-    // What goes with the subscriber in `after`. Absent: nothing.
+    // The new secrets of the subscriber in `after`. Absent: they stay.
     std::optional<store::Secrets> secrets;
 };
 
 // The changes of one batch in order. They are in the index already, so that each is judged against
-// what the ones before it will leave behind; undo() takes them out again.
+// the result of the previous ones; undo() takes them out again.
 struct Catalog::Plan {
     Meta before;  // to go back to
     std::vector<Change> changes;
@@ -73,7 +73,7 @@ Failure check_presence(Request::Mode mode, Kind kind, const std::string& name, s
 // Whether two objects in canonical form are the same.
 bool same_bytes(const google::protobuf::MessageLite& a, const google::protobuf::MessageLite& b);
 
-// Read a serialized object of `kind`. Throw StoreError when the bytes are no such object.
+// Read a serialized object of `kind`. Throw StoreError if the bytes are not such an object.
 void parse_into(google::protobuf::MessageLite& message, Kind kind, std::string_view bytes);
 Object parse_object(Kind kind, std::string_view bytes);
 

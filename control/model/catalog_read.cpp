@@ -19,8 +19,8 @@ std::string_view token_value(std::string_view token, char kind) {
     return token.substr(1);
 }
 
-// The lowest address of the subscriber's prefixes that overlap `outer`: where it stands in a list
-// by address, in which it is found once for each of them.
+// The lowest address of the subscriber's prefixes that overlap `outer`: its place in a list by
+// address, in which it is found once for each such prefix.
 std::string first_within(const v1::Subscriber& s, const IpPrefix& outer) {
     std::optional<IpAddress> first;
     std::string error;
@@ -70,7 +70,7 @@ std::optional<Object> Catalog::get(Kind kind, const std::string& name) {
     return parse_object(kind, *bytes);
 }
 
-// Candidates for a page, in its order; the first page that is not full of them goes on at `next`.
+// Candidates for a page, in its order; the next search begins at `next`.
 struct Catalog::Found {
     std::vector<std::pair<std::uint32_t, std::string>> ids;  // with the token of each
     std::string next;                                        // empty: there are no more

@@ -1,4 +1,4 @@
-// What the catalog keeps of a subscriber and never shows: its tunnels' keys and its certificates.
+// A subscriber's secrets in the catalog: its tunnels' keys and its certificates.
 #include <fmt/format.h>
 
 #include "control/model/catalog_plan.h"
@@ -32,7 +32,7 @@ std::optional<Catalog::Site> Catalog::site(const std::string& subscriber) {
         site.subscriber = std::get<v1::Subscriber>(std::move(*object));
         auto policy = get(Kind::Policy, site.subscriber.policy());
         site.secrets = secrets_of(site.subscriber.id());
-        // A commit between the reads is seen by the revision, and the reads are made again.
+        // The revision shows a commit between the reads; then both are read again.
         const auto again = get(Kind::Subscriber, subscriber);
         if (!again) return std::nullopt;
         if (!policy || std::get<v1::Subscriber>(*again).revision() != site.subscriber.revision())
@@ -54,7 +54,7 @@ Result Catalog::change_keys(const std::string& subscriber, Request::Keys keys) {
                  {},
                  false},
                 {}};
-    // The revision makes it an answer to exactly this object.
+    // The revision ties the request to exactly this object.
     return apply_one({Request::Mode::Update, *object, keys});
 }
 
@@ -62,7 +62,7 @@ Result Catalog::rotate_keys(const std::string& subscriber) {
     return change_keys(subscriber, Request::Keys::Rotate);
 }
 
-// A revocation is not to fail because somebody else has changed the subscriber meanwhile.
+// A revocation must not fail because the subscriber was changed meanwhile.
 Result Catalog::revoke(const std::string& subscriber) {
     constexpr int kTries = 100;
     Result result;

@@ -1,4 +1,4 @@
-// Judging a subscriber: what it refers to, whom it would collide with, and its tunnels' ids.
+// Judges a subscriber: its references, its conflicts with others, and its tunnels' ids.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -138,10 +138,10 @@ Failure Catalog::find_subscriber(const std::string& name, const Plan& plan,
 }
 
 Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& result) {
-    // The request is kept as it came: a refused batch is repeated one by one.
+    // The request stays unchanged: a refused batch is repeated one by one.
     v1::Subscriber s = subscriber_in(request.object);
-    // An operation on keys brings the stored object, and judges nothing of it: what has come to
-    // stand in its way since must not keep a stolen key or certificate alive.
+    // An operation on keys contains the stored object, which is not judged again: a conflict that
+    // arose since must not keep a stolen key or certificate alive.
     const bool judged = request.keys == Request::Keys::Keep;
     Findings findings;
     const CheckedSubscriber checked = judged ? check_subscriber(s, findings) : CheckedSubscriber{};
@@ -206,8 +206,8 @@ Failure Catalog::plan_subscriber(const Request& request, Plan& plan, Result& res
     return {};
 }
 
-// A tunnel with keys becomes another one in its own slot, without an endpoint and with a key that
-// nobody knows: the next generation.
+// A tunnel with keys becomes a new tunnel in its own slot: the next generation, without an endpoint
+// and with a new key.
 void Catalog::renew_ids(v1::Subscriber& s) {
     for (auto& tunnel : *s.mutable_tunnels())
         if (has_keepalives(tunnel)) tunnel.set_id(TunnelIds::next_generation(tunnel.id()));

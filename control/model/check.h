@@ -1,5 +1,5 @@
-// What can be judged of an object by looking at it alone: names, prefixes, limits, endpoints. The
-// references between objects are judged by the catalog (catalog.h).
+// Checks that need only the object itself: names, prefixes, limits, endpoints. The catalog
+// (catalog.h) judges references between objects.
 //
 // Each function also brings the object into canonical form (prefixes and addresses in canonical
 // text, weights and the hash seed filled in), so that equal objects are equal bytes.

@@ -8,7 +8,7 @@
 namespace dr::control {
 namespace {
 
-// Names are shorter, and so are addresses; longer ones get an error with their beginning.
+// Longer than any name or address; a longer text gets an error with its beginning.
 constexpr std::size_t kMostNameBytes = 4096;
 
 void limit(int count, int most, const std::string& field, const char* what, Findings& findings) {
@@ -35,7 +35,7 @@ Failure check_counts(const v1::Policy& policy) {
     check_name_size(policy.name(), "policy.name", findings);
     limit(policy.classes_size(), kMaxClasses, "policy.classes",
           "classes; the limit is 8 classes a policy", findings);
-    // An output, so one that comes with an object is from an earlier answer.
+    // An output field: in a request it comes from an earlier answer.
     limit(policy.line_numbers_size(), kMaxLines, "policy.lineNumbers",
           "numbers; the limit is 16 lines a policy", findings);
     for (int i = 0; i < policy.classes_size() && findings.empty(); ++i) {

@@ -1,5 +1,5 @@
-// How many of each thing an object has: looked at before anything else is done with it, and before
-// it is copied. An object within these counts costs little whatever it says.
+// Checks the number of elements of an object, before anything else is done with it, and before it
+// is copied. An object within these counts is cheap to process, whatever it contains.
 #pragma once
 
 #include "control/model/catalog.h"

@@ -39,8 +39,8 @@ struct Failure {
     [[nodiscard]] bool ok() const { return code == Code::Ok; }
 };
 
-// Collects what is wrong with one object: the first of it in words, the rest by its count, so that
-// an answer is small and quickly made whatever the object is.
+// Collects what is wrong with one object: the first findings in words, the rest as a count, so that
+// an answer is small and cheap for every object.
 class Findings {
   public:
     static constexpr std::size_t kMostViolations = 16;
@@ -68,7 +68,7 @@ class Findings {
     }
 
     [[nodiscard]] bool empty() const { return violations_.empty(); }
-    // What is found from now on is counted only, so it need not be looked for.
+    // Further findings are only counted, so they need no text.
     [[nodiscard]] bool full() const {
         return violations_.size() >= kMostViolations || text_ >= kMostText;
     }

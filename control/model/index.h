@@ -1,9 +1,8 @@
-// The catalog's memory: what is needed to judge a request without reading the store. For each
-// subscriber its name, id, policy and digest; for each prefix its owner, in an ordered map over
-// address ranges; each tunnel end, counted; pools and policies whole; counts of what refers to
-// what; row counts and digests as the data plane computes them. What there is a million of stands
-// in B-trees: a third of the memory of a node for each, and no pointer to an entry outlives a
-// change.
+// The catalog's memory, which judges a request without reading the store. For each subscriber its
+// name, id, policy and digest; for each prefix its owner, in an ordered map over address ranges;
+// each tunnel end, counted; pools and policies whole; counts of what refers to what; row counts and
+// digests as the data plane computes them. Large sets are B-trees, which take a third of the memory
+// of one node for each entry. A change invalidates pointers to entries.
 //
 // Not thread-safe: the catalog locks.
 #pragma once
@@ -72,10 +71,10 @@ class Index {
     void remove_policy(std::string_view name);
     // The policy exists, the record names its id, and the record's prefixes are free.
     void put_subscriber(std::string_view name, std::string_view policy, const Record& record);
-    // `policy` and `record` as they were put.
+    // `policy` and `record` as given to put_subscriber().
     void remove_subscriber(std::string_view name, std::string_view policy, const Record& record);
-    // Frees the prefixes of a subscriber that is judged anew together with others, except for what
-    // belongs to another meanwhile; and takes them again. Nothing else of it changes.
+    // Frees the prefixes of a subscriber that is judged together with others, except those that
+    // another owns meanwhile; and takes them again. Nothing else changes.
     void lift_prefixes(const Record& record);
     void lower_prefixes(const Record& record);
 

@@ -30,8 +30,8 @@ class Installer {
     // Hands a transaction over and waits, for at most 2 s, for the data plane's verdict. Called by
     // the catalog with its writer lock held, before the change is durable.
     virtual Installed install(const Transaction& transaction) = 0;
-    // What install() has accepted did not become durable: the data plane must be compared and
-    // replayed.
+    // A change that install() has accepted did not become durable: the data plane must be compared
+    // and replayed.
     virtual void resync() = 0;
     virtual void set_drain(bool drain) = 0;
 };

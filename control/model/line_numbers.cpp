@@ -27,8 +27,8 @@ void set_number(v1::Policy& policy, const std::string& line, unsigned number) {
     added.set_number(number);
 }
 
-// The best of what is left. One that has just meant another line comes last: the ends do not change
-// at the same moment, and one that is behind would take the new line for the old.
+// Chooses a free number. A number that another line has just left comes last: the two ends do not
+// change at the same moment, and the end that is behind would confuse the two lines.
 unsigned fresh_number(const Used& used, const Used& just_left, std::optional<unsigned> usual,
                       const LineCensus& census) {
     const auto cost = [&](unsigned n) {

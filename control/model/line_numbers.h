@@ -1,9 +1,9 @@
 // The numbers by which keepalives name a policy's lines (proto/TUNNEL.md §8).
 //
-// A session of the liveness engine is that of a line number, and the two ends of a tunnel do not
-// learn of another policy at the same moment. So a number means the same line for as long as the
-// policy names the line. Policies agree where they can, so that a subscriber's tunnels also stay up
-// when it is given another policy.
+// The liveness engine identifies a session by its line number, and the two ends of a tunnel do not
+// learn of a new policy at the same moment. So a number means the same line for as long as the
+// policy names the line. Policies use the same number for a line where they can, so that a
+// subscriber's tunnels stay up when its policy is replaced.
 #pragma once
 
 #include <array>
@@ -25,7 +25,8 @@ class LineCensus {
     void add(const v1::Policy& policy) { count(policy, 1); }
     void remove(const v1::Policy& policy) { count(policy, -1); }
 
-    // The number that most policies have for the line, the lowest of several; none: unknown there.
+    // The number that most policies have for the line, the lowest among equals; none: no policy has
+    // it.
     [[nodiscard]] std::optional<unsigned> usual(std::string_view line) const;
     // Whether some policy has the number for any line.
     [[nodiscard]] bool taken(unsigned number) const { return total_[number] != 0; }
@@ -40,12 +41,12 @@ class LineCensus {
 // The line's number; none: the policy has no such line.
 std::optional<unsigned> line_number(const v1::Policy& policy, std::string_view line);
 
-// Gives every line of a policy that check_policy() found good its number, and forgets those of
-// lines that it does not name. `before`: the policy that it takes the place of, or null.
+// Numbers every line of a policy that has passed check_policy(), and removes numbers of lines that
+// it does not name. `before`: the policy that it replaces, or null.
 void number_lines(v1::Policy& policy, const v1::Policy* before, const LineCensus& census);
 
-// Gives numbers to a policy that was stored without: in order of first appearance over classes and
-// tiers, as both ends counted then.
+// Numbers the lines of a policy that was stored without numbers: in order of first appearance over
+// classes and tiers, as both ends counted then.
 void complete_line_numbers(v1::Policy& policy);
 
 }  // namespace dr::control

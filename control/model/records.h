@@ -1,4 +1,4 @@
-// Desired objects in the words of the southbound protocol (dataplane/southbound/protocol.h).
+// Desired objects as records of the southbound protocol (dataplane/southbound/protocol.h).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ Record subscriber_record(const v1::Subscriber& subscriber, std::uint32_t policy_
 // cover them. Throws StoreError when a key is missing.
 void append_keys(Record& record, const v1::Subscriber& subscriber, const store::Secrets& secrets);
 
-// Reads what subscriber_record() has made, which outlives it.
+// Reads a record of subscriber_record(), which outlives the view.
 class SubscriberView {
   public:
     explicit SubscriberView(const Record& record)

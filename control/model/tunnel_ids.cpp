@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::uint32_t kFirstGeneration = 1;
 constexpr std::uint32_t kGenerations = 255;
-// Slots to draw from while the data plane's capacity is not confirmed, at least.
+// The least number of slots to draw from while the data plane's capacity is not confirmed.
 constexpr std::uint32_t kFewest = 64;
 
 }  // namespace

@@ -2,11 +2,11 @@
 //
 // A tunnel owns its slot. A freed slot rests in quarantine, counted on the steady clock and from
 // the start again after a restart of drd, before it is allocated again, with the next generation;
-// so neither a packet in flight nor a site that was not told yet can reach another subscriber's
+// so neither a packet in flight nor a site with an old configuration can reach another subscriber's
 // tunnel. An operator who names an id takes that slot at once: quarantine binds the allocator only.
 //
-// A fresh slot is drawn at random from all that there are, and so is its first generation: somebody
-// who knows other ids cannot tell it. With n slots it is one of 255 n.
+// A fresh slot is drawn at random from all slots, and so is its first generation: knowledge of
+// other ids does not help to guess it. With n slots it is one of 255 n.
 //
 // Not thread-safe: the catalog's writer lock guards it.
 #pragma once
@@ -35,13 +35,13 @@ class TunnelIds {
     static std::uint32_t next_generation(std::uint32_t id);
     static std::uint8_t generation(std::uint32_t id) { return static_cast<std::uint8_t>(id >> 24); }
 
-    // The subscriber that owns the slot of `id`; 0: nobody.
+    // The subscriber that owns the slot of `id`; 0: none.
     [[nodiscard]] std::uint32_t owner(std::uint32_t id) const;
     // Whether the slot of `id` has been used before and is free now.
     [[nodiscard]] bool resting(std::uint32_t id) const { return current_.contains(slot(id)); }
     // Slots must be below this, the number of the data plane's tunnels; at most 2^24. Not
-    // confirmed: no data plane has said so yet, and fresh slots are drawn from the lowest alone,
-    // from about twice as many as are used, because a smaller data plane may come.
+    // confirmed: no data plane has reported it yet. Fresh slots are then drawn from the lowest ones
+    // only, about twice as many as are used, because the data plane may turn out smaller.
     void set_capacity(std::uint32_t slots, bool confirmed = true);
     [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
     [[nodiscard]] bool confirmed() const { return confirmed_; }
@@ -53,7 +53,7 @@ class TunnelIds {
     void take(std::uint32_t id, std::uint32_t subscriber);
     // Returns the slot, to quarantine.
     void release(std::uint32_t id, Clock::time_point now);
-    // Takes back a take() that came to nothing, of a slot that had not been used before.
+    // Undoes a take() of a failed change, for a slot that had not been used before.
     void forget(std::uint32_t id);
     // A slot that the store knows as freed, with the last generation it had.
     void restore_freed(std::uint32_t id, Clock::time_point now) { rest(id, now); }
@@ -74,7 +74,7 @@ class TunnelIds {
     std::deque<Resting> resting_;                               // oldest first, some outdated
     std::unordered_map<std::uint32_t, std::uint64_t> current_;  // resting slot -> sequence
     // Fresh slots are drawn from this pack. It has all of them below `packed_`, and some that are
-    // fresh no more: these are thrown away when they are drawn.
+    // no longer fresh: those are discarded when they are drawn.
     std::vector<std::uint32_t> pack_;
     std::uint32_t packed_ = 1;
     std::uint32_t used_ = 0;  // slots that have an owner

@@ -1,4 +1,4 @@
-// What is accepted, and probably not meant.
+// Warnings: input that is accepted, but probably a mistake.
 #include <fmt/format.h>
 
 #include <algorithm>

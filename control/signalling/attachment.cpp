@@ -27,7 +27,7 @@ bool names(const v1::Line& line, v1::Encapsulation encapsulation) {
     return std::find(able.begin(), able.end(), encapsulation) != able.end();
 }
 
-// AUTO is GRE-in-UDP for a UR that does not know better.
+// AUTO becomes GRE-in-UDP for a UR that does not list AUTO.
 v1::Encapsulation encapsulation_for(const v1::Line* line, const v1::Tunnel& tunnel) {
     const bool able = line != nullptr && names(*line, v1::AUTO);
     return tunnel.encapsulation() == v1::AUTO && !able ? v1::GRE_UDP : tunnel.encapsulation();
@@ -91,7 +91,8 @@ v1::Attachment make_attachment(const Catalog::Site& site, const std::vector<v1::
                                const std::vector<v1::SignallingAddress>& drs) {
     const auto& s = site.subscriber;
     v1::Attachment out;
-    // Revisions are of one sequence: whichever of the two changed last has the greater one.
+    // All revisions form one sequence: of the two, the one that changed last has the greater
+    // revision.
     out.set_generation(static_cast<std::uint64_t>(std::max(s.revision(), site.policy.revision())));
     out.set_subscriber(s.name());
     *out.mutable_prefixes() = s.prefixes();

@@ -1,5 +1,5 @@
-// What a UR is told: proto/dr/v1/signalling.proto's Attachment, from what is provisioned. Pure
-// functions, any thread.
+// Builds proto/dr/v1/signalling.proto's Attachment from the provisioned objects. Pure functions,
+// any thread.
 #pragma once
 
 #include <string>
@@ -11,11 +11,11 @@
 
 namespace dr::control {
 
-// Where the profile's keepalives begin (proto/TUNNEL.md).
+// The profile's first timers of keepalives (proto/TUNNEL.md).
 v1::Timers timers_of(v1::Profile profile);
 
-// `lines`: as the UR has named them; none: not known, and every tunnel is told. Throws StoreError
-// when a key is missing.
+// `lines`: as the UR has named them; none: not known, and every tunnel is included. Throws
+// StoreError when a key is missing.
 v1::Attachment make_attachment(const Catalog::Site& site, const std::vector<v1::Line>& lines,
                                const std::vector<v1::SignallingAddress>& drs);
 

@@ -29,7 +29,8 @@ std::string bytes_of(const pki::Fingerprint& fingerprint) {
     return {reinterpret_cast<const char*>(fingerprint.data()), fingerprint.size()};
 }
 
-// Who enrolls again and again, and attaches with nothing of it, keeps the latest of these alone.
+// A subscriber that is enrolled again and again without attaching keeps only the latest
+// certificates.
 void drop_unused(store::Secrets& secrets) {
     constexpr int kMostUnused = 8;
     auto& certificates = *secrets.mutable_certificates();
@@ -71,11 +72,11 @@ Credentials::Credentials(const Options& options)
         if (const auto literal = parse_address(host_of(address));
             literal && !wildcard(host_of(address)))
             reserved_.emplace_back(*literal, "an address of signalling");
-    // Each is told of once, however often it was given.
+    // Each address is listed once, however often it was given.
     std::sort(reserved_.begin(), reserved_.end());
     reserved_.erase(std::unique(reserved_.begin(), reserved_.end()), reserved_.end());
     try {
-        // An operator's key may be for root's eyes, which drd is only at its start.
+        // Only root may be able to read an operator's key, and drd is root only at its start.
         if (!ca_cert_.empty()) authority_ = pki::Authority::load(ca_cert_, ca_key_);
         if (!options.signalling_cert.empty()) {
             given_.emplace();
@@ -94,7 +95,7 @@ Credentials::Credentials(const Options& options)
     }
 }
 
-// What would let no UR attach is better said now.
+// Reports at the start what would let no UR attach.
 void Credentials::check_given(const Options& options) const {
     const std::string why = pki::check_pair(given_->certificate, given_->private_key);
     if (!why.empty())
@@ -118,7 +119,7 @@ void Credentials::keep_apart(const Options& options) {
                         options.tls_ca));
     };
     const auto clients = pki::parse_certificates(pki::read_file(options.tls_ca));
-    // Of whichever DR: what drd has made for itself signs nothing but URs and DRs.
+    // Of any DR: a CA that drd has made for itself signs only URs and DRs.
     for (const auto& client : clients)
         if (client.common_name() == pki::Authority::kName) refuse();
     const bool made = signalling_ || !ca_cert_.empty() || pki::Authority::exists(folder_);
@@ -158,7 +159,7 @@ Failure Credentials::enroll(Catalog& catalog, const std::string& subscriber, boo
                 "HOST:PORT",
                 {},
                 false};
-    // A key is made for a subscriber that can be there.
+    // A key is made only for a valid name.
     if (!is_name(subscriber))
         return {Code::NotFound,
                 fmt::format("subscriber/{} does not exist", shown(subscriber)),

@@ -1,4 +1,4 @@
-// Certificates: drd's authority, what this DR shows, what URs get.
+// Certificates: drd's authority, this DR's certificate, and those of URs.
 #pragma once
 
 #include <mutex>
@@ -27,30 +27,32 @@ class Credentials {
     // one, directly or through certificates that `options` name: the CA beside the store, whether
     // or not there is signalling now, and those of --signalling-ca.
     void keep_apart(const Options& options);
-    // The CAs of URs, once they were kept apart: whom one of them vouches for is no operator.
+    // The CAs of URs, after keep_apart(). A client with a certificate of one of them is not an
+    // operator.
     [[nodiscard]] const std::vector<pki::Certificate>& of_sites() const { return of_sites_; }
     // CAs besides drd's own.
     [[nodiscard]] const std::vector<pki::Certificate>& others() const { return others_; }
     // Where URs attach.
     [[nodiscard]] const std::vector<v1::SignallingAddress>& drs() const { return drs_; }
 
-    // Addresses of signalling here and at the other DRs, as far as they are given as addresses and
-    // not as names: no site's prefix may hold one.
+    // Addresses of signalling here and at the other DRs, if given as addresses and not as names. No
+    // site's prefix may hold one.
     [[nodiscard]] const Catalog::Reserved& reserved() const { return reserved_; }
 
-    // Issues a certificate and notes it in the subscriber's secrets. Unless `keep_older`, those
-    // before it go when somebody has attached with it (used()). `older`: how many they are.
+    // Issues a certificate and records it in the subscriber's secrets. Unless `keep_older`, earlier
+    // ones are removed once a UR has attached with it (used()). `older`: the number of earlier
+    // ones.
     Failure enroll(Catalog& catalog, const std::string& subscriber, bool keep_older,
                    v1::Credentials& out, std::uint32_t& older);
-    // Somebody has attached with the certificate of this fingerprint, which replaces those before
-    // it: they go.
+    // A UR has attached with the certificate of this fingerprint: if it replaces earlier ones,
+    // removes them.
     static Failure used(Catalog& catalog, const std::string& subscriber,
                         const std::string& fingerprint);
-    // Refuses all but the one issued last. `count`: how many.
+    // Refuses all certificates except the latest. `count`: how many were refused.
     static Failure revoke_older(Catalog& catalog, const std::string& subscriber,
                                 std::uint32_t& count);
-    // Refuses all certificates that there are, and takes the tunnels' ids and keys out of use.
-    // `count`: how many were enrolled.
+    // Refuses all existing certificates, and replaces the tunnels' ids and keys. `count`: how many
+    // certificates were enrolled.
     static Failure revoke(Catalog& catalog, const std::string& subscriber, std::uint32_t& count);
 
   private:

@@ -1,9 +1,8 @@
-// How much one certificate may ask of signalling: judged when it asks, before anything is done
-// for it.
+// Limits the use of signalling by one certificate, before anything is done for a request.
 //
-// A certificate has a stream: a newer one supersedes it. Streams begun and handshakes are counted
-// by token buckets, which a UR that lost its connection stays far below. So are the lines of the
-// log in which it is quoted.
+// A certificate has at most one stream: a newer stream supersedes it. Streams begun and handshakes
+// are counted by token buckets, which a UR that lost its connection stays far below. The log lines
+// that quote the UR are limited in the same way.
 //
 // Threads: any.
 #pragma once
@@ -21,7 +20,7 @@
 
 namespace dr::control {
 
-// So many at once, and so many a second for ever.
+// A token bucket: a burst, and a rate a second.
 class TokenBucket {
   public:
     using Clock = std::chrono::steady_clock;
@@ -29,9 +28,9 @@ class TokenBucket {
         double burst;
         double per_second;
     };
-    // Takes one. False: there is none.
+    // Takes a token. False: there is none.
     bool take(Rate rate, Clock::time_point now);
-    // Nothing was taken, or all is there again.
+    // All tokens are there.
     [[nodiscard]] bool full(Rate rate, Clock::time_point now) const;
 
   private:
@@ -59,19 +58,19 @@ class Gate {
     Gate(const Gate&) = delete;
     Gate& operator=(const Gate&) = delete;
 
-    // A peer has proved that it has the certificate (PEM). False: too often of late.
+    // A peer has proved that it has the certificate (PEM). False: too often recently.
     bool handshake(std::string_view certificate, Clock::time_point now = Clock::now());
-    // It begins a stream. False: too many of late, so its connections are to be ended.
+    // The certificate's owner begins a stream. False: too many recently; end its connections.
     bool stream(std::string_view certificate, Clock::time_point now = Clock::now());
     // A stream was refused within the last second.
     bool flooding(std::string_view certificate, Clock::time_point now = Clock::now());
-    // The session is the certificate's stream from now on. Returns the one before it, if that is
-    // still there.
+    // The session is the certificate's stream from now on. Returns the previous session, if it
+    // still exists.
     std::shared_ptr<SignallingSession> supersede(std::string_view certificate,
                                                  const std::shared_ptr<SignallingSession>& session);
 
-    // Its owner has said something for the log. nullopt: too often of late. Otherwise how often
-    // that was since it was last logged.
+    // The UR has sent a text for the log. nullopt: too many recently. Otherwise the number left out
+    // since the last logged one.
     std::optional<std::uint64_t> words(const Key& certificate,
                                        Clock::time_point now = Clock::now());
 

@@ -124,7 +124,7 @@ void SignallingHub::run() {
 }
 
 void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
-    // One that was superseded must not supersede its successor.
+    // A superseded session must not supersede its successor.
     if (session->over() || session->ended()) return;
     const std::string& name = session->peer().subscriber;
     try {
@@ -154,7 +154,7 @@ void SignallingHub::tell_refused(const PeerIdentity& peer, const v1::Refused& wh
 
 void SignallingHub::refuse(SignallingSession& session, const v1::Refused& why) {
     {
-        // Of one that is attached its end is told.
+        // The end of an attached session is logged.
         const std::lock_guard lock(mutex_);
         const auto at = attached_.find(session.peer().subscriber);
         if (at == attached_.end() || at->second.session.get() != &session)
@@ -175,8 +175,8 @@ void SignallingHub::site_refused(const std::string& subscriber, const std::strin
     journal_->tell(Journal::Level::Warning, {kRefusedCredentials, subscriber, why, {}, 0, {}});
 }
 
-// The first who attaches with a certificate that replaces others ends these. A store that cannot
-// be written leaves them until the next time.
+// The first attach with a certificate that replaces others removes these. If the store cannot be
+// written, they stay until the next attach.
 void SignallingHub::retire_older(const PeerIdentity& peer, const store::Secrets& secrets) {
     const std::string bytes = fingerprint_of(peer);
     for (const auto& certificate : secrets.certificates()) {
@@ -222,11 +222,11 @@ void SignallingHub::admit(const std::shared_ptr<SignallingSession>& session,
                               "the subscriber has attached again, from " + session->peer().address);
     if (attached.session != session)
         tell(Journal::Level::Info, kAttached, session->peer(), attached.session ? "again" : "");
-    // A change that was committed after the site was read and before this found nobody to tell:
-    // one more look does.
+    // A change that was committed after the site was read and before this point found no session to
+    // update. So the session is checked once more.
     if (attached.session != session || attached.policy != policy) put(session);
     attached = {session, policy};
-    // One that has ended meanwhile has left already, and would stay for ever.
+    // A session that has ended meanwhile will not report its end again, and would stay for ever.
     if (!session->over()) return;
     attached_.erase(session->peer().subscriber);
 }

@@ -1,16 +1,16 @@
-// Who is attached, and what they are to be told.
+// Keeps the attached sessions, and decides what each is sent.
 //
-// One thread does it all: a session that said hello, a change of a subscriber or of its policy, a
-// revocation are work for it, in turn, and revocations before all else: whoever says much, and a
-// change that concerns thousands, hold up no revocation. For each it reads the site from the store,
-// judges the session's certificate by what the store says now, and sends the attachment or ends the
-// stream. A peer is judged before it has a session too (server.cpp): one whose certificate is
-// revoked makes no work here. So a revocation and an attach that cross each other end the same way,
-// whichever came first.
+// One thread does all the work: hellos of sessions, changes of subscribers and policies, and
+// revocations, in turn. Revocations come first, so neither a talkative peer nor a change of
+// thousands of subscribers delays them. For each it reads the site from the store, judges the
+// session's certificate by the store's present state, and sends the attachment or ends the stream.
+// A peer is also judged before it has a session (server.cpp), so a revoked certificate makes no
+// work here. A revocation and an attach at the same time therefore have the same result in either
+// order.
 //
-// A certificate is good when drd has enrolled it and not revoked it. One by another CA (operator's
-// PKI, --signalling-ca) is good by its name until the subscriber is revoked here, or has attached
-// with a certificate that drd has enrolled in place of those before.
+// A certificate is valid if drd has enrolled it and not revoked it. A certificate of another CA
+// (operator's PKI, --signalling-ca) is valid by its name until the subscriber is revoked here, or
+// has attached with a certificate that drd has enrolled to replace earlier ones.
 #pragma once
 
 #include <condition_variable>
@@ -41,14 +41,14 @@ class SignallingHub {
 
     // Before the first session; it outlives the hub.
     void set_journal(Journal& journal) { journal_ = &journal; }
-    // Somebody was refused in the handshake; what the certificate says of its name proves nothing.
+    // A peer was refused in the handshake; the name in its certificate is not proven.
     void stranger(const std::string& claimed, const std::string& why);
-    // A subscriber's router was refused in the handshake, after its certificate was found good.
+    // A subscriber's router was refused in the handshake, although its certificate is valid.
     void site_refused(const std::string& subscriber, const std::string& why);
     // The certificate with which the subscriber's UR is attached, bytes; empty: none is.
     std::string fingerprint_in_use(const std::string& subscriber);
 
-    // The catalog's listener: only notes what is to be done.
+    // The catalog's listener: only queues work.
     void publish(const std::vector<CommittedChange>& changes);
     // The subscriber's certificates have changed. How many streams it has now.
     std::uint32_t look_again(const std::string& subscriber);
@@ -56,7 +56,7 @@ class SignallingHub {
     std::vector<v1::AttachmentStatus> list(const std::string& after, const std::string& name_prefix,
                                            std::size_t limit);
 
-    // Why the peer may not attach, by what the store says now, which is told of; nullopt: it
+    // Why the peer may not attach, by the store's present state; the refusal is logged. nullopt: it
     // may. Throws StoreError.
     std::optional<v1::Refused> refusal(const PeerIdentity& peer);
 
@@ -92,7 +92,8 @@ class SignallingHub {
     std::mutex mutex_;  // all below
     std::condition_variable work_;
     std::map<std::string, Attached> attached_;  // by subscriber
-    // Each once; and those whose certificates have changed, which may stand in both.
+    // Sessions to check, each once; and sessions whose certificates have changed, which may be in
+    // both queues.
     std::deque<std::shared_ptr<SignallingSession>> due_;
     std::unordered_set<const SignallingSession*> queued_;  // those in due_
     std::deque<std::shared_ptr<SignallingSession>> urgent_;

@@ -18,8 +18,8 @@ constexpr int kMaxMessage = 64 << 10;  // of a UR: a hello of 16 lines
 constexpr int kPingMs = 20'000;
 constexpr int kPingTimeoutMs = 10'000;
 constexpr int kLeastPingMs = 4'000;  // a UR that pings more often is cut off
-// A UR has one, and a moment of two while it attaches again. A peer that never acknowledges the
-// settings is not held to it: the gate is for that.
+// A UR has one stream, and for a moment two while it attaches again. This limit does not bind a
+// peer that never acknowledges the settings; the gate does.
 constexpr int kStreamsOfConnection = 2;
 constexpr int kMaxHeaderBytes = 8 << 10;
 constexpr std::chrono::milliseconds kStopPatience{500};
@@ -54,7 +54,7 @@ grpc::Status too_many_streams() {
 }
 
 // Asked by gRPC's core about each stream as soon as its headers are there, on the thread that reads
-// the connection: a stream that is refused here has cost least.
+// the connection: a refusal here is the cheapest.
 class StreamGate final : public grpc::AuthMetadataProcessor {
   public:
     StreamGate(Gate& gate, Connections& connections) : gate_(gate), connections_(connections) {}
@@ -64,7 +64,7 @@ class StreamGate final : public grpc::AuthMetadataProcessor {
         const std::string certificate = property(*context, kCertificate);
         const bool before = gate_.flooding(certificate);
         if (gate_.stream(certificate)) return grpc::Status::OK;
-        // Once is enough: a connection that is not known yet is ended when it is.
+        // Once is enough: a connection that is not known yet is ended when it becomes known.
         if (!before) connections_.cut_all(Gate::key_of(certificate));
         return too_many_streams();
     }
@@ -105,7 +105,7 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(Credentials& credentials
             return gate.handshake(leaf) ? std::string() : kConnectsTooOften;
         },
         [&hub](const std::string& name, const std::string& why) {
-            // Its certificate is good, so its name is.
+            // Its certificate is valid, so its name is proven.
             if (why == kConnectsTooOften)
                 hub.site_refused(name, why);
             else
@@ -148,7 +148,7 @@ class SignallingServer::Service final : public v1::Signalling::CallbackService {
     }
 
   private:
-    // Where the store cannot be read the hub says so.
+    // If the store cannot be read, the hub reports it.
     std::optional<v1::Refused> refusal(const PeerIdentity& peer) {
         try {
             return hub_.refusal(peer);
@@ -177,7 +177,7 @@ SignallingServer::SignallingServer(const Options& options, Credentials& credenti
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kLeastPingMs);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsOfConnection);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxHeaderBytes);
-    // A window that does not grow: what a UR may send before it is read is a message.
+    // The window does not grow: a UR may send one message before it is read.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kMaxMessage);
     builder.SetMaxReceiveMessageSize(kMaxMessage);

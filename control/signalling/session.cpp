@@ -53,7 +53,7 @@ void SignallingSession::no_hello() {
         fmt::format("no hello in {} s; it is the first message", kHelloPatience.count()));
 }
 
-// A peer that does not read holds up the last word too.
+// Cuts the stream off: a peer that does not read never receives the final status.
 void SignallingSession::cut_off() {
     const std::lock_guard lock(mutex_);
     if (!over_) context_.TryCancel();
@@ -117,7 +117,7 @@ void SignallingSession::end(v1::Refused::Reason reason, const std::string& text)
     refused_.emplace();
     refused_->set_reason(reason);
     refused_->set_text(text);
-    // The last word is a write too: a peer that reads has both long before.
+    // The final status is a write too; a peer that reads gets both well within this time.
     after(kEndPatience, end_alarm_, &SignallingSession::cut_off);
     write_next();
 }
@@ -200,7 +200,7 @@ void SignallingSession::take(const v1::UrMessage& message) {
     if (changed) hub_.look_at(shared_from_this());
 }
 
-// With the lock held. A UR that says the same again is not logged again.
+// With the lock held. A UR that repeats itself is not logged again.
 void SignallingSession::take_declined(const v1::Declined& declined) {
     constexpr std::size_t kMost = 1000;
     if (declined.generation() == 0) return;
@@ -213,7 +213,7 @@ void SignallingSession::take_declined(const v1::Declined& declined) {
     log_declined();
 }
 
-// With the lock held. Whoever may not attach fills no log, whatever it says.
+// With the lock held. A peer that may not attach must not fill the log.
 void SignallingSession::log_declined() {
     if (!admitted_ || !std::exchange(declined_unlogged_, false)) return;
     const auto unlogged = gate_.words(peer_.key);

@@ -28,7 +28,7 @@ class SignallingHub;
 // The status of a stream that ends with this reason.
 [[nodiscard]] grpc::StatusCode code_of(v1::Refused::Reason reason);
 
-// As the TLS handshake has proved it.
+// The peer's identity, proven by the TLS handshake.
 struct PeerIdentity {
     std::string subscriber;  // the certificate's common name
     std::optional<pki::Certificate> certificate;
@@ -40,9 +40,9 @@ struct PeerIdentity {
 class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1::DrMessage>,
                                 public std::enable_shared_from_this<SignallingSession> {
   public:
-    // A UR that does not say hello in this time holds a stream for nothing.
+    // Time for the hello; a UR without one would hold a stream for nothing.
     static constexpr std::chrono::seconds kHelloPatience{10};
-    // For one that does not read what is being written, until it is cut off without a reason.
+    // Time until a stream whose peer does not read is cut off without a reason.
     static constexpr std::chrono::milliseconds kEndPatience{500};
 
     SignallingSession(SignallingHub& hub, Gate& gate, PeerIdentity peer,
@@ -58,16 +58,16 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     [[nodiscard]] const PeerIdentity& peer() const { return peer_; }
     [[nodiscard]] std::vector<v1::Line> lines();
     [[nodiscard]] v1::AttachmentStatus status();
-    // OnDone() has been.
+    // OnDone() was called.
     [[nodiscard]] bool over() const { return over_.load(); }
-    // Why drd has ended it: "revoked", "superseded"; else that the stream is over.
+    // Why drd has ended it: "revoked", "superseded"; otherwise a text that the stream is over.
     [[nodiscard]] std::string why_over() const;
-    // end() has been: what it says from now on counts for nothing.
+    // end() was called: later messages of the UR are ignored.
     [[nodiscard]] bool ended();
 
-    // Of the hub, which has admitted it. Sends it as soon as what is being written is out. One that
-    // has not begun to be sent is replaced by a newer one. One equal to what was sent last is not
-    // sent again.
+    // Called by the hub after it has admitted the session. Sends the attachment once the current
+    // write is done. A newer attachment replaces one that is still waiting. An attachment equal to
+    // the last one is not sent again.
     void send(v1::Attachment attachment);
     // Says why, and ends the stream. The first reason counts.
     void end(v1::Refused::Reason reason, const std::string& text);

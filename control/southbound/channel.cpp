@@ -58,7 +58,7 @@ void Channel::send(std::span<const std::uint8_t> bytes) {
         } else if (errno == EAGAIN) {
             wait_for(POLLOUT);
         } else if (errno != EINTR) {
-            // What the data plane said before it closed is worth more than the broken pipe.
+            // The data plane's last message says more than "broken pipe".
             if (errno == EPIPE || errno == ECONNRESET) return;
             throw ChannelError(fmt::format("data plane: send: {}", std::strerror(errno)));
         }

@@ -19,7 +19,7 @@
 
 namespace dr::control {
 
-// The connection is of no more use: cannot connect, closed, silent, or not understood.
+// The connection cannot be used: refused, closed, silent, or not understood.
 class ChannelError : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;

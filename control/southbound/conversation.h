@@ -1,7 +1,7 @@
-// What drd asks the data plane on one connection, and what it makes of the answers. Without a
-// store: what of it is to be in the tables is the replay's and the link's matter.
+// drd's requests to the data plane on one connection, and their answers. It knows no store; the
+// replay and the link decide what is to be in the tables.
 //
-// All throw ChannelError when the answer is none, or of another kind or size.
+// All throw ChannelError if there is no answer, or an answer of another kind or size.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@
 
 namespace dr::control {
 
-// The data plane answers with an error that a new connection will not cure.
+// The data plane answers with an error that a new connection would not change.
 class RefusalError : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
@@ -24,13 +24,13 @@ class RefusalError : public std::runtime_error {
 // Result::text.
 std::string text_of(const southbound::Result& result);
 
-// HELLO as a provisioner. RefusalError: it does not take us, or is of another version.
+// HELLO as a provisioner. RefusalError: it refuses this client, or has another version.
 southbound::State greet(Channel& channel);
 std::shared_ptr<const CountersMap> ask_counters(Channel& channel);
-// RefusalError: it says why it has none.
+// RefusalError: it has none, and says why.
 std::shared_ptr<const LiveMap> ask_liveness(Channel& channel);
-// Null, with the reason in `why`: what it hands over is none of this build's, or damaged. Its notes
-// of drops are there for people to read, and nothing else depends on them.
+// Null, with the reason in `why`: the memfd is of another build, or damaged. Drop samples are only
+// for display, and nothing else depends on them.
 std::shared_ptr<const DropsMap> ask_drops(Channel& channel, std::string& why);
 // The answer to GetState, SetDrain and AdvanceGate; events before it are passed over.
 southbound::State receive_state(Channel& channel);

@@ -152,7 +152,7 @@ void Link::run() {
     fail(LinkState::Absent, "drd is ending");
 }
 
-// Also lets go of everybody who waits: what they brought is found by the next comparison.
+// Also releases all waiting callers: the next comparison finds their changes.
 void Link::fail(LinkState state, const std::string& detail) {
     const std::lock_guard lock(mutex_);
     if (status_.state != state)
@@ -177,7 +177,7 @@ void Link::back_off(std::chrono::milliseconds time) {
     done_.wait_for(lock, time, [&] { return stop_; });
 }
 
-// One connection, to its end. True: it had come to IN_SYNC.
+// Serves one connection until it ends. True: it had reached IN_SYNC.
 bool Link::session() {
     bool in_sync = false;
     try {
@@ -277,7 +277,8 @@ void Link::enter_service() {
         status_.detail += (left_out_.empty() ? "" : "; ") + status_.around_own;
 }
 
-// What was committed during the replay; then IN_SYNC, in one step with finding nothing left.
+// Sends the changes that were committed during the replay. Sets IN_SYNC under the lock under which
+// it finds no more changes.
 void Link::drain_pending(Channel& channel) {
     for (;;) {
         std::unique_lock lock(mutex_);
@@ -296,8 +297,8 @@ void Link::drain_pending(Channel& channel) {
         pending_.pop_front();
         lock.unlock();
         const auto result = transact(channel, next);
-        // The store has it already, so it is replayed: the data plane then takes it, or it is named
-        // as left out.
+        // The store has the change already, so it is replayed: then the data plane takes it, or it
+        // is named as left out.
         if (result.status == static_cast<std::uint32_t>(sb::Status::BadReference))
             throw ChannelError("comparing again, after a refused change: " + text_of(result));
         if (!ok(result)) throw RefusalError("the data plane refuses a change: " + text_of(result));

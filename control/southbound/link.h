@@ -6,7 +6,7 @@
 //   ABSENT   no data plane behind the socket. Changes are committed to the store alone.
 //   SYNCING  comparing or replaying. Changes are committed to the store and follow the replay.
 //   IN_SYNC  all of the store is in the tables. A change waits for the data plane's verdict, for at
-//            most 2 s; an answer that comes later and is a refusal leads to a new comparison.
+//            most 2 s; a later refusal leads to a new comparison.
 //   INCOMPLETE  likewise, except for objects that the data plane did not take in the replay, which
 //            `detail` names. They are tried again 5 s after a change of the store, and else after
 //            30 s and then at growing intervals of at most 10 min.

@@ -82,7 +82,7 @@ void Replay::send_objects() {
     });
 }
 
-// Of a subscriber that has keys; read for those only, since most may have none.
+// The keys of a subscriber that has any; only those are read, because most may have none.
 std::optional<store::Secrets> Replay::keys_of(const v1::Subscriber& subscriber) {
     const bool keyed = std::any_of(subscriber.tunnels().begin(), subscriber.tunnels().end(),
                                    [](const auto& t) { return t.key_number() != 0; });

@@ -15,11 +15,11 @@
 namespace dr::control {
 
 // SyncBegin, everything in the view as transactions of moderate size with at most kMaxOutstanding
-// unanswered, SyncEnd. A record that meets a conflict, because its prefix or tunnel id still
-// belongs to another row of an older state, is put aside: the ids that are gone from the store are
-// deleted explicitly, and what was put aside goes last, in one transaction, which the data plane
-// judges by the state it leaves. A record that the data plane cannot take for its own sake is left
-// out, so that one bad object does not keep the others from being served.
+// unanswered, SyncEnd. A record is set aside if its prefix or tunnel id still belongs to another
+// row of an older state. Ids that are no longer in the store are deleted explicitly. The records
+// set aside are sent last, in one transaction, which the data plane judges by its result. A record
+// that the data plane refuses for itself is left out, so that one bad object does not block the
+// others.
 class Replay {
   public:
     // `may_force`: the transactions and the sweep may drop most rows. `next_transaction` is counted
@@ -29,8 +29,8 @@ class Replay {
 
     // The data plane's SyncResult. Throws ChannelError, RefusalError, StoreError.
     southbound::Result run();
-    // What the data plane refused and the replay left out, the first of it by name and with the
-    // data plane's words; empty: all of the view is installed.
+    // The records that the replay left out, the first ones by name and with the data plane's
+    // reason; empty: the whole view is installed.
     [[nodiscard]] std::string left_out();
 
   private:

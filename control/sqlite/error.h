@@ -1,4 +1,4 @@
-// The error of what drd keeps on disk: the store and the event log.
+// The error of drd's files on disk: the store and the event log.
 #pragma once
 
 #include <stdexcept>

@@ -13,7 +13,7 @@
 
 namespace dr::control::sqlite {
 
-// What the file holds cannot be read, now or ever.
+// The file is damaged: retrying does not help.
 class CorruptError : public StoreError {
   public:
     using StoreError::StoreError;

@@ -51,7 +51,7 @@ class SqliteSnapshot final : public Snapshot {
   public:
     explicit SqliteSnapshot(const std::string& path) : db_("store", path, SQLITE_OPEN_READONLY) {
         db_.run("BEGIN");
-        // The view is that of the first read, not that of BEGIN.
+        // A snapshot begins with the first read, not with BEGIN.
         Statement(db_, "SELECT count(*) FROM meta").step();
     }
     void for_each_after(Kind kind, std::uint32_t id, const Visitor& visit) override {
@@ -162,7 +162,7 @@ class SqliteStore final : public Store {
     void prepare_file() {
         writer_.run("PRAGMA journal_mode = WAL");
         writer_.run("PRAGMA synchronous = FULL");
-        // What a long reader has made of the log is given back when it can be.
+        // Shrinks the log again after a long reader has let it grow.
         writer_.run("PRAGMA journal_size_limit = 16777216");
         Statement version(writer_, "PRAGMA user_version");
         version.step();

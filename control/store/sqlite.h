@@ -1,7 +1,7 @@
 // The store in one SQLite file.
 //
-// Crash safety: WAL with synchronous=FULL, so each commit() ends with an fsync of the log; what
-// was acknowledged is there after a kill, a panic or a power cut, and a batch is there whole or not
+// Crash safety: WAL with synchronous=FULL, so each commit() ends with an fsync of the log; an
+// acknowledged batch survives a kill, a panic and a power cut, and a batch is stored whole or not
 // at all. Bulk provisioning pays one fsync for each batch, not for each object. The log is
 // checkpointed by SQLite itself.
 //

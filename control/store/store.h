@@ -1,5 +1,5 @@
-// The store of desired state: what survives drd. An interface, because several DRs that share
-// state keep it elsewhere than one DR by itself (sqlite.h).
+// The store of desired state, which survives drd. It is an interface: a single DR uses SQLite
+// (sqlite.h), and several DRs that share state may use another store.
 //
 // Objects are opaque bytes under (kind, id). The ids are drd's stable ids: never used twice.
 #pragma once
@@ -36,7 +36,7 @@ struct Batch {
         std::optional<std::string> object;  // absent: delete
     };
     std::vector<Write> writes;
-    // What goes with subscribers, by their ids: store::Secrets. Deleting a subscriber deletes its
+    // Secrets of subscribers, by their ids: store::Secrets. Deleting a subscriber deletes its
     // secrets.
     struct Secret {
         std::uint32_t id;
@@ -61,7 +61,7 @@ class Snapshot {
     void for_each(Kind kind, const Visitor& visit) { for_each_after(kind, 0, visit); }
     // Those with ids above `id`.
     virtual void for_each_after(Kind kind, std::uint32_t id, const Visitor& visit) = 0;
-    // Those of the subscriber with this id, if it has any.
+    // The secrets of the subscriber with this id, if it has any.
     virtual std::optional<std::string> secrets(std::uint32_t id) = 0;
 };
 

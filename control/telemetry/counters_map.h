@@ -17,7 +17,7 @@ namespace dr::control {
 
 class CountersMap {
   public:
-    // Throws MemfdError when it is no counters memfd of this version and of `uuid`.
+    // Throws MemfdError if it is not a counters memfd of this version and of `uuid`.
     CountersMap(const FileDescriptor& fd, std::uint64_t bytes,
                 const std::array<std::uint8_t, 16>& uuid);
     CountersMap(const CountersMap&) = delete;
@@ -35,7 +35,7 @@ class CountersMap {
     [[nodiscard]] std::string port_name(unsigned number) const;
     // Every counter by name: exits, "port.NAME.rx_packets", "worker.N.bursts", …
     [[nodiscard]] std::map<std::string, std::uint64_t> all() const;
-    // How ports and workers fare, as the data plane's watchdog finds it; none before its version.
+    // The watchdog's findings about ports and workers; none from an older data plane.
     struct PartHealth {
         std::string name;  // of a port; a worker's number
         bool worker = false;

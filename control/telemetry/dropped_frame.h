@@ -1,5 +1,5 @@
-// What the head of a dropped frame says, however damaged or forged it is: addresses, ports and key
-// as far as they are there. Nothing of it has been verified by anybody.
+// Reads addresses, ports and key from the head of a dropped frame, as far as they are there. The
+// frame may be damaged or forged; nothing in it is verified.
 #pragma once
 
 #include <array>

@@ -1,8 +1,7 @@
-// The data plane's notes of dropped packets, mapped read-only (dataplane/southbound/drops.h).
+// The data plane's samples of dropped packets, mapped read-only (dataplane/southbound/drops.h).
 //
-// Reading disturbs no worker. Any thread. The map stays valid after the data plane has ended. Each
-// number in it is the data plane's to write at any time: what is used as an index or a length is
-// checked with each use.
+// Reading disturbs no worker. Any thread. The map stays valid after the data plane has ended. The
+// data plane may write each number at any time, so every index and length is checked with each use.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@ namespace dr::control {
 
 class DropsMap {
   public:
-    // Throws MemfdError when it is no drops memfd of this version and of `uuid`.
+    // Throws MemfdError if it is not a drops memfd of this version and of `uuid`.
     DropsMap(const FileDescriptor& fd, std::uint64_t bytes,
              const std::array<std::uint8_t, 16>& uuid);
     DropsMap(const DropsMap&) = delete;
@@ -27,8 +26,8 @@ class DropsMap {
         std::uint64_t at_ns;  // CLOCK_MONOTONIC
         southbound::DropState packet;
     };
-    // Of an exit by its number, all workers' together, newest first; none of an exit beyond those
-    // that there are. One that is being written at this moment is left out.
+    // Samples of all workers for an exit, newest first; none for an unknown exit. A sample that is
+    // being written at this moment is left out.
     [[nodiscard]] std::vector<Sample> samples(std::uint32_t exit) const;
 
     struct OfTunnel {
@@ -44,7 +43,7 @@ class DropsMap {
 
     const std::uint8_t* base_ = nullptr;
     std::uint64_t size_ = 0;
-    // As checked: the header is the data plane's to write.
+    // Checked copies: the data plane may write the header at any time.
     std::uint64_t samples_ = 0, sample_stride_ = 0, tunnels_ = 0, tunnel_stride_ = 0, tsc_hz_ = 0;
     std::uint32_t workers_ = 0, exits_ = 0, tunnel_slots_ = 0;
 };

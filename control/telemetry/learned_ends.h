@@ -1,6 +1,6 @@
-// Where the URs' ends of tunnels are that liveness has learned: what no site's prefix may hold. A
-// sorted copy of the data plane's liveness table, read anew when it is old: a second, or twenty
-// times what reading it took, so that a bulk load does not read it for each object.
+// The URs' tunnel ends that liveness has learned, which no site's prefix may hold. A sorted copy of
+// the data plane's liveness table. It is read again when it is older than a second, or than twenty
+// times the time to read it, so that a bulk load does not read it for each object.
 //
 // One thread at a time: the catalog, which judges under its lock.
 #pragma once

@@ -19,8 +19,8 @@ namespace {
 
 namespace sb = southbound;
 
-// A row takes its writer well under a microsecond; it may lose the processor meanwhile, or have
-// died.
+// Writing a row takes well under a microsecond; but the writer may be descheduled meanwhile, or
+// dead.
 constexpr int kTriesBeforeYielding = 16;
 constexpr int kTries = 200;
 
@@ -137,7 +137,7 @@ LiveCounts LiveMap::count() const {
     return counts;
 }
 
-// Only what has been written takes memory, and is looked at: SEEK_DATA finds it.
+// Reads only the written parts, which SEEK_DATA finds; the others have no memory.
 void LiveMap::each(const std::function<void(const sb::LivenessState&)>& visit) const {
     const std::uint64_t end = rows_ + std::uint64_t{tunnel_slots_} * sizeof(sb::LivenessRow);
     std::uint64_t at = rows_;

@@ -1,5 +1,5 @@
-// What the data plane's liveness threads know of each tunnel, and their latest events, mapped
-// read-only (dataplane/southbound/liveness_memfd.h).
+// State of each tunnel and latest events of the data plane's liveness threads, mapped read-only
+// (dataplane/southbound/liveness_memfd.h).
 //
 // Reading disturbs nobody. Any thread. The map stays valid after the data plane has ended: its
 // last events can still be read.
@@ -19,7 +19,7 @@
 
 namespace dr::control {
 
-// Tunnels with keepalives by what they are in.
+// Numbers of tunnels with keepalives, by state.
 struct LiveCounts {
     std::array<std::uint64_t, 4> state{};  // by liveness::State
     std::uint64_t suspect = 0, degraded = 0, damped = 0, active = 0;
@@ -27,14 +27,15 @@ struct LiveCounts {
 
 class LiveMap {
   public:
-    // Throws MemfdError when it is no liveness memfd of this version and of `uuid`.
+    // Throws MemfdError if it is not a liveness memfd of this version and of `uuid`.
     LiveMap(FileDescriptor fd, std::uint64_t bytes, const std::array<std::uint8_t, 16>& uuid);
     LiveMap(const LiveMap&) = delete;
     LiveMap& operator=(const LiveMap&) = delete;
     ~LiveMap();
 
     // Nothing when the data plane runs no keepalives for this id (the whole id counts, generation
-    // included). Ask only for tunnels that are to have them: each first look at a page takes it.
+    // included). Ask only for tunnels that should have keepalives: the first read of a page
+    // allocates it.
     [[nodiscard]] std::optional<southbound::LivenessState> tunnel(std::uint32_t id) const;
     // Reads all rows in use.
     [[nodiscard]] LiveCounts count() const;
@@ -64,7 +65,7 @@ class LiveMap {
         Gone,     // overwritten by a later one
     };
     Reading read_event(std::uint64_t number, Event& event) const;
-    // How many of the latest are kept.
+    // How many of the latest events are kept.
     [[nodiscard]] std::uint64_t event_slots() const { return event_slots_; }
 
     [[nodiscard]] const std::string& incarnation() const { return incarnation_; }
@@ -78,12 +79,12 @@ class LiveMap {
     const std::uint8_t* base_ = nullptr;
     std::uint64_t size_ = 0;
     std::string incarnation_;
-    // As checked: the header is the data plane's to write.
+    // Checked copies: the data plane may write the header at any time.
     std::uint64_t rows_ = 0, events_ = 0;
     std::uint32_t tunnel_slots_ = 0, event_slots_ = 0;
 };
 
-// Pairs the steady clock with the wall clock, to tell when something was. One moment.
+// Converts times of the steady clock to the wall clock, by both clocks at one moment.
 class WallClock {
   public:
     WallClock();

@@ -1,4 +1,4 @@
-// The data plane's numbers in the API's words. The names are the liveness engine's own.
+// Converts the data plane's numbers into API values. The names are the liveness engine's own.
 #pragma once
 
 #include <string>
@@ -18,14 +18,14 @@ std::string endpoint_text(std::uint8_t family, const std::array<std::uint8_t, 16
 
 void fill_liveness(const southbound::LivenessState& from, const WallClock& clock,
                    v1::TunnelLiveness& out);
-// Whose limits the line does not keep, by the subscriber's policy.
+// Lists the classes whose limits the line violates, by the subscriber's policy.
 void fill_broken_limits(const southbound::LivenessState& from, const v1::Policy& policy,
                         v1::TunnelLiveness& out);
 [[nodiscard]] inline bool breaks_limits(const southbound::LivenessState& from) {
     return from.flags >> southbound::LivenessState::kViolatingShift != 0;
 }
 // Whether an operator should look at it: no traffic may use it, it is suspect, degraded or
-// congested, or it does not keep the limits of a class.
+// congested, or it violates the limits of a class.
 bool troubled(const southbound::LivenessState& state);
 
 void fill_time(std::int64_t us, google::protobuf::Timestamp& out);

@@ -13,7 +13,7 @@ namespace dr::control {
 
 const std::uint8_t* map_memfd(const FileDescriptor& fd, std::uint64_t bytes, std::size_t at_least,
                               const char* what) {
-    // Before the size: what is sealed keeps the size that is read afterwards.
+    // Reads the seals before the size: a sealed memfd keeps the size that is read afterwards.
     const int seals = fd.valid() ? ::fcntl(fd.get(), F_GET_SEALS) : 0;
     struct stat status {};
     if (!fd.valid() || ::fstat(fd.get(), &status) != 0)
