@@ -1,17 +1,18 @@
 // Router advertisements (RFC 4861 section 6.3.4) on the devices of ports.
 //
-// The kernel makes routes and addresses of what any neighbour advertises. The data plane mirrors
-// the kernel's routes, so a neighbour on an exchange could take a site's prefix, which is shorter,
-// to itself with one packet. A DR's addresses and routes are configured, or a routing daemon's.
+// The kernel makes routes and addresses from any neighbour's advertisements. The data plane mirrors
+// the kernel's routes, so a neighbour on an exchange could attract a site's packets by one
+// advertisement of a longer prefix. A DR's addresses and routes are configured, or come from a
+// routing daemon.
 #pragma once
 
 #include <string>
 
 namespace dr {
 
-// Has the kernel ignore them on this interface, as `sysctl net.ipv6.conf.INTERFACE.accept_ra=0`
-// does. The interface keeps this setting when the program ends, and a new one of the name does not
-// have it. false and what to do: the kernel refuses. true also where there is no IPv6, or no such
+// Makes the kernel ignore them on this interface, as `sysctl net.ipv6.conf.INTERFACE.accept_ra=0`
+// does. The interface keeps this setting when the program ends; a new interface of the name does
+// not have it. false and what to do: the kernel refuses. true also without IPv6, or without such an
 // interface. Needs root, or CAP_NET_ADMIN. Any thread.
 bool ignore_advertisements(const std::string& interface, std::string* error);
 

@@ -16,8 +16,8 @@ namespace {
 
 constexpr unsigned kNobody = ~0U;
 
-// The worker with the fewest queues, the first among equals; node: only those on it, below 0: any;
-// below `limit` queues only.
+// The worker with the fewest queues, the first among equals, of those with less than `limit`
+// queues. node: only workers on it; below 0: any.
 unsigned least_loaded(const Assignment& plan, int node, std::size_t limit) {
     unsigned best = kNobody;
     for (unsigned w = 0; w < plan.queues.size(); ++w) {
@@ -62,7 +62,7 @@ void deal(const Topology& topology, Assignment* plan) {
         plan->queues[least_loaded(*plan, -1, total + 1)].push_back(queue);
 }
 
-// Where a port has no node of its own: where most of its workers are.
+// The node of a port without a node of its own: that of most of its workers.
 int node_for(const Topology& topology, const Assignment& plan, std::uint16_t port) {
     if (topology.ports[port].node >= 0) return topology.ports[port].node;
     std::vector<int> nodes;

@@ -1,5 +1,5 @@
-// Which worker polls which receive queue, and on which NUMA node memory is taken. Pure: from a
-// description of the machine, so that a machine with two sockets can be tested on one without.
+// Which worker polls which receive queue, and on which NUMA node memory is taken. A pure function
+// of a description of the machine, so that a machine with two sockets can be tested on any machine.
 #pragma once
 
 #include <cstdint>
@@ -26,19 +26,19 @@ struct Assignment {
     std::vector<int> pool_nodes;               // by port: where its packet buffers are
     // By worker: where its counters are.
     std::vector<int> worker_nodes;
-    // Nodes that the lookup tables are spread over: those that have workers; bit n: node n.
+    // Nodes over which the lookup tables are spread: those with workers; bit n: node n.
     std::uint64_t table_nodes = 0;
-    // Where packets are made that no port received: one of pool_nodes.
+    // The node of packets that the data plane itself makes: one of pool_nodes.
     int own_pool_node = 0;
     bool one_pool = true;               // all of pool_nodes are the same
     std::vector<std::string> warnings;  // for the operator, a line each
 };
 
-// Every queue gets one worker. Workers get equal numbers of queues, give or take one; within that,
-// a queue's worker is on its port's node.
+// Every queue gets one worker. The workers' numbers of queues differ by at most one; within that, a
+// queue's worker is on its port's node.
 Assignment assign(const Topology& topology);
 
-// The NUMA node of a CPU: by its folder, /sys/devices/system/cpu/cpuN; 0 where there is one only.
+// The NUMA node of a CPU, from its folder /sys/devices/system/cpu/cpuN; 0 if there is only one.
 int node_of_cpu(unsigned cpu, const std::string& root = "/sys/devices/system/cpu");
 
 }  // namespace dr

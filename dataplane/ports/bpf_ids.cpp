@@ -19,7 +19,7 @@ constexpr std::string_view kProgram = "anon_inode:bpf-prog";
 constexpr std::string_view kMap = "anon_inode:bpf-map";
 constexpr std::string_view kTypes = "anon_inode:btf";
 
-// This process's descriptors of a kind, as the kernel calls it.
+// This process's descriptors of a kind; `kind` is the kernel's name.
 std::vector<int> descriptors(std::string_view kind) {
     std::vector<int> found;
     DIR* directory = opendir("/proc/self/fd");
@@ -35,7 +35,7 @@ std::vector<int> descriptors(std::string_view kind) {
     return found;
 }
 
-// What the kernel tells of one. Id 0: nothing.
+// The kernel's information about one. Id 0: none.
 template <typename Info>
 __u32 id_of(int fd) {
     Info info{};

@@ -26,7 +26,7 @@ std::string to_string(const wire::Mac& mac) {
                        mac[4], mac[5]);
 }
 
-// What an error number of DPDK's says.
+// The text of an error number of DPDK.
 std::string reason(int result) {
     return rte_strerror(result < 0 ? -result : result);
 }
@@ -51,7 +51,8 @@ std::string pcap_arguments(const PortConfig& config, unsigned workers) {
     return arguments;
 }
 
-// Files that drivers make by their path, as root: nobody else may change where that leads.
+// Drivers create these files by path, as root, so no other user may be able to change where the
+// path leads.
 bool is_own(const std::string& path, std::string* error) {
     const std::string why = process::who_else_may_change(process::directory_of(path), geteuid());
     if (!why.empty()) *error = fmt::format("{}: {}", path, why);
@@ -208,7 +209,8 @@ bool Device::set_mac(const wire::Mac& mac, std::string* error) const {
 }
 
 void Device::receive_multicast() const {
-    // Where the device cannot, it receives everything or nothing more; neither is an error.
+    // A device without the function receives either everything or nothing more; neither is an
+    // error.
     (void)rte_eth_allmulticast_enable(id_);
 }
 
@@ -239,7 +241,7 @@ bool Device::plan(const DeviceWish& wish, DevicePlan* plan, std::string* error) 
     return false;
 }
 
-// Each queue of AF_XDP makes a socket, which is known by being new.
+// Each queue of AF_XDP creates a socket; the new descriptor is that socket.
 int Device::set_up_rx(std::uint16_t queue, const DevicePlan& plan, unsigned node,
                       rte_mempool* pool) {
     const bool xdp = kind_ == PortKind::AfXdp;
@@ -258,7 +260,7 @@ int Device::set_up_rx(std::uint16_t queue, const DevicePlan& plan, unsigned node
 bool Device::configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port,
                        std::string* error) {
     int result = rte_eth_dev_configure(id_, plan->rx_queues, plan->tx_queues, &plan->conf);
-    // Some drivers announce levels and take none; the outer addresses are better than nothing.
+    // Some drivers announce levels but accept none; then outer addresses are used.
     if (result == -EINVAL && without_rss_level(plan))
         result = rte_eth_dev_configure(id_, plan->rx_queues, plan->tx_queues, &plan->conf);
     const auto memory = static_cast<unsigned>(node);
@@ -270,7 +272,7 @@ bool Device::configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port
         *error = "the device cannot be configured: " + reason(result);
         return false;
     }
-    // Half of the queues would be worse than none.
+    // Rings of only some queues would mislead, so either all are found or none is used.
     const bool all = rings_.size() == plan->rx_queues &&
                      std::none_of(rings_.begin(), rings_.end(),
                                   [](const auto& rings) { return rings == nullptr; });

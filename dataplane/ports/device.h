@@ -19,30 +19,30 @@ namespace dr {
 
 class Device final {
   public:
-    // Makes the device (a vdev, or finds the PCI one) under a name of its own. xdp_object: path of
-    // the steering program. Null and a reason: it did not appear.
+    // Creates a vdev, or finds the PCI device, under a name of its own. xdp_object: path of the
+    // steering program. Null and a reason: it did not appear.
     static std::unique_ptr<Device> open(const PortConfig& config, unsigned number, unsigned workers,
                                         const std::string& xdp_object, std::string* error);
-    // The kernel interface that takes and gives a PCI port's other packets; mac: the port's.
+    // Creates the kernel interface for a PCI port's other packets; mac: the port's.
     static std::unique_ptr<Device> open_tap(const std::string& interface, unsigned number,
                                             const wire::Mac& mac, std::string* error);
     // Stops and closes: files are flushed, the kernel's interface is free again, and so is the name
-    // of an AF_XDP device. Rings that were mapped go first.
+    // of an AF_XDP device. Mapped rings are unmapped first.
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
     // Queues, offloads and receive-side scaling by what the device can do.
     bool plan(const DeviceWish& wish, DevicePlan* plan, std::string* error) const;
-    // As planned, on success; a driver that refuses what it announced gets less, and the plan says
-    // so then. Queues' memory is on `node`, and received packets in `pool`. `port` says what has
-    // come of it.
+    // Configures the device as planned. If a driver refuses what it announced, less is configured
+    // and `plan` is changed to match. Queues' memory is on `node`, and received packets in `pool`.
+    // `port` receives the result.
     bool configure(DevicePlan* plan, int node, rte_mempool* pool, Port* port, std::string* error);
     bool start(std::string* error);
     // Of an AF_XDP device, by receive queue; empty where they could not be found.
     [[nodiscard]] std::span<const std::unique_ptr<XskRings>> rings() const { return rings_; }
-    // Link-level flow control off (IEEE 802.3 annex 31B), where the device has it: a queue that
-    // runs full must drop, and not stop the switch for all that is behind it. false: it is on.
+    // Link-level flow control off (IEEE 802.3 annex 31B), where the device has it: a full queue
+    // must drop packets, and not make the switch wait. false: it is on.
     [[nodiscard]] bool refuse_pause_frames() const;
     // Packet buffers that its queues may hold at once.
     [[nodiscard]] unsigned buffers(const DevicePlan& plan) const;

@@ -12,15 +12,15 @@ namespace dr {
 
 namespace {
 
-// Enough for the gaps in a polling thread; more would only move packets out of the L2.
+// Descriptors: enough for the gaps in a polling thread; more would only move packets out of the L2.
 constexpr std::uint16_t kDescriptors = 1024;
 // Ethernet, two VLAN tags and the checksum, as drivers count a frame.
 constexpr std::uint32_t kFrameOverhead = RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN + RTE_ETHER_CRC_LEN;
 // Drivers round a buffer's room down to what their hardware can express, 1 KiB at most.
 constexpr std::uint32_t kRoomGrain = 1024;
 
-// Addresses always; ports too, as UDP's source port carries the flow in GRE-in-UDP (RFC 8086 §3.2).
-// Fragments and GRE are hashed by their addresses.
+// Always hash addresses, and ports too, because in GRE-in-UDP the UDP source port carries the flow
+// (RFC 8086 §3.2). Fragments and GRE are hashed by their addresses.
 constexpr std::uint64_t kHash = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
 
 std::uint16_t fit(std::uint16_t wanted, const rte_eth_desc_lim& limits) {

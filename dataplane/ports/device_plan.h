@@ -1,5 +1,5 @@
-// What to ask of a device, from what it says it can do. Pure: no device is touched, so that the
-// choice for hardware that is not there can be tested. Every kind of port takes this way.
+// Plans a device's configuration from its announced capabilities. A pure function: it touches no
+// device, so the choice for any hardware can be tested. All kinds of ports use it.
 //
 // Decided on purpose:
 // - Transmit checksum offload is never asked for. Headers are patched by increment (RFC 1624) or
@@ -47,8 +47,8 @@ struct DevicePlan {
     }
 };
 
-// Fewer receive queues than wished are accepted, and told by describe(). false and a reason: too
-// few transmit queues, or an MTU that the device cannot carry.
+// Fewer receive queues than requested are accepted, and shown by describe(). false and a reason:
+// too few transmit queues, or an MTU that the device cannot carry.
 bool plan_device(const rte_eth_dev_info& info, const DeviceWish& wish, DevicePlan* plan,
                  std::string* error);
 // The hash by outer headers instead, for a driver that announces levels and refuses them. false:

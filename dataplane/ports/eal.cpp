@@ -49,7 +49,7 @@ std::vector<unsigned> usable_cpus() {
     return cpus;
 }
 
-// MiB in huge pages that nobody uses.
+// MiB in unused huge pages.
 std::uint64_t free_huge_mib() {
     std::uint64_t mib = 0;
     std::error_code ignored;
@@ -191,7 +191,7 @@ bool Eal::start(const Config& config, bool no_huge, std::string* notice, std::st
     const std::vector<unsigned> chosen = lcore_cpus(config, cpus);
     for (unsigned worker = 0; worker < config.workers; ++worker)
         worker_nodes_.push_back(node_of_cpu(chosen[worker + 1]));
-    // It is empty, as all is in memory, and would stay after a kill.
+    // The folder is empty, because everything is in memory, and would stay after a kill.
     std::error_code ignored;
     std::filesystem::remove(rte_eal_get_runtime_dir(), ignored);
     return true;

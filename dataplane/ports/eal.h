@@ -12,19 +12,19 @@
 
 namespace dr {
 
-// Takes what DPDK, libbpf and the drivers say during the start, and tells it only when asked: an
-// error message can then say why.
+// Collects the log of DPDK, libbpf and the drivers during the start, so that an error message can
+// include it.
 class StartLog final {
   public:
     StartLog();
-    // From now on errors go to standard error as they come.
+    // From now on errors are printed on standard error at once.
     ~StartLog();
     StartLog(const StartLog&) = delete;
     StartLog& operator=(const StartLog&) = delete;
 
-    // Forgets what was said so far.
+    // Forgets the lines so far.
     void clear();
-    // The last lines said, indented for standard error; empty when nothing was said.
+    // The last lines, indented for standard error; empty if there are none.
     [[nodiscard]] std::string text() const;
     void add(const char* bytes, std::size_t length);
 
@@ -53,8 +53,8 @@ class Eal final {
 };
 
 // For Eal and its tests: the CPU of each lcore, the main thread's first. cpus: those this process
-// may use, ascending. Without a choice of its own the main thread takes the first CPU and each
-// worker a next one; when they run out, workers share all but the first, or the only one.
+// may use, ascending. By default the main thread takes the first CPU and each worker a next one;
+// when they run out, workers share all but the first, or the only one.
 std::vector<unsigned> lcore_cpus(const Config& config, const std::vector<unsigned>& cpus);
 // The same as EAL's --lcores argument.
 std::string lcores_argument(const Config& config, const std::vector<unsigned>& cpus);

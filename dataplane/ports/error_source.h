@@ -1,4 +1,4 @@
-// The address that ICMP errors of this router come from.
+// Chooses the source address of this router's ICMP errors.
 //
 // Thread: any; a pure function.
 #pragma once
@@ -18,10 +18,10 @@ struct OwnAddress {
     bool loopback = false;
 };
 
-// Of an error that leaves by `port`. An address that can be reached from everywhere comes before a
-// private one (RFC 1918, 6598, 4193), which others filter; then one of the port itself
-// (RFC 1812 §4.3.2.4), of the loopback interface, of another port, of anything else; then the first
-// in `own`. Never a link-local one. Family 0: the router has none of this family.
+// For an error that leaves by `port`. A global address is preferred to a private one (RFC 1918,
+// 6598, 4193), which other networks filter. Among these the order is: the port itself (RFC 1812
+// §4.3.2.4), the loopback interface, another port, any other interface; then the first in `own`.
+// Never a link-local one. Family 0: the router has none of this family.
 IpAddress error_source(const std::vector<OwnAddress>& own, std::uint16_t port, unsigned family);
 
 }  // namespace dr

@@ -1,5 +1,5 @@
-// The way between a port that DPDK owns and the kernel: what is the kernel's goes out of the port's
-// TAP, what the kernel sends goes out of the port.
+// Connects a port that DPDK owns with the kernel: frames for the kernel go to the port's TAP, and
+// frames from the kernel go out of the port.
 //
 // Thread: the writer, which transmits on the port's last queue.
 #pragma once
@@ -22,7 +22,7 @@ class ExceptionPath final {
 
     // Workers put whole frames here (WorkerShared::punt).
     [[nodiscard]] rte_ring* ring() const { return ring_; }
-    // Moves what waits in both directions, at most a bounded amount of it.
+    // Moves waiting frames in both directions, a bounded number at most.
     void poll() const;
 
   private:

@@ -60,7 +60,7 @@ std::array<wire::Mac, 4> macs_above(const std::string& name) {
     constexpr std::string_view kUpper = "upper_";
     std::set<std::string> above;
     std::error_code failed;
-    // The interface may go meanwhile: nothing here may throw.
+    // The interface may vanish meanwhile: nothing here may throw.
     for (std::filesystem::directory_iterator at("/sys/class/net/" + name, failed), end;
          !failed && at != end; at.increment(failed)) {
         const std::string file = at->path().filename().string();

@@ -1,4 +1,4 @@
-// What the kernel says of one of its interfaces now, by name. Thread: any.
+// Reads the present state of a kernel interface, by name. Thread: any.
 #pragma once
 
 #include <array>
@@ -19,8 +19,8 @@ struct Interface {
 Interface interface_of(const std::string& name);
 
 // MAC addresses, other than its own, of devices above the interface that are up and have an address
-// that is not link-local: of macvlan devices, as VRRP makes them on its master. In order, those
-// that do not fit left out.
+// that is not link-local: of macvlan devices, as VRRP makes them on its master. In order; addresses
+// that do not fit are left out.
 std::array<wire::Mac, 4> macs_above(const std::string& name);
 
 }  // namespace dr

@@ -10,9 +10,9 @@ namespace {
 constexpr std::uint64_t kAskAgainMs = 1'000;
 constexpr std::uint64_t kVerifyMs = 10'000;
 constexpr std::size_t kMaxWanted = 4'096;
-// The kernel tells of a neighbour just before or just after the link that it was lost with.
+// The kernel reports a lost neighbour just before or just after the loss of its link.
 constexpr std::uint64_t kWithLinkMs = 1'000;
-// As long as the kernel asks until it gives up: three times in three seconds, by its defaults.
+// The time after which the kernel gives up: by default it asks three times in three seconds.
 constexpr std::uint64_t kBelievedMs = 4'000;
 constexpr std::uint64_t kRememberMs = 60'000;
 constexpr std::size_t kMaxForgotten = 1'024;
@@ -98,7 +98,7 @@ void NeighbourTable::want(std::uint16_t port, const IpAddress& address, Need nee
     const auto last = asking.last.find(key);
     if (last != asking.last.end() && now_ms - last->second < kAskAgainMs) return;
     if (!asking.rate.take(now_ms)) return;
-    // Somebody scans a large network: old questions make room for new ones.
+    // A host scans a large network: new questions replace old ones.
     if (asking.last.size() >= kMaxWanted) asking.last.clear();
     asking.last[key] = now_ms;
     ask_(port, address);
@@ -124,7 +124,7 @@ void NeighbourTable::refresh(std::uint64_t now_ms) {
     };
     for (auto& [key, entry] : entries_)
         if (due(entry) && rib_.leads_on(key.first, key.second)) verify(key, entry, now_ms);
-    // The others in turn: where the rate ends a round, the next one goes on.
+    // The others in turn: the next round goes on where the rate ended this one.
     auto at = entries_.lower_bound(verify_next_);
     for (std::size_t n = entries_.size(); n > 0; --n) {
         if (at == entries_.end()) at = entries_.begin();

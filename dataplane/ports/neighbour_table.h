@@ -1,6 +1,6 @@
-// Neighbours (ARP, ND) that the kernel has learned on the mirrored ports, and the questions to ask
-// it: what is missing, and what has gone stale while the data plane still uses it. Knows nothing of
-// netlink.
+// Neighbours (ARP, ND) that the kernel has learned on the mirrored ports. Also decides which
+// neighbours to ask the kernel for: missing ones, and stale ones that the data plane still uses.
+// Independent of netlink.
 //
 // Thread: the writer. Times are in milliseconds of a steady clock.
 #pragma once
@@ -36,15 +36,16 @@ class NeighbourTable final {
     void mark() { ++generation_; }
     void sweep(std::uint64_t now_ms);
 
-    // With the carrier the kernel forgets the neighbours of a link. Those that routes and tunnels
-    // lead through are believed to be where they were as soon as the link is back, until the
-    // kernel, which is asked at once, knows better: its first question is often lost in a switch
-    // that is not ready yet, and it repeats it only after a second.
+    // When a link loses its carrier the kernel forgets its neighbours. As soon as the link is back,
+    // the previous MAC addresses of neighbours that routes and tunnels use are used again, and the
+    // kernel is asked at once. They are used until the kernel answers, because its first question
+    // is often lost in a switch that is not ready yet, and it repeats the question only after a
+    // second.
     void link_down(std::uint16_t port, std::uint64_t now_ms);
     void link_up(std::uint16_t port, std::uint64_t now_ms);
 
-    // Who needs to know an address. Each has a rate of its own at which the kernel is asked: what
-    // anybody's packets are for takes nothing from what all traffic goes through.
+    // The user of an address. Each has a rate of its own at which the kernel is asked, so
+    // destinations of arbitrary packets take nothing from gateways.
     enum class Need : std::uint8_t {
         Gateway,     // of a route; always asked
         TunnelEnd,   // on a connected network; 200 a second
@@ -52,8 +53,8 @@ class NeighbourTable final {
                      // not answer stays in the kernel's table for up to 18 s, and the kernel
                      // throws out others, gateways too, from 512 (gc_thresh2) on.
     };
-    // The data plane wants to know this one. Asked at once if the rate allows, and not more often
-    // than once a second.
+    // The data plane needs this neighbour. The kernel is asked at once if the rate allows, and at
+    // most once a second.
     void want(std::uint16_t port, const IpAddress& address, Need need, std::uint64_t now_ms);
     // Asks again about stale entries, each every 10 s at most: those that routes and tunnels lead
     // through first. The kernel verifies by a unicast probe and tells whether it is reachable or

@@ -75,7 +75,7 @@ struct NetlinkMirror::Core {
     void begin();
     void end();
 
-    // Whether to believe a route that an advertisement may have made.
+    // Whether to accept a route that an advertisement may have made.
     bool believes(rtnl_route* route, const nlmsghdr* header, const IpPrefix& prefix);
 
     void ask(std::uint16_t port, const IpAddress& address);
@@ -95,7 +95,7 @@ struct NetlinkMirror::Core {
 
     std::map<int, Link> links;
     std::vector<Configured> own;
-    // Networks that were not believed, since the interface has no address in them (yet).
+    // Networks that were not accepted, because the interface has no address in them (yet).
     std::set<std::pair<int, IpPrefix>> doubted;
     std::map<IpAddress, std::uint16_t> installed;  // Local, with its port
     std::uint64_t locals_generation = 1;
@@ -121,7 +121,7 @@ void NetlinkMirror::Core::message(nl_msg* message) {
     // The parser hands out the object for the time of the call.
     const auto parsed = [](nl_object* object, void* argument) {
         const auto* c = static_cast<Call*>(argument);
-        // Part of no listing: it happens now.
+        // Not part of a listing: it happens now.
         const bool live = (c->header->nlmsg_flags & NLM_F_MULTI) == 0;
         switch (c->header->nlmsg_type) {
             case RTM_NEWLINK:
@@ -145,7 +145,7 @@ void NetlinkMirror::Core::message(nl_msg* message) {
 
 void NetlinkMirror::Core::link(nl_object* object, bool removed, bool live) {
     auto* link = reinterpret_cast<rtnl_link*>(object);
-    // AF_BRIDGE and the like tell of the same link in other words.
+    // AF_BRIDGE and others report the same link in another form.
     if (rtnl_link_get_family(link) != AF_UNSPEC) return;
     const int ifindex = rtnl_link_get_ifindex(link);
     Link next;
@@ -165,8 +165,8 @@ void NetlinkMirror::Core::link(nl_object* object, bool removed, bool live) {
     if (removed) links.erase(ifindex);
 }
 
-// Buffers and the steering program are made for the port's MTU at start; and no IPv6 link has less
-// than 1280. Some messages have none (0).
+// Buffers and the steering program are made for the port's MTU at start; and an IPv6 link has at
+// least 1280. Some messages have no MTU (0).
 std::uint16_t NetlinkMirror::Core::usable_mtu(std::uint16_t port, unsigned interface_mtu) const {
     constexpr unsigned kLeast = 1280;
     unsigned mtu = interface_mtu;
@@ -180,8 +180,8 @@ void NetlinkMirror::Core::set_link(int ifindex, Link next, bool live) {
     next.leads = known.leads;
     const Link before = std::exchange(known, std::move(next));
     const Link& now = known;
-    // The kernel drops the routes of a link that goes down, or marks them as unusable and takes the
-    // mark away when it comes back, without a word on each.
+    // When a link goes down the kernel drops its routes, or marks them as unusable and removes the
+    // mark later, without a message for each route.
     const bool concerns = before.port || now.port || now.leads;
     if (live && concerns && (before.up != now.up || before.port != now.port)) socket->resync();
     if (before.port != now.port) tell_addresses();
@@ -209,7 +209,7 @@ void NetlinkMirror::Core::address(nl_object* object, bool removed, bool live) {
     if (removed) {
         if (at == own.end()) return;
         own.erase(at);
-        // Routes with this source went with it, without a word on each.
+        // Routes with this source went with it, without a message for each.
         if (live) socket->resync();
     } else if (at != own.end()) {
         at->generation = generation;
@@ -217,7 +217,7 @@ void NetlinkMirror::Core::address(nl_object* object, bool removed, bool live) {
     } else {
         const bool advertised = (rtnl_addr_get_flags(entry) & IFA_F_MANAGETEMPADDR) != 0;
         own.push_back({ifindex, address, generation, advertised});
-        // The kernel tells of an address after its network's route.
+        // The kernel reports an address after its network's route.
         const bool expected = std::any_of(doubted.begin(), doubted.end(), [&](const auto& d) {
             return d.first == ifindex && d.second.contains(address);
         });
@@ -311,8 +311,8 @@ void NetlinkMirror::Core::route(nl_object* object, bool removed, const nlmsghdr*
     } else if (target) {
         if (!routes.remove(*prefix, metric, *target)) socket->resync();
     } else if (!removed && (flags & NLM_F_REPLACE) != 0 && routes.has(*prefix, metric)) {
-        // It leads elsewhere, and took the place of one of those with its prefix and metric: the
-        // kernel does not say of which.
+        // The new route leads elsewhere, and has replaced one of the routes with its prefix and
+        // metric; the kernel does not say which.
         socket->resync();
     }
 }

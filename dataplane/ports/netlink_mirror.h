@@ -10,10 +10,9 @@
 //
 //   route over another interface    -> Elsewhere: never another way than the kernel's
 //
-// Of a multipath route the next hops through ports are taken, and of these the first whose MAC
-// address is known. Routes by next hop objects (`ip nexthop`) count as if they named the next hops.
-// A route that finds no room waits for it. Routing rules and tables other than main are not
-// followed.
+// Of a multipath route's next hops through ports, the first whose MAC address is known is used.
+// Routes by next hop objects (`ip nexthop`) count as if they named the next hops. A route that
+// finds no room waits for room. Routing rules and tables other than main are not followed.
 //
 // Thread: the writer.
 #pragma once
@@ -49,8 +48,8 @@ class NetlinkMirror final {
     NetlinkMirror(const NetlinkMirror&) = delete;
     NetlinkMirror& operator=(const NetlinkMirror&) = delete;
 
-    // Takes what the kernel has sent, and asks it for neighbours that are missing or stale. Call it
-    // when fd() is readable, and a few times a second.
+    // Processes the kernel's messages, and asks it for neighbours that are missing or stale. Call
+    // it when fd() is readable, and a few times a second.
     void poll();
     [[nodiscard]] int fd() const;
     // Everything that was there at start is in the Rib.
@@ -62,13 +61,13 @@ class NetlinkMirror final {
     // All own addresses of the namespace, and a number that grows when the set changes.
     [[nodiscard]] std::vector<IpAddress> locals() const;
     [[nodiscard]] std::uint64_t locals_generation() const;
-    // The same, each with where it is; those of an interface in the kernel's order.
+    // The same, each with its interface; those of one interface in the kernel's order.
     [[nodiscard]] std::vector<OwnAddress> addresses() const;
     // false: the interface is gone, or down.
     [[nodiscard]] bool up(std::uint16_t port) const;
     // Routes that found no room in the tables, ever.
     [[nodiscard]] std::uint64_t refused_routes() const;
-    // Those that wait for room now.
+    // Routes that wait for room now.
     [[nodiscard]] std::size_t waiting_routes() const;
 
   private:

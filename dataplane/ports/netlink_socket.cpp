@@ -18,8 +18,8 @@ namespace dr {
 
 namespace {
 
-// What is listed, in this order: links first, they tell which interface is which port; next hop
-// objects before the routes that lead by them.
+// The listings, in this order: links first, because they map interfaces to ports; next hop objects
+// before the routes that use them.
 constexpr std::array<int, 5> kListings{RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH, RTM_GETNEXTHOP,
                                        RTM_GETROUTE};
 constexpr std::array<int, 7> kGroups{RTNLGRP_LINK,   RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
@@ -102,7 +102,7 @@ int NetlinkSocket::on_interrupted(nl_msg*, void* self) {
 
 void NetlinkSocket::poll() {
     for (unsigned i = 0; i < kBudget; ++i) {
-        // A listing that has begun ends before another begins: the kernel does one at a time.
+        // One listing ends before another begins: the kernel does one at a time.
         if (step_ == kIdle && listing_due_) {
             listing_due_ = false;
             step_ = 0;
@@ -137,7 +137,7 @@ void NetlinkSocket::next_listing() {
     if (step_ == kIdle) return;
     if (step_ == kListings.size()) {
         step_ = kIdle;
-        // With notifications lost meanwhile it is incomplete, and the next one decides.
+        // If notifications were lost meanwhile it is incomplete, and the next listing counts.
         if (!listing_due_) handlers_.end();
         return;
     }

@@ -20,9 +20,9 @@ class NetlinkSocket final {
     struct Handlers {
         // A new, changed or removed link, address, neighbour, next hop object or route.
         std::function<void(nl_msg*)> message;
-        // All of it is to be listed again; mark what is known.
+        // A full listing begins; mark everything that is known.
         std::function<void()> begin;
-        // Everything has been listed; sweep what was not.
+        // The listing is complete; remove what it did not contain.
         std::function<void()> end;
     };
     // Null and a reason when the kernel refuses.
@@ -30,8 +30,8 @@ class NetlinkSocket final {
     NetlinkSocket(const NetlinkSocket&) = delete;
     NetlinkSocket& operator=(const NetlinkSocket&) = delete;
 
-    // Takes what has come, at most a bounded amount of it. Starts a listing when one is due: at
-    // first, after resync(), and when the kernel says that notifications were lost.
+    // Processes waiting messages, a bounded number at most. Starts a listing when one is due: at
+    // first, after resync(), and when the kernel reports lost notifications.
     void poll();
     void resync() { listing_due_ = true; }
     [[nodiscard]] bool synced() const { return !listing_due_ && step_ == kIdle; }

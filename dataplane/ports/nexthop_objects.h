@@ -1,6 +1,6 @@
-// The kernel's next hop objects (`ip nexthop`), by which routes may lead without naming interface
-// and gateway themselves: with net.ipv4.nexthop_compat_mode 0 the kernel tells the id alone, and of
-// a group that has changed it never tells the routes again. Knows the messages, not the socket.
+// The kernel's next hop objects (`ip nexthop`), which routes may use instead of an interface and a
+// gateway. With net.ipv4.nexthop_compat_mode 0 a route message has only the id. When a group
+// changes, the kernel does not repeat its routes. Handles messages, not the socket.
 //
 // Thread: the writer.
 #pragma once
@@ -26,12 +26,11 @@ class NexthopObjects final {
         friend bool operator==(const Hop&, const Hop&) = default;
     };
 
-    // RTM_NEWNEXTHOP or RTM_DELNEXTHOP. true: routes that were told lead elsewhere now; list them
-    // again.
+    // RTM_NEWNEXTHOP or RTM_DELNEXTHOP. true: known routes lead elsewhere now; list them again.
     bool take(const nlmsghdr* message);
-    // Of a route's message; 0: it leads by none.
+    // The object id in a route's message; 0: none.
     static std::uint32_t id_of(const nlmsghdr* route);
-    // Where a route by this object, or group of them, leads; from now on take() tells of changes.
+    // Where a route by this object or group leads; from now on take() reports changes of it.
     std::vector<Hop> hops_of(std::uint32_t id);
 
     // Mark and sweep: sweep() removes what was not taken since mark(). Routes are listed between.

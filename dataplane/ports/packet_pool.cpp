@@ -16,8 +16,7 @@ namespace dr {
 
 namespace {
 
-// One withheld buffer of this many is the price of huge pages; more is a placement that is not
-// understood.
+// With huge pages one buffer of this many is withheld; more means an unexpected placement.
 constexpr unsigned kTolerated = 64;
 
 std::uint64_t small_page() {
@@ -60,7 +59,7 @@ UmemRange umem_of(rte_mempool* pool) {
     if (first == nullptr) return {};
     const auto at = reinterpret_cast<std::uintptr_t>(first->addr);
     const std::uintptr_t begin = at & ~static_cast<std::uintptr_t>(small_page() - 1);
-    // Later drivers register the first chunk of memory; what both register can be relied on.
+    // Later drivers register the first chunk of memory; only what both register counts.
     const std::uint64_t bytes =
         std::min<std::uint64_t>(pool->populated_size * pitch_of(pool), first->len);
     return {begin, at - begin + bytes};
@@ -115,7 +114,7 @@ bool PacketPool::withhold(std::string* error) {
         return false;
     }
     if (withheld_.empty()) return true;
-    // Nobody else has one yet: all are taken, and the good ones put back.
+    // No buffer is in use yet: all are taken out, and the usable ones put back.
     std::vector<void*> all(pool_->size);
     if (rte_mempool_generic_get(pool_, all.data(), pool_->size, nullptr) != 0) {
         *error = "packet buffers are missing from a new pool";

@@ -43,11 +43,11 @@ class PacketPool final {
     PacketPool& operator=(const PacketPool&) = delete;
 
     [[nodiscard]] rte_mempool* get() const { return pool_; }
-    // All that can ever be taken.
+    // Buffers that can be in use at once.
     [[nodiscard]] unsigned buffers() const;
-    // Now, queues and rings included; packets on their way make it waver.
+    // Buffers in use now, those in queues and rings included; packets in flight make it vary.
     [[nodiscard]] unsigned in_use() const;
-    // That one takes up, with all that is around its data.
+    // Bytes that one buffer takes, with everything around its data.
     [[nodiscard]] std::uint64_t buffer_bytes() const;
     [[nodiscard]] unsigned withheld() const { return static_cast<unsigned>(withheld_.size()); }
 
@@ -59,7 +59,7 @@ class PacketPool final {
     std::vector<void*> withheld_;
 };
 
-// What the AF_XDP driver registers of a pool.
+// The memory of a pool that the AF_XDP driver registers.
 struct UmemRange {
     std::uintptr_t begin = 0;
     std::uint64_t bytes = 0;

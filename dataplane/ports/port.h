@@ -18,8 +18,8 @@ struct Port {
     PortKind kind{};
     std::uint16_t ethdev{};  // DPDK port id
     wire::Mac mac{};
-    // Of devices above the interface that have addresses (macvlan, as VRRP makes them): frames to
-    // these are for us too. Without one: not in use.
+    // MAC addresses of devices above the interface that have IP addresses (macvlan, as VRRP makes
+    // them): frames to these are for this port too. An entry of zeros is unused.
     std::array<wire::Mac, 4> other_macs{};
     std::uint16_t mtu = 1500;  // bytes of IP packet
     std::uint16_t rx_queues = 1;
@@ -30,7 +30,7 @@ struct Port {
     bool has_kernel = false;
     // ethdev of the TAP mirror that takes packets for the kernel; kNoPort: none.
     std::uint16_t exception = kNoPort;
-    // The NIC marks what it has checked; rx_checksum.h says when to believe it.
+    // The NIC marks checked checksums; rx_checksum.h says when to trust the mark.
     bool rx_checksum_ipv4 = false;
     bool rx_checksum_udp = false;
 

@@ -25,15 +25,15 @@ Fault QueueJudge::look(std::uint64_t now_ms, const XskRings::Sample& sample, std
     const std::uint64_t dropped = sample.dropped - before.dropped;
     missed_ = dropped;
     const std::uint64_t starved = sample.found_fill_empty - before.found_fill_empty;
-    // The kernel counts what it drops for want of a buffer among the dropped; the rest of them has
-    // reasons of its own (too long), and is no sign of a dead queue.
+    // The kernel's count of drops includes those for lack of a buffer. The other drops have other
+    // reasons (too long), and do not indicate a dead queue.
     const std::uint64_t excused = dropped - std::min(dropped, starved);
     const bool alive = received || sample.rx.waiting() != 0;
     lost_ =
         alive ? 0 : lost_ + static_cast<std::int64_t>(came) - static_cast<std::int64_t>(excused);
 
     const bool empty = sample.fill.waiting() == 0 && sample.rx.waiting() == 0;
-    // A NIC's driver may have taken all of the buffers, and wait for packets with them.
+    // A NIC's driver may hold all of the buffers, waiting for packets.
     if (lasts(dry_since_, empty && !zero_copy && !received, now_ms, kDryMs))
         return Fault::FillRingEmpty;
     if (lasts(deaf_since_, lost_ > 0, now_ms, kDeafMs))

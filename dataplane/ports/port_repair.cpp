@@ -22,12 +22,12 @@ namespace dr {
 
 namespace {
 
-// What a queue takes at once when it is made, and what should then be left for packets. A queue
+// Buffers that a new queue takes at once, and those that should then be left for packets. A queue
 // that does not get its buffers would leave its memory registered with the kernel.
 constexpr unsigned kFirstFill = 2'048;
 constexpr unsigned kSpare = 256;
 
-// Unmaps what is left of a closed socket's rings: they keep the socket, and so its queue.
+// Unmaps the remaining rings of a closed socket: a mapping keeps the socket, and with it the queue.
 void unmap_socket(ino_t inode) {
     const std::string name = fmt::format("socket:[{}]", inode);
     std::ifstream lines("/proc/self/maps");
@@ -41,9 +41,9 @@ void unmap_socket(ino_t inode) {
     for (const auto& [begin, end] : ranges) munmap(reinterpret_cast<void*>(begin), end - begin);
 }
 
-// Makes the device give up its sockets. Driver 22.11 forgets the one that the memory is registered
-// by, and of a device with several queues all but the first: they would keep the queues, and the
-// next device could not have them.
+// Closes the device's remaining sockets. Driver 22.11 leaves open the socket that registers the
+// memory, and with several queues all sockets except the first. They would keep the queues, and the
+// next device could not use them.
 void close_device(std::unique_ptr<Device>& device, const std::vector<int>& sockets_of_others) {
     device.reset();
     for (const int fd : xdp_sockets()) {
@@ -80,7 +80,7 @@ unsigned PortSet::close(std::uint16_t port) {
     const std::uint32_t program = steering_.hand_over(configs_[port].interface, &ignored);
     close_device(devices_[port], others);
     if (program != 0) bpf_close_leaked(program);
-    // The kernel writes to them no more.
+    // The kernel no longer writes to them.
     for (rte_mbuf* buffer : buffers) rte_pktmbuf_free(buffer);
     const auto found = static_cast<unsigned>(buffers.size());
     return handed_over > found ? handed_over - found : 0;

@@ -43,7 +43,8 @@ bool kernel_mtu(const PortConfig& config, std::uint16_t* mtu, std::string* error
     return true;
 }
 
-// A TAP's two ends must differ: the kernel's is the device's, this is ours.
+// The two ends of a TAP need different MAC addresses: the kernel's end has the device's, this is
+// for our end.
 wire::Mac other_mac(wire::Mac mac) {
     mac[0] = static_cast<std::uint8_t>((mac[0] | 2U) & ~1U);
     mac[5] = static_cast<std::uint8_t>(mac[5] ^ 0x80U);
@@ -63,8 +64,8 @@ void raise_memory_lock_limit() {
 
 }  // namespace
 
-// A port between its two halves: all devices appear before the first is configured, as the memory
-// of one depends on where the others are.
+// A port whose device exists but is not configured yet. All devices are created before the first is
+// configured, because the memory of one depends on the NUMA nodes of the others.
 struct PortSet::Opened {
     Port port;
     std::unique_ptr<Device> device;
@@ -148,8 +149,8 @@ bool PortSet::open(const PortConfig& config, const Config& all, Opened* opened,
     port.has_kernel = config.has_kernel_interface();
     port.mtu = config.mtu.value_or(1500);
     if (is_kernels(config.kind) && !kernel_mtu(config, &port.mtu, error)) return false;
-    // Before anything of the port works. The mirror does it again, for interfaces that come later,
-    // and says what is wrong.
+    // Done before the port works. The mirror does it again for interfaces that appear later, and
+    // reports errors.
     std::string unsaid;
     if (is_kernels(config.kind)) (void)ignore_advertisements(config.interface, &unsaid);
     if (config.kind == PortKind::AfXdp) {
@@ -208,7 +209,8 @@ bool PortSet::bring_up(const PortConfig& config, const Config& all, std::uint16_
     buffers_[node] += opened.device->buffers(plan);
     if (!enough_buffers(all, node, error)) return false;
     if (config.vlan_stripping) steering_.ignore_vlans(config.interface);
-    // Only now: from here to the driver's attaching there is no steering program.
+    // Done this late because there is no steering program from here until the driver attaches its
+    // own.
     if (config.kind == PortKind::AfXdp && !steering_.take_over(config.interface, error))
         return false;
     devices_.push_back(std::move(opened.device));

@@ -23,9 +23,9 @@ namespace dr {
 
 class PortSet final {
   public:
-    // Every port or none: a port that does not appear, or does not start, stops the start with an
-    // error that names it and says why. `log`: where the drivers' own words are.
-    // worker_nodes: the NUMA node of each worker's CPU.
+    // Opens every port or none: a port that does not appear, or does not start, stops the start
+    // with an error that names it and says why. `log`: the drivers' own log. worker_nodes: the NUMA
+    // node of each worker's CPU.
     static std::unique_ptr<PortSet> start(const Config& config,
                                           const std::vector<int>& worker_nodes, StartLog& log,
                                           std::string* error);
@@ -37,20 +37,21 @@ class PortSet final {
     [[nodiscard]] const Ports& ports() const { return ports_; }
     // For packets that workers and the writer make.
     [[nodiscard]] rte_mempool* pool() const { return pools_.at(assignment_.own_pool_node)->get(); }
-    // Which worker polls what, and where its memory is.
+    // Which worker polls which queues, and the NUMA node of its memory.
     [[nodiscard]] const Assignment& assignment() const { return assignment_; }
-    // For the operator, a line for each port: what was chosen for it.
+    // For the operator, one line for each port: its chosen configuration.
     [[nodiscard]] const std::vector<std::string>& choices() const { return choices_; }
     [[nodiscard]] SteeringMaps& steering() { return steering_; }
-    // Of an AF_XDP port, by receive queue; empty: closed, or they could not be found.
+    // Rings of an AF_XDP port, by receive queue; empty: the port is closed, or they could not be
+    // found.
     [[nodiscard]] std::span<const std::unique_ptr<XskRings>> rings(std::uint16_t port) const;
     [[nodiscard]] const PortConfig& config(std::uint16_t port) const { return configs_[port]; }
 
-    // The repair of an AF_XDP port (port_repair.cpp). Nobody may use the port, from before close()
+    // The repair of an AF_XDP port (port_repair.cpp). The port must not be used from before close()
     // until reopen() has succeeded.
     //
-    // Closes the device, and gives back the packet buffers that lay in its rings; how many were
-    // in other hands (a NIC's) and are lost.
+    // Closes the device, and gives back the packet buffers in its rings. Returns how many were
+    // elsewhere (in a NIC) and are lost.
     unsigned close(std::uint16_t port);
     // Opens it again; its row in ports() is then that of the new device. false and a reason.
     bool reopen(std::uint16_t port, std::string* error);

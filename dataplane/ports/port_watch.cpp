@@ -15,17 +15,17 @@ using southbound::HealthState;
 
 namespace {
 
-// A gap between two looks that says: it was this process that did not run.
+// A gap between two checks that shows that this process itself did not run.
 constexpr std::uint64_t kGapMs = 1'000;
-// The kernel is asked for programs and interfaces with each of so many looks.
+// The kernel is asked for programs and interfaces once in this many checks.
 constexpr unsigned kProgramRounds = 4;
-// A pause that lasts longer is given up: a worker does not turn.
+// A longer pause is given up: a worker does not run its loop.
 constexpr std::uint64_t kPauseMs = 2'000;
-// For packets on their way through the kernel to come back to the completion ring, and for the
-// kernel to let go of a closed socket's queue.
+// Time for packets in the kernel to return to the completion ring, and for the kernel to release a
+// closed socket's queue.
 constexpr std::uint64_t kSettleMs = 200, kReleaseMs = 100;
 constexpr std::uint64_t kWaitMs = 250, kForeignMs = 1'000;
-// What costs nothing to repair, or cannot be repaired by waiting, waits for this time at most.
+// The longest wait for a repair that is cheap, or that waiting does not help.
 constexpr std::uint64_t kCheapMs = 1'000;
 // A stall within this time after a repair counts as the same one.
 constexpr std::uint64_t kSoonMs = 60'000;
@@ -156,8 +156,8 @@ Fault PortWatch::judge(std::uint16_t number, Watched& w, const Interface& interf
     Fault fault = Fault::None;
     const auto rings = around_.ports->rings(number);
     for (std::size_t q = 0; q < rings.size(); ++q) {
-        // In this order: what arrives in between is seen in the rings the next time, and what is
-        // dropped was counted as arrived before.
+        // The order of these reads matters: a packet that arrives in between appears in the rings
+        // the next time, and a dropped packet was counted as arrived earlier.
         XskRings::Sample sample = rings[q]->sample();
         const std::uint64_t arrived =
             maps == nullptr ? 0 : maps->arrived(static_cast<std::uint32_t>(q));
@@ -168,7 +168,7 @@ Fault PortWatch::judge(std::uint16_t number, Watched& w, const Interface& interf
         if (w.queues[q].wants_kick()) rings[q]->kick();
         if (found != Fault::None) fault = found;
     }
-    // A queue stands still when its worker does; that is the worker's fault.
+    // When its worker stops, a queue stops too; that counts as the worker's fault.
     return workers_turn() ? fault : Fault::None;
 }
 

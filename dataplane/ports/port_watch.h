@@ -1,19 +1,19 @@
-// The watchdog: looks after AF_XDP ports and workers, says what is wrong, and repairs ports while
-// everything else goes on.
+// The watchdog: checks AF_XDP ports and workers, reports faults, and repairs ports while everything
+// else goes on.
 //
 //   a port   its interface is gone, or another one of the same name; its steering program was
 //            detached; a queue's rings show that nothing arrives or leaves (port_judge.h)
 //   a worker its loop has not turned for kWorkerMs. That is told, and nothing is done about it.
 //
-// Repair: a detached program is attached again. All else is a new device:
+// Repair: a detached program is attached again. For every other fault the device is replaced:
 //
 //   pause     workers neither receive from the port nor send to it (drop.transmit)
 //   close     when no worker is in the middle of it; buffers in its rings go back to the pool
 //   open      when the interface is there and up; again after a pause, which doubles, if that fails
 //   resume    with the new device's number and MAC address
 //
-// A port that stalls again soon after a repair waits longer for the next one, up to ten minutes.
-// When this process itself was stopped, or starved, nothing is concluded from that time.
+// A port that stalls again soon after a repair waits longer for the next repair, up to ten minutes.
+// A time in which this process itself was stopped or starved is ignored.
 //
 // Thread: the writer.
 #pragma once
@@ -44,7 +44,7 @@ class PortWatch final {
         bool stalled = false;  // else: it is well again
         southbound::Fault fault{};
     };
-    // What it looks at and writes to; all outlives it.
+    // What it checks and writes; all of it outlives the watchdog.
     struct Around {
         PortSet* ports = nullptr;
         Qsbr* qsbr = nullptr;

@@ -72,7 +72,7 @@ std::optional<RouteTarget> target_of(rtnl_route* route,
     std::optional<RouteTarget> target;
     for (const NexthopObjects::Hop& hop : named) {
         const auto port = port_of(hop.ifindex);
-        // Over another interface the kernel decides, which may wait for the carrier.
+        // For another interface the kernel decides; it may wait for the carrier.
         if (hops == Hops::Usable && (port ? hop.down : hop.dead)) continue;
         const bool through = target && target->kind != Kind::Elsewhere;
         if (!port) {
@@ -104,7 +104,7 @@ RouteTable::How how_of(rtnl_route* route, int flags) {
     if ((flags & NLM_F_MULTI) != 0) return How::Dump;
     if ((flags & NLM_F_REPLACE) != 0) return How::Replace;
     // A new IPv4 route comes before those of the same metric, or after them. A new IPv6 route joins
-    // them, but a message with several next hops has all there are.
+    // them, but a message with several next hops has all of them.
     const bool ipv6 = rtnl_route_get_family(route) == AF_INET6;
     if (!ipv6 && (flags & NLM_F_APPEND) != 0) return How::Append;
     return ipv6 && rtnl_route_get_nnexthops(route) == 1 ? How::Join : How::Prepend;

@@ -1,4 +1,4 @@
-// What a route that the kernel tells of means to the data plane.
+// Interprets the kernel's route messages for the data plane.
 //
 // Thread: the writer.
 #pragma once
@@ -22,22 +22,23 @@ enum class Hops : std::uint8_t {
     All,     // whatever the state of their links: to recognise a route that is removed
 };
 
-// The prefix of a unicast route of the main table that concerns the data plane; none for others
-// (caches, link-local, multicast).
+// The prefix of a unicast route of the main table; none for routes that do not concern the data
+// plane (caches, link-local, multicast).
 std::optional<IpPrefix> prefix_of(rtnl_route* route);
 
-// Where a route leads that names these next hops: through those that are ports, in their order;
-// elsewhere, if there are others alone. None: it is of no use, or no route that leads anywhere.
-// `route` says whether it discards.
+// Where a route with these next hops leads: through those that are ports, in their order;
+// elsewhere, if none is a port. None: the route is unusable, or leads nowhere. `route` says whether
+// it discards.
 std::optional<RouteTarget> target_of(rtnl_route* route,
                                      const std::vector<NexthopObjects::Hop>& named,
                                      const PortOf& port_of, Hops hops);
 // The next hops that a route's message names itself.
 std::vector<NexthopObjects::Hop> hops_of(rtnl_route* route);
 
-// What a router advertisement may have made: a route that says so (RTPROT_RA), or one of the
-// kernel's own to a network of IPv6 that ends by itself. The kernel makes such ones for addresses
-// with a lifetime too, and tells nothing apart: whether the interface has an address in it does.
+// Whether a router advertisement may have made the route: its protocol is RTPROT_RA, or it is the
+// kernel's own route to an IPv6 network, with a lifetime. The kernel makes such routes for
+// configured addresses with a lifetime too; only an address of the interface in that network tells
+// the two apart.
 enum class Advertised : std::uint8_t { No, UnlessOwn, Yes };
 Advertised advertised(rtnl_route* route, const nlmsghdr* header);
 

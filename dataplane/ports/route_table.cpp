@@ -16,7 +16,7 @@ RouteSource source_of(const RouteTarget& target) {
 constexpr unsigned kFailures = 32;
 constexpr unsigned kSuccesses = 1'024;
 
-// One more next hop of an IPv6 route, of which each is a message of its own.
+// Adds a next hop of an IPv6 route; each next hop has a message of its own.
 void join(RouteTarget& route, const RouteTarget& hop) {
     using Kind = RouteTarget::Kind;
     if (hop.kind == Kind::Elsewhere) return;  // a next hop through a port is there, or none
@@ -44,7 +44,7 @@ void RouteTable::set(const IpPrefix& prefix, std::uint32_t metric, const RouteTa
     } else {
         const bool met = at->generation == generation_;
         const bool after = how == How::Append || how == How::Join || (how == How::Dump && met);
-        // The first one met in a listing starts anew.
+        // The first one of a listing replaces the earlier ones.
         const bool known = at->several && (how != How::Dump || met);
         at->several = known || several || after || how == How::Prepend;
         at->generation = generation_;
@@ -107,8 +107,8 @@ void RouteTable::install(const IpPrefix& prefix, Prefix& state) {
         state.target = best;
         return;
     }
-    // The new target replaces the old one in place where the source is the same, so that no packet
-    // finds neither.
+    // With the same source the new target replaces the old one in place, so that every packet finds
+    // one of them.
     if (!room || !rib_.insert(prefix, source_of(best), target)) {
         if (next_hop.value != 0) rib_.release_next_hop(next_hop);
         if (!waited) ++refused_;
@@ -147,9 +147,9 @@ NextHopIndex RouteTable::acquire(const RouteTarget& target) {
     return rib_.acquire_group(all);
 }
 
-// A connected network that moves to another port. The Rib forgets the next hops it has made through
-// the old port when the claim is removed; another claim stands in meanwhile, so that no packet
-// finds none.
+// A connected network that moves to another port. When the claim is removed, the Rib forgets the
+// next hops that it has made through the old port. Another claim stands in meanwhile, so that every
+// packet finds one.
 bool RouteTable::move_connected(const IpPrefix& prefix, Prefix& state, Target target) {
     if (!rib_.insert(prefix, RouteSource::Route, target)) return false;
     rib_.remove(prefix, RouteSource::Connected);

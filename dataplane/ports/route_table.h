@@ -1,5 +1,5 @@
-// The kernel's routes as the data plane sees them: of several routes to one prefix the one with the
-// lowest metric is in the Rib. Knows nothing of netlink.
+// The kernel's routes: of several routes to one prefix the one with the lowest metric is in the
+// Rib. Independent of netlink.
 //
 // Thread: the writer.
 #pragma once
@@ -14,7 +14,7 @@ namespace dr {
 
 // Where a route leads.
 struct RouteTarget {
-    // Elsewhere: over an interface that is no port.
+    // Elsewhere: over an interface that is not a port.
     enum class Kind : std::uint8_t { Gateway, Connected, Blackhole, Elsewhere };
     Kind kind{};
     std::uint16_t port{};     // Gateway, Connected
@@ -40,7 +40,7 @@ class RouteTable final {
     // Adds the route or changes it. several: it has next hops that are removed one by one.
     void set(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target, How how,
              bool several = false);
-    // false: it was one of several, or is not the one in use, so what is still there is unknown:
+    // false: it was one of several, or is not the one in use, so the remaining routes are unknown:
     // list the routes again.
     bool remove(const IpPrefix& prefix, std::uint32_t metric, const RouteTarget& target);
     [[nodiscard]] bool has(const IpPrefix& prefix, std::uint32_t metric) const;
@@ -54,7 +54,7 @@ class RouteTable final {
     [[nodiscard]] std::uint64_t refused() const { return refused_; }
     // Prefixes whose route waits for room now.
     [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
-    // Tries some of those again. A bounded amount of work; call it often.
+    // Tries some of the waiting routes again. A bounded amount of work; call it often.
     void retry();
 
   private:

@@ -1,7 +1,7 @@
-// When to believe a NIC about checksums of received packets. "Good" must mean the header that the
-// worker is about to trust: for a packet that the NIC has recognized as a tunnel, drivers report
-// the inner header's checksum there and the outer's elsewhere, or nowhere. Such packets, and
-// whatever the NIC has not marked, are checked in software.
+// Decides when to trust a NIC's verdict on checksums of received packets. "Good" must refer to the
+// header that the worker reads next. For a packet that the NIC has recognized as a tunnel, drivers
+// report the inner header's checksum there and the outer one's elsewhere, or nowhere. Such packets,
+// and unmarked ones, are checked in software.
 #pragma once
 
 #include <rte_mbuf.h>

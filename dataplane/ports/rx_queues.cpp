@@ -25,8 +25,8 @@ unsigned queues_of(const std::string& interface) {
     return failed ? 0 : count;
 }
 
-// The queues that the hash chooses from are the first `queues`. false also where there is no hash,
-// or the device does not tell.
+// Whether the hash uses only the first `queues` queues. Also false if there is no hash, or the
+// device does not report it.
 bool hashes_to_first(const std::string& interface, unsigned queues) {
     constexpr std::size_t kHead = sizeof(ethtool_rxfh_indir) / 4;
     Ethtool ethtool(interface);

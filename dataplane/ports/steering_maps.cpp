@@ -45,7 +45,8 @@ void SteeringMaps::fill(const XdpMaps& maps) const {
 }
 
 bool SteeringMaps::guard(const std::string& interface, std::string* error) {
-    // The one that is there would take the new one's place in the kernel with it when it goes.
+    // An existing entry for the interface would remove the new one from the kernel when it is
+    // destroyed.
     const auto present = guards_.find(interface);
     if (present != guards_.end()) {
         if (present->second.ifindex() == static_cast<int>(if_nametoindex(interface.c_str())))

@@ -1,7 +1,7 @@
-// What the steering programs of all AF_XDP ports are told: own addresses and subscriber pools.
+// Keeps the maps of the steering programs of all AF_XDP ports: own addresses and subscriber pools.
 //
-// What a killed run had told its programs is inherited: from the moment a new program is attached,
-// packets for the pools go to the data plane again, also while drd has not sent the pools yet.
+// The entries of a killed run's programs are inherited. So packets for the pools go to the data
+// plane as soon as a new program is attached, also before drd has sent the pools.
 //
 // Thread: the writer (and main before it).
 #pragma once
@@ -18,16 +18,16 @@ namespace dr {
 
 class SteeringMaps final {
   public:
-    // Before a port starts: remembers what a program left behind on the interface knows, and
-    // detaches it. What it kept from the kernel is kept from it until add_interface().
+    // Before a port starts: remembers the entries of a program that was left on the interface, and
+    // detaches it. The packets that it kept from the kernel are kept from it until add_interface().
     // false and a reason: a foreign program is there, or the kernel refused.
     bool take_over(const std::string& interface, std::string* error);
     // Frames of VLANs are to count as untagged on this interface: its device may hide their tags
     // from the program. Before add_interface().
     void ignore_vlans(const std::string& interface) { ignores_vlans_.insert(interface); }
-    // After it has started: finds the maps of the program that is attached now and fills them. Has
-    // the device leave VLAN tags in frames, so that the program sees them (rx_vlan.h); false and a
-    // reason, too, when it cannot.
+    // After it has started: finds the maps of the program that is attached now and fills them.
+    // Makes the device leave VLAN tags in frames, so that the program sees them (rx_vlan.h). false
+    // and a reason also if it cannot.
     bool add_interface(const std::string& interface, std::string* error);
     // Before a port of this process closes for a repair: detaches its program, whose id is
     // returned (0: there was none), and guards the interface, if it is there, until
@@ -44,7 +44,7 @@ class SteeringMaps final {
 
     // All own addresses; others are forgotten. false: a map is full, the rest is installed.
     bool set_locals(const std::vector<IpAddress>& addresses);
-    // All pools. keep_others: what is known besides stays (until drd has sent everything).
+    // All pools. keep_others: other known pools stay (until drd has sent everything).
     bool set_pools(const std::vector<IpPrefix>& prefixes, bool keep_others);
     bool add_pool(const IpPrefix& prefix);
     void remove_pool(const IpPrefix& prefix);

@@ -18,7 +18,7 @@ namespace dr {
 namespace {
 
 constexpr const char* kProgram = "dr_tc_guard";
-// Where the filter sits, so that one left behind is found again.
+// The filter's fixed place, so that one left behind can be found.
 constexpr __u32 kHandle = 1;
 constexpr __u32 kPriority = 0xd12;
 

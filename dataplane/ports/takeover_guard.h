@@ -1,7 +1,7 @@
-// Keeps packets from the kernel that are the data plane's, while an interface has no steering
-// program: from detaching a killed run's until the new one is attached and knows the pools. The
-// driver attaches its program only to an interface that has none, and with empty maps; in between
-// the kernel would route packets for the pools back to where they came from.
+// Keeps the data plane's packets from the kernel while an interface has no steering program: from
+// detaching a killed run's program until the new one is attached and knows the pools. The driver
+// attaches its program only to an interface without one, and with empty maps. In between the kernel
+// would route packets for the pools back to their origin.
 //
 // A tc filter (clsact, ingress) with the same rules as the steering program, which only drops.
 //

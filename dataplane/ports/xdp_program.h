@@ -2,7 +2,7 @@
 // attached by the poll-mode driver, recognised and replaced when a killed run left it behind.
 //
 // The program is attached to the interface itself, not held by a link: after kill -9 it stays, has
-// no socket to send to, and drops what is the data plane's.
+// no socket to send to, and drops packets for the data plane.
 //
 // Thread: main.
 #pragma once
@@ -42,7 +42,7 @@ class XdpMaps final {
     [[nodiscard]] std::uint64_t arrived(std::uint32_t queue) const;
     [[nodiscard]] std::uint32_t program_id() const { return program_id_; }
 
-    // false: the kernel refused (full). Removing what is not there is no error.
+    // false: the kernel refused (full). Removing a missing entry is not an error.
     [[nodiscard]] bool add_local(const IpAddress& address) const;
     void remove_local(const IpAddress& address) const;
     [[nodiscard]] bool add_pool(const IpPrefix& prefix) const;
@@ -61,7 +61,7 @@ class XdpMaps final {
 };
 
 enum class XdpAttachment { None, Ours, Foreign };
-// What is attached to an interface; name: of the program.
+// The program that is attached to an interface, and its name.
 XdpAttachment xdp_attachment(const std::string& interface, std::string* name);
 // The id of the program that is attached; 0: none.
 std::uint32_t xdp_attached_id(const std::string& interface);

@@ -17,8 +17,8 @@ namespace dr {
 
 namespace {
 
-// The largest ring that is looked for. A ring's size is not told: the kernel maps no more than
-// there is.
+// The largest ring that is tried. The size of a ring is not reported; the kernel maps at most the
+// ring.
 constexpr std::uint32_t kMostEntries = 1U << 16;
 // In unaligned mode a descriptor's upper bits say where in the buffer the packet begins.
 constexpr std::uint64_t kBufferMask = (std::uint64_t{1} << XSK_UNALIGNED_BUF_OFFSET_SHIFT) - 1;
@@ -128,7 +128,7 @@ void XskRings::kick() const {
     (void)send(fd_, nullptr, 0, MSG_DONTWAIT);
 }
 
-// The last `count` that were put in.
+// The last `count` entries.
 void XskRings::collect(Which which, std::uint32_t count, Held* held) const {
     const Mapped& m = mapped_[which];
     const auto* entries = static_cast<const std::uint8_t*>(m.base) + m.entries_at;
@@ -150,7 +150,7 @@ XskRings::Held XskRings::held() const {
     const std::uint32_t to_receive = s.fill.produced - s.rx.consumed;
     const std::uint32_t to_send = s.tx.produced - s.completion.consumed;
     held.handed_over = to_receive + to_send;
-    // Each that was taken out of the fill ring was delivered or refused.
+    // Each buffer taken out of the fill ring was delivered or refused.
     const auto gone = s.rx.waiting() + static_cast<std::uint32_t>(s.invalid);
     const std::uint32_t filled = to_receive - gone;
     if (!zero_copy() && gone <= to_receive && filled <= s.fill.waiting() &&

@@ -1,9 +1,9 @@
 // The four rings that an AF_XDP socket shares with the kernel, read beside their driver.
 //
-// The driver keeps its sockets to itself, and tells nothing of its rings. But they are memory of
-// the socket (linux/if_xdp.h), and whoever has the descriptor, this process, can map them once
-// more: the watchdog sees so whether the fill ring is empty and whether anything moves, and a
-// repair finds the packet buffers that lie in the rings. Nothing is ever written here.
+// The driver does not give access to its sockets and rings. But the rings are memory of the socket
+// (linux/if_xdp.h), and this process has the descriptor, so it can map them once more. The watchdog
+// sees whether the fill ring is empty and whether anything moves, and a repair finds the packet
+// buffers in the rings. Nothing is ever written here.
 //
 // Thread: main. The other ends write while it reads: a sample is of slightly different moments.
 #pragma once
@@ -33,14 +33,15 @@ class XskRings final {
         Ring rx;          // received packets
         Ring tx;          // packets to send
         Ring completion;  // buffers of packets that were sent
-        // Of the kernel's, since the socket was made (XDP_STATISTICS): by add_statistics().
+        // The kernel's counts since the socket was created (XDP_STATISTICS), set by
+        // add_statistics().
         std::uint64_t dropped = 0;  // for any reason, an empty fill ring too
         std::uint64_t found_fill_empty = 0;
         std::uint64_t invalid =
             0;  // buffers from the fill ring that it refused, and never gives back
     };
 
-    // fd: the driver's, and it stays the driver's. Null and a reason: it is no such socket.
+    // fd: the driver's descriptor, which it keeps. Null and a reason: it is not such a socket.
     static std::unique_ptr<XskRings> map(int fd, std::string* error);
     // Before the driver closes the socket: a mapping keeps it alive.
     ~XskRings();
@@ -50,19 +51,18 @@ class XskRings final {
     [[nodiscard]] int fd() const { return fd_; }
     [[nodiscard]] Sample sample() const;
     void add_statistics(Sample* sample) const;
-    // The driver of the NIC takes buffers itself, as many as it has descriptors.
+    // Zero copy: the NIC's driver holds buffers itself, as many as it has descriptors.
     [[nodiscard]] bool zero_copy() const;
     // Asks the kernel to send what waits, as the port's own driver does with each burst.
     void kick() const;
 
-    // Buffers that lie in the rings: offsets from the start of the registered memory, of the
-    // buffers' beginnings. And how many were handed over in all and have not come back; what is
-    // more than lies here is in the kernel's or the NIC's hands, or lost. Only while nobody uses
-    // the port.
+    // The buffers in the rings, as offsets of their beginnings from the start of the registered
+    // memory; and the number of buffers handed over that have not come back. The difference is in
+    // the kernel or the NIC, or lost. Call it only while the port is not in use.
     //
-    // The kernel tells late how far it has consumed the fill ring, so what lies there is computed
-    // from what it has delivered. A NIC that takes buffers itself (zero copy) holds unknown ones:
-    // nothing of its fill ring is told.
+    // The kernel reports its progress in the fill ring late, so the buffers there are computed from
+    // those that it has delivered. A NIC that takes buffers itself (zero copy) holds unknown ones,
+    // so its fill ring is left out.
     struct Held {
         std::vector<std::uint64_t> offsets;
         std::uint32_t handed_over = 0;
