@@ -40,7 +40,7 @@ void set_output(GlobalOptions& options, const std::string& text) {
     options.output = text == "json" ? Output::Json : Output::Table;
 }
 
-// The command that was being read when the line turned out wrong.
+// The command that was being parsed when the error was found.
 const CLI::App& deepest(const CLI::App& app) {
     const CLI::App* at = &app;
     while (!at->get_subcommands().empty()) {
@@ -68,7 +68,7 @@ std::size_t distance(const std::string& a, const std::string& b) {
     return row.back();
 }
 
-// The first word as typed that the library did not expect; it names them in its own order.
+// The first unexpected word as typed; the library lists such words in its own order.
 std::string first_unexpected(const std::vector<std::string>& reversed, const std::string& error) {
     const std::string named = error.substr(error.rfind(": ") + 1) + " ";
     for (auto word = reversed.rbegin(); word != reversed.rend(); ++word) {
@@ -122,7 +122,7 @@ std::string usage_message(const std::vector<std::string>& reversed, const CLI::A
                : error.what();
 }
 
-// Nothing when a command is to run, else the exit code.
+// Nothing if a command is to run, otherwise the exit code.
 std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());
     try {
@@ -143,7 +143,7 @@ std::optional<int> parse(Context& context, CLI::App& app, std::vector<std::strin
     }
 }
 
-// The first of the words that leads to no command.
+// The first of the words that does not lead to a command.
 std::optional<std::string> unknown_command(const CLI::App& root,
                                            const std::vector<std::string>& words) {
     const CLI::App* at = &root;
@@ -168,7 +168,7 @@ int act(Context& context) {
         fmt::print(context.err, "drcli: error: {}\n", printable_lines(failure.what()));
         return failure.exit_code();
     } catch (const std::system_error& error) {
-        // Whoever read the output has enough of it.
+        // The reader has closed the output.
         if (error.code().value() != EPIPE) {
             fmt::print(context.err, "drcli: error: standard output cannot be written: {}\n",
                        error.code().message());
@@ -286,7 +286,7 @@ void add_help(CLI::App& root, Context& context) {
         fmt::print(c.out, "drcli {}\n", DR_VERSION);
         return kExitOk;
     });
-    // Of the list of commands alone: run() has turned `help X` into `X --help`.
+    // Only for the list of commands: run() has turned `help X` into `X --help`.
     add_command(root, context, "help", "Show the help of a command: drcli help pool apply",
                 [&root](Context& c) {
                     fmt::print(c.out, "{}", root.help());

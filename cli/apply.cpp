@@ -26,10 +26,10 @@ namespace {
 constexpr int kExitInterrupted = 130;
 constexpr std::size_t kMostHeld = 10;
 constexpr int kBatchItems = 1000;
-// The server takes messages of 128 KiB: a batch that is nearly full, and one more object.
+// The server takes messages of 128 KiB: room for a batch that is nearly full, and one more object.
 constexpr std::size_t kBatchBytes = 48 * 1024;
 constexpr std::size_t kObjectBytes = 64 * 1024;
-// The server's words, so that an object reads the same whichever end refused the other one.
+// The server's wording, so that the message is the same whichever end refuses an object.
 constexpr const char* kNotApplied = "another object of the atomic set is refused";
 
 struct ApplyOptions {
@@ -59,7 +59,7 @@ class InterruptOnce {
     struct sigaction before_ {};
 };
 
-// What the server puts into an object, and what says nothing of it when it is read back.
+// Fields that the server sets; they are ignored when an object is read back.
 void clear_revision(dr::v1::Resource& resource) {
     if (resource.has_pool()) {
         resource.mutable_pool()->clear_revision();
@@ -164,7 +164,7 @@ class Apply {
         } catch (const Failure& failure) {
             read_error = failure.what();
         }
-        // Later than this, all has been sent, and what comes of it is waited for.
+        // After this everything has been sent, and only answers are awaited.
         const bool stopped = interrupted;
         const bool cut_short = !read_error.empty() || stopped;
         if (cut_short && options_.atomic) {
@@ -194,7 +194,7 @@ class Apply {
         tell_held();
     }
 
-    // A file that is something else is told of once, and not by each of its lines.
+    // A file of another format is reported once, and not for each of its lines.
     void hold(const ApplyReport::Place& place, const ParsedResource& parsed) {
         held_.emplace_back(place, parsed);
         if (held_.size() < kMostHeld) {

@@ -11,7 +11,7 @@
 namespace dr::cli {
 namespace {
 
-// Bytes of what a line of a refusal quotes.
+// Bytes that a line of a refusal quotes at most.
 constexpr std::size_t kMostName = 128;
 constexpr std::size_t kMostText = 1000;
 

@@ -1,5 +1,5 @@
-// Brings the answers of the server and what was refused here into the order of the input, and
-// writes them: refusals and warnings on standard error, or one JSON object each on standard output.
+// Puts the server's answers and the refusals of this end into the order of the input, and writes
+// them: refusals and warnings on standard error, or one JSON object each on standard output.
 #pragma once
 
 #include <cstdint>

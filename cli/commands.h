@@ -10,7 +10,7 @@
 
 namespace dr::cli {
 
-// A group ("subscriber"), which wants one of its commands, or a command of the top level.
+// A group ("subscriber"), which needs one of its commands, or a command of the top level.
 CLI::App* add_group(CLI::App& parent, Context& context, const std::string& name,
                     const std::string& help);
 // A command, which takes the global options too; `action` runs after the whole line is parsed.
@@ -29,7 +29,7 @@ CLI::Option* add_tunnel_id(CLI::App& app, const std::string& name, std::uint32_t
 // --interval and --count of a live table.
 void add_watch_options(CLI::App& app, std::chrono::milliseconds& interval, std::uint64_t& count);
 
-// Why there is no `tunnel apply`.
+// The text that explains why there is no `tunnel apply`.
 inline constexpr const char* kTunnelsBelong =
     "A tunnel is a part of its subscriber: drcli subscriber apply makes, changes and deletes it.";
 

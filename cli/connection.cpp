@@ -52,7 +52,7 @@ std::shared_ptr<grpc::ChannelCredentials> credentials_for(const GlobalOptions& o
     return grpc::SslCredentials(tls);
 }
 
-// gRPC says of a socket only that it failed; the kernel says why.
+// gRPC reports only that a socket failed; the kernel says why.
 std::string unix_error(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -72,7 +72,7 @@ std::string unix_error(const std::string& path) {
     return fmt::format("{}{}", std::strerror(error), hint);
 }
 
-// Likewise of a TCP server, HOST:PORT: whether it is reached at all, or TLS is what fails.
+// The same for a TCP server, HOST:PORT: whether it cannot be reached, or TLS fails.
 std::string tcp_error(const std::string& server) {
     const auto colon = server.rfind(':');
     std::string host = server.substr(0, colon);
@@ -124,9 +124,9 @@ std::string connection_failure(const GlobalOptions& options) {
 std::shared_ptr<grpc::Channel> make_channel(const GlobalOptions& options) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-    // An operator's router is not reached through the web proxy of the shell's environment.
+    // Does not use the web proxy of the shell's environment.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    // `system wait` may begin before drd listens, and should not find it seconds later.
+    // `system wait` may begin before drd listens, and must not notice it seconds late.
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
     return grpc::CreateCustomChannel(target_of(options.server), credentials_for(options),

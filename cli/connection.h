@@ -21,10 +21,11 @@ inline constexpr std::chrono::seconds kCallTimeout{30};
 // a TLS file that cannot be read (Failure).
 [[nodiscard]] std::shared_ptr<grpc::Channel> make_channel(const GlobalOptions& options);
 
-// Waits until the channel stands. Throws Failure(kExitUsage) with the reason when it does not.
+// Waits until the channel is connected. Throws Failure(kExitUsage) with the reason if it does not
+// connect.
 void connect(grpc::Channel& channel, const GlobalOptions& options);
 
-// Why a connection that failed did so: "No such file or directory (is drd running?)".
+// Why a connection failed: "No such file or directory (is drd running?)".
 [[nodiscard]] std::string connection_failure(const GlobalOptions& options);
 
 // A unary call with the deadline of kCallTimeout: call(context) -> grpc::Status.

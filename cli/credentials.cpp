@@ -1,4 +1,4 @@
-// `drcli credential list`, and what other commands say of credentials.
+// `drcli credential list`, and the texts of other commands about credentials.
 #include "cli/credentials.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// What drd knows of the credentials of a site's router.
+// Asks drd for the state of a site's credentials.
 #pragma once
 
 #include <optional>

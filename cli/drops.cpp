@@ -20,7 +20,7 @@ std::string or_dash(const std::string& text) {
     return text.empty() ? "-" : text;
 }
 
-// What is no IP packet is known by its Ethernet header.
+// A frame that is not an IP packet is shown by its Ethernet header.
 std::string source_text(const DroppedPacket& packet) {
     return packet.source().empty() ? packet.source_mac() : packet.source();
 }

@@ -20,7 +20,7 @@ struct EnrollOptions {
     bool revoke_older = false;
 };
 
-// What becomes of the credentials issued before.
+// What happens to earlier credentials.
 std::string older_text(Context& context, const EnrollOptions& options, std::uint32_t revoked) {
     if (options.revoke_older) {
         return fmt::format("older ones refused from now on: {}", revoked);
@@ -46,8 +46,8 @@ std::uint32_t revoke_older(Context& context, const std::string& name) {
     return response.certificates();
 }
 
-// The file is opened, and space reserved, before anything is issued; what is older is revoked when
-// the new credentials are on disk.
+// The file is opened, and space reserved, before anything is issued; older credentials are revoked
+// when the new ones are on disk.
 int enroll(Context& context, const EnrollOptions& options) {
     const bool to_file = !options.file.empty() && options.file != "-";
     if (options.revoke_older && !to_file) {

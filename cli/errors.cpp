@@ -45,7 +45,7 @@ std::string sentence_of(grpc::StatusCode code) {
     }
 }
 
-// What this end says for itself is put in words of ours; the server's words are kept.
+// Errors of this end get drcli's own text; the server's text is kept.
 std::string message_of(const grpc::Status& status) {
     const auto code = status.error_code();
     if (code == grpc::StatusCode::DEADLINE_EXCEEDED || code == grpc::StatusCode::UNIMPLEMENTED ||
@@ -90,7 +90,7 @@ int exit_code_of(const grpc::Status& status, bool connected) {
             return kExitOk;
         case grpc::StatusCode::DEADLINE_EXCEEDED:
             return kExitUsage;
-        // The server says it too, of its store and of the data plane.
+        // The server uses this code too, for its store and for the data plane.
         case grpc::StatusCode::UNAVAILABLE:
             return connected ? kExitRefused : kExitUsage;
         default:

@@ -21,21 +21,21 @@ class Failure : public std::runtime_error {
     int exit_code_;
 };
 
-// The sentence for a person: the server's message, or one for the code when it sent none;
-// each field violation of google.rpc.BadRequest (trailer grpc-status-details-bin) follows on a
-// line of its own, indented by two blanks: "  subscriber.prefixes[1]: host bits set". A single one
-// that the message says already is not repeated.
+// The sentence for a person: the server's message, or one for the code when it sent none; each
+// field violation of google.rpc.BadRequest (trailer grpc-status-details-bin) follows on a line of
+// its own, indented by two blanks: "  subscriber.prefixes[1]: host bits set". A single violation
+// that the message already contains is not repeated.
 [[nodiscard]] std::string describe(const grpc::Status& status);
 
-// kExitUsage for what is a matter of the connection, kExitRefused for what the server said.
-// `connected` is whether the channel still stood after the call.
+// kExitUsage for errors of the connection, kExitRefused for answers of the server. `connected`: the
+// channel was still connected after the call.
 [[nodiscard]] int exit_code_of(const grpc::Status& status, bool connected);
 
 // Throws Failure unless the status is OK.
 void check(Context& context, const grpc::Status& status);
 
-// A watch goes on until its reader has enough: that the server ended it is a Failure, also when
-// it did so properly (drd stops).
+// A watch goes on until its reader ends it. If the server ends it, that is a Failure, also when drd
+// stops properly.
 [[noreturn]] void watch_ended(Context& context, const grpc::Status& status);
 
 }  // namespace dr::cli

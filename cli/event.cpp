@@ -1,4 +1,4 @@
-// `drcli event`: what happened to tunnels, from drd's log, and live.
+// `drcli event`: the history of tunnels, from drd's log, and live.
 #include <fmt/format.h>
 #include <google/protobuf/util/time_util.h>
 #include <grpcpp/client_context.h>
@@ -52,7 +52,7 @@ std::vector<Column> columns() {
             {"WHAT"}, {"OUTAGE", Align::Right}, {"ENDPOINT"}, {"CAUSE"}};
 }
 
-// Of a watch, which writes row by row: wide enough for what usually comes.
+// Column widths of a watch, which writes row by row: wide enough for usual values.
 std::vector<Column> wide_columns() {
     constexpr std::array<std::size_t, 8> kWidths{23, 16, 8, 15, 20, 10, 21, 0};
     auto wide = columns();
@@ -140,7 +140,7 @@ int watch(Context& context, const WatchOptions& options) {
     watch_ended(context, stream->Finish());
 }
 
-// "10m" is so long ago; else RFC 3339, or local time without a zone.
+// "10m" means 10 minutes ago; otherwise RFC 3339, or local time without a zone.
 std::optional<google::protobuf::Timestamp> parse_time(const std::string& text) {
     if (const auto ago = parse_duration(text)) {
         return TimeUtil::GetCurrentTime() - TimeUtil::MillisecondsToDuration(ago->count());

@@ -39,7 +39,7 @@ class Fields {
     std::unordered_map<std::string_view, const FieldDescriptor*> by_name_;  // of the descriptor's
 };
 
-// Printable ASCII: in it nothing needs to be judged as UTF-8.
+// Printable ASCII needs no check as UTF-8.
 bool is_plain(char c) {
     return c >= ' ' && c < 0x7f && c != '\\';
 }
@@ -186,7 +186,7 @@ bool Reader::object(Message& message, int depth) {
         if (!string(name) || !take(':')) return false;
         const FieldDescriptor* found = fields.find(name);
         if (found == nullptr || found->is_map() || found->index() >= 64) return false;
-        // Of a oneof, one member.
+        // A oneof has at most one member.
         const auto* group = found->real_containing_oneof();
         const int index = group != nullptr ? group->field(0)->index() : found->index();
         const std::uint64_t bit = std::uint64_t{1} << index;

@@ -1,4 +1,4 @@
-// How quantities look in tables, and how they are read from the command line.
+// Formats quantities for tables, and parses them from the command line.
 #pragma once
 
 #include <chrono>
@@ -24,7 +24,7 @@ namespace dr::cli {
 
 // "GRE", "GRE_UDP", "AUTO".
 [[nodiscard]] std::string encapsulation_text(dr::v1::Encapsulation encapsulation);
-// What is configured, and what is in use where that is another one: "AUTO, now GRE".
+// The configured encapsulation, and the one in use if it differs: "AUTO, now GRE".
 [[nodiscard]] std::string encapsulation_text(dr::v1::Encapsulation configured,
                                              dr::v1::Encapsulation now);
 

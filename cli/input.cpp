@@ -32,7 +32,7 @@ Input::Input(const std::string& path, int standard_input)
     if (fstat(fd_, &info) == 0 && S_ISREG(info.st_mode)) {
         size_ = static_cast<std::uint64_t>(info.st_size);
     }
-    // Opening one succeeds; only read() would refuse it, after the work has begun.
+    // open() accepts a directory; only read() would refuse it, after the work has begun.
     if (owned_ && S_ISDIR(info.st_mode)) {
         close(fd_);
         errno = EISDIR;

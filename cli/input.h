@@ -1,4 +1,4 @@
-// A file, or standard input, read as it comes.
+// Reads a file or standard input in pieces.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ class Input {
 
     // Called when the next read would wait (a pipe whose writer takes its time).
     void on_idle(std::function<void()> idle) { idle_ = std::move(idle); }
-    // Asked when a signal has interrupted a read: true, it is the end.
+    // Called when a signal has interrupted a read; true ends the input.
     void on_signal(std::function<bool()> ended) { ended_ = std::move(ended); }
     [[nodiscard]] const std::string& name() const { return name_; }
-    // What there is, up to the span's size; 0 at the end. Throws Failure(kExitUsage) on an error,
-    // and when it is UTF-16.
+    // Reads the available bytes, up to the span's size; 0 at the end. Throws Failure(kExitUsage) on
+    // an error, and when it is UTF-16.
     std::size_t read(std::span<char> buffer);
     // Size of a regular file in bytes, 0 when not known.
     [[nodiscard]] std::uint64_t size() const { return size_; }

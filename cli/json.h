@@ -11,11 +11,10 @@ namespace dr::cli {
 
 using Json = nlohmann::ordered_json;
 
-// lowerCamelCase names, enum values by name, fields without presence always there (so a script
-// finds `"count": 0`), absent optional fields and messages left out,
-// times as "2026-11-23T00:15:44.123Z". Where protobuf-JSON writes
-// 64-bit integers as strings this writes numbers, which every protobuf-JSON reader accepts, and
-// with which jq can compare.
+// lowerCamelCase names, enum values by name, fields without presence are always written (so a
+// script finds `"count": 0`), absent optional fields and messages left out, times as
+// "2026-11-23T00:15:44.123Z". Where protobuf-JSON writes 64-bit integers as strings this writes
+// numbers, which every protobuf-JSON reader accepts, and with which jq can compare.
 [[nodiscard]] Json to_json(const google::protobuf::Message& message);
 
 // One line, with the newline.

@@ -1,4 +1,4 @@
-// A text that is shown again and again: in place on a terminal, as plain blocks otherwise.
+// Shows a text repeatedly: in place on a terminal, as plain blocks otherwise.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,9 @@ namespace dr::cli {
 class LiveView {
   public:
     explicit LiveView(std::FILE* out);
-    // Whole lines. On a terminal what does not fit is cut, at the right and at the bottom.
+    // Whole lines. On a terminal the text is cut to the screen, at the right and at the bottom.
     void show(const std::string& text);
-    // Of the terminal; SIZE_MAX: it is none, and nothing is cut.
+    // The terminal's columns; SIZE_MAX: not a terminal, and nothing is cut.
     [[nodiscard]] std::size_t columns() const;
 
   private:

@@ -40,7 +40,7 @@ std::string limit_text(const char* what, const std::string& now, const std::stri
     return fmt::format("{} {} of at most {}", what, now, most);
 }
 
-// What is measured beside each limit of the class: whether it is kept, one can see.
+// The measured value beside each limit of the class.
 std::string broken_text(const dr::v1::BrokenLimits& broken) {
     std::string text;
     if (broken.max_loss_permille() != 0) {
@@ -117,7 +117,7 @@ std::string peer_text(const TunnelLiveness& l) {
                        l.peer_policy_generation());
 }
 
-// What both directions carry, and how that is known.
+// The path MTU of both directions, and its source.
 std::string path_mtu_text(const TunnelLiveness& l) {
     if (l.path_mtu() == 0) {
         return "not known yet";

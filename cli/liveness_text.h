@@ -1,4 +1,4 @@
-// What keepalives know of a tunnel, as people read it.
+// Texts for people about the liveness of a tunnel.
 #pragma once
 
 #include <chrono>
@@ -14,12 +14,12 @@ namespace dr::cli {
 [[nodiscard]] std::string rtt_text(std::uint32_t us);
 // "0%", "0.3%", "12%"; "-" when not known.
 [[nodiscard]] std::string loss_text(bool known, std::uint32_t permille);
-// How long: "0s", "59s", "5m07s", "3h02m", "12d4h".
+// A duration: "0s", "59s", "5m07s", "3h02m", "12d4h".
 [[nodiscard]] std::string age_text(std::chrono::milliseconds age);
 // Local time: "2026-11-23 09:15:44.123".
 [[nodiscard]] std::string time_text(const google::protobuf::Timestamp& time);
 
-// Of the last 10 s; an empty one when there is none.
+// The window of the last 10 s; an empty one if there is none.
 [[nodiscard]] const dr::v1::LivenessWindow& recent(const dr::v1::TunnelLiveness& liveness);
 
 // In a few words, never empty: why it is not up; or whether it carries traffic, or why it may not,

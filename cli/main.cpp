@@ -7,7 +7,7 @@
 int main(int argc, char** argv) {
     // `drcli ... | head` ends as every other filter does, also where the parent ignored it.
     std::signal(SIGPIPE, SIG_DFL);
-    // The library's own log lines would stand between the sentences of ours.
+    // gRPC's own log lines would mix with drcli's output.
     setenv("GRPC_VERBOSITY", "NONE", 0);
     dr::cli::Context context;
     dr::cli::read_environment(context.options);

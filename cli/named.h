@@ -1,4 +1,4 @@
-// What pools, policies and subscribers have in common: get and delete by name, list by prefix.
+// Commands that pools, policies and subscribers share: get and delete by name, list by prefix.
 #pragma once
 
 #include <fmt/format.h>
@@ -65,7 +65,7 @@ void add_get(CLI::App& group, Context& context, const std::string& kind, Show sh
     command->add_option("NAME", options->name, "Its name")->required()->type_name("");
 }
 
-// `ask`, if there is one, is called first, with the name; it throws what speaks against it.
+// `ask`, if given, is called first, with the name; it throws if the deletion should not happen.
 template <class Service>
 CLI::App* add_delete(CLI::App& group, Context& context, const std::string& kind,
                      std::function<void(Context&, const std::string&)> ask = {}) {

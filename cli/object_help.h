@@ -1,4 +1,4 @@
-// What an object looks like in a file for `drcli apply`: its fields and an example.
+// The format of an object in a file for `drcli apply`: its fields and an example.
 #pragma once
 
 #include <string>

@@ -233,7 +233,7 @@ void ObjectScanner::read_element(ScannedObject& object) {
         const auto state = brackets.feed(c);
         if (state == BracketTracker::State::Broken) {
             object.error = brackets.error();
-            // An object where a field must be: it is the next element, if it begins as one does.
+            // An object where a field must be: it is the next element, if it begins like one.
             if (c != '{' || !new_line || indent_ > indent) {
                 recover(object, indent);
             }
@@ -285,7 +285,7 @@ void ObjectScanner::after_element(ScannedObject& object) {
     }
 }
 
-// Past the comma that ends an element which is no object, or up to the end of the array.
+// Skips to the comma after an element that is not an object, or to the end of the array.
 void ObjectScanner::skip_to_separator() {
     bool in_string = false;
     while (peek() != kEnd) {

@@ -22,7 +22,7 @@ struct ScannedObject {
     std::uint64_t number = 0;  // 1 for the first
     std::uint64_t line = 0;    // where it begins, 1 for the first
     std::string text;
-    // Why it is not an object; then `text` is what there was of it. Empty: brackets are sound.
+    // Why it is not an object; then `text` is the part that was read. Empty: brackets are sound.
     std::string error;
 };
 

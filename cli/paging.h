@@ -1,4 +1,4 @@
-// Lists of any length: pages fetched as they are needed, written as they come.
+// Lists of any length: pages are fetched when needed, and written at once.
 #pragma once
 
 #include <fmt/format.h>
@@ -18,7 +18,7 @@ namespace dr::cli {
 
 inline constexpr std::uint64_t kPageSize = 1000;
 
-// How much of a list is shown: a person wants the beginning, and no million lines by mistake.
+// How much of a list is shown: by default the beginning, not a million lines.
 struct ListLimit {
     static constexpr std::uint64_t kDefault = 1000;
     std::uint64_t count = 0;  // --limit; 0: not given

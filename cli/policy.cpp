@@ -1,4 +1,4 @@
-// `drcli policy`: how subscribers' traffic is put on lines.
+// `drcli policy`: how subscribers' traffic is distributed over lines.
 #include <fmt/format.h>
 
 #include "cli/format.h"
@@ -38,7 +38,7 @@ std::string at_most(std::uint32_t limit, const char* unit) {
     return limit == 0 ? "any" : fmt::format("{} {}", limit, unit);
 }
 
-// What lines must keep to carry the classes; empty: nothing is asked of them.
+// The limits that lines must keep to carry the classes; empty: none.
 std::string limits_table(const Policy& policy) {
     Table table({{"CLASS"},
                  {"MAX LOSS", Align::Right},

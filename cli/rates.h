@@ -21,7 +21,8 @@ struct TunnelRates {
 class TunnelRateMeter {
   public:
     // Nothing for the first sample, after a restart of the data plane (another incarnation), when
-    // the server took no new sample, or when a counter went back (the tunnel's slot was reused).
+    // the server took no new sample, or when a counter became smaller (the tunnel's slot was
+    // reused).
     std::optional<TunnelRates> update(std::uint32_t id, const dr::v1::TunnelCounters& counters);
     // Ends a snapshot: tunnels without an update since the last call are forgotten.
     void end_snapshot();
@@ -38,7 +39,7 @@ class TunnelRateMeter {
 // The same for counters that have names.
 class CounterRateMeter {
   public:
-    // Counters per second by name; empty where TunnelRateMeter has nothing.
+    // Counters per second by name; empty in the cases in which TunnelRateMeter has nothing.
     std::unordered_map<std::string, double> update(const dr::v1::CountersSnapshot& snapshot);
 
   private:

@@ -105,7 +105,7 @@ std::string name_in(const nlohmann::ordered_json& object) {
     return name != object.end() && name->is_string() ? name->get<std::string>() : std::string();
 }
 
-// An object as `get -o json` prints it, without its kind: what kind it is; empty when it is none.
+// The kind of an object as `get -o json` prints it, without its kind; empty if it is not one.
 std::string bare_kind(const nlohmann::ordered_json& json) {
     if (!json.is_object() || !json.contains("name")) {
         return {};

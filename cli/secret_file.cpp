@@ -17,10 +17,10 @@
 namespace dr::cli {
 namespace {
 
-// More than credentials take, with a long chain of certificates.
+// More than the size of credentials with a long chain of certificates.
 constexpr off_t kReserved = 128 << 10;
 
-// What stands there is replaced: never something that is shared with others.
+// An existing file is replaced, so it must not be shared with other users.
 void check_target(const std::string& path) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) {

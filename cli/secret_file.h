@@ -1,4 +1,4 @@
-// A file with a secret, which is complete and its owner's alone, or is as it was.
+// Writes a file with a secret, completely and readable only by its owner, or leaves it unchanged.
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@ namespace dr::cli {
 
 class SecretFile {
   public:
-    // Makes a temporary file in the same folder and reserves space for a secret, so that what is
-    // issued afterwards can be kept. `path` is a regular file of this user with no other name, or
-    // is not there. Throws Failure(kExitUsage).
+    // Makes a temporary file in the same folder and reserves space for a secret, so that
+    // credentials issued afterwards can be stored. `path` is a regular file of this user with no
+    // other name, or is not there. Throws Failure(kExitUsage).
     explicit SecretFile(std::string path);
     // Removes the temporary file unless it was kept.
     ~SecretFile();

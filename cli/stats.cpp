@@ -1,4 +1,4 @@
-// `drcli stats`: every counter, and what each drop reason means.
+// `drcli stats`: every counter, and the meaning of each drop reason.
 #include <fmt/format.h>
 #include <google/protobuf/empty.pb.h>
 #include <grpcpp/client_context.h>

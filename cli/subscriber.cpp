@@ -164,7 +164,8 @@ bool says_yes(Context& context, const std::string& question) {
            (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-// What is applied again later has its prefixes back, and its router nothing to attach with.
+// A subscriber that is applied again later gets its prefixes back, but its router has no
+// credentials.
 void ask_before_delete(Context& context, const std::string& name) {
     const auto credentials = credentials_of(context, name);
     if (!credentials || credentials->accepted().empty()) {

@@ -100,7 +100,7 @@ std::string statistics_table(const dr::v1::KeepaliveSummary& keepalives) {
     return table.flush();
 }
 
-// What is asked first; the tables of rows, memory and keepalives come on demand.
+// The summary; the tables of rows, memory and keepalives are shown on demand.
 std::string show_brief(const SystemStatus& status) {
     std::string text =
         key_values({{"drd version", status.version()},
@@ -123,7 +123,7 @@ std::string show_brief(const SystemStatus& status) {
     return text;
 }
 
-// Rows that are the data plane's own, or the kernel's, too.
+// Rows that include the data plane's own, or the kernel's.
 std::string rows_note(const std::string& table) {
     if (table.starts_with("prefixes")) {
         return "installed: with the kernel's routes and own addresses";
@@ -198,7 +198,7 @@ bool in_sync(const SystemStatus& status) {
            status.installed_revision() == status.store_revision();
 }
 
-// drd may itself be starting: that it cannot be reached yet is waited for, too.
+// drd may itself be starting, so an unreachable drd is waited for too.
 int wait(Context& context, std::chrono::milliseconds timeout) {
     const auto channel = make_channel(context.options);
     auto stub = dr::v1::System::NewStub(channel);

@@ -229,7 +229,7 @@ class RateTable {
     bool first_ = true;
 };
 
-// Shows a tunnel when something about it has changed that is no measurement.
+// Shows a tunnel when something other than a measurement has changed.
 class ChangeTable {
   public:
     explicit ChangeTable(Context& context) : context_(context), table_(liveness_columns()) {}
@@ -237,7 +237,7 @@ class ChangeTable {
     // Returns whether something was shown.
     bool snapshot(const ListTunnelsResponse& response) {
         bool shown = false;
-        // One that is not among them any more is shown again when it is.
+        // A tunnel that disappears is shown again when it comes back.
         const auto before = std::exchange(known_, {});
         for (const auto& status : response.tunnels()) {
             const auto& now = known_[status.tunnel().id()] = essence(status);

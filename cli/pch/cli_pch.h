@@ -1,5 +1,5 @@
-// Precompiled for drcli's sources: what takes most of the time to compile in each of them. They
-// include what they use all the same.
+// Precompiled headers of drcli's sources: those that take most of the time to compile. Each source
+// still includes what it uses.
 #include <fmt/format.h>
 #include <google/protobuf/map.h>
 #include <google/protobuf/message.h>

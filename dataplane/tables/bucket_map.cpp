@@ -12,11 +12,10 @@ constexpr std::uint8_t kPending = 0xff;
 
 }  // namespace
 
-// The orders are found rank by rank, for all buckets at once. What is left of the tier when the
-// first k lines of a bucket's order are taken away makes the buckets fall into groups; there are at
-// most 256 of them at each rank, whatever number of sets of lines the tier has. Which line each of
-// the 256 buckets goes to with only a group's lines differs from the group of the rank before, with
-// one line more, only where that line had it.
+// The orders are found rank by rank, for all buckets at once. At rank k buckets form groups by the
+// lines that remain after the first k lines of each bucket's order. There are at most 256 groups at
+// each rank, however many sets of lines the tier has. The map for a group's lines differs from the
+// map of its group of the previous rank, which has one line more, only in the buckets of that line.
 class PreferenceOrders::Groups final {
   public:
     struct Group {
@@ -50,7 +49,8 @@ class PreferenceOrders::Groups final {
         group.owners.fill(kPending);
         return group;
     }
-    // The group of bucket b: that of the rank before, without the line which the bucket took there.
+    // The group of bucket b: its group of the previous rank, without the line that the bucket took
+    // there.
     [[nodiscard]] Group without_last(unsigned b, unsigned rank, const Orders& orders) const {
         const std::uint8_t last = orders[b][rank - 1];
         Group group = *find(groups_, left_[b] | 1U << last);

@@ -26,8 +26,8 @@ using Tiers = std::vector<std::vector<WeightedLine>>;
 // eligible.
 BucketMap make_bucket_map(const Tiers& tiers, std::uint16_t eligible);
 
-// Each bucket's order of preference of the lines of one tier (TUNNEL.md §4), found as far as it is
-// asked for. Lines are named by their position in the tier.
+// Each bucket's order of preference of the lines of one tier (TUNNEL.md §4), computed as far as
+// needed. Lines are named by their position in the tier.
 class PreferenceOrders final {
   public:
     static constexpr unsigned kBuckets = 256;
@@ -37,8 +37,8 @@ class PreferenceOrders final {
     PreferenceOrders(PreferenceOrders&&) noexcept;
 
     [[nodiscard]] std::span<const WeightedLine> lines() const { return lines_; }
-    // The line number of the first in the bucket's order whose position is in `usable`, which has
-    // at least one of the tier.
+    // The line number of the first line in the bucket's order whose position is in `usable`;
+    // `usable` must have at least one line of the tier.
     [[nodiscard]] std::uint8_t first(unsigned bucket, std::uint32_t usable);
 
   private:
@@ -51,7 +51,8 @@ class PreferenceOrders final {
     std::unique_ptr<Groups> groups_;
 };
 
-// The maps of one class for many sets of eligible lines: what costs is done once for all of them.
+// The maps of one class for many sets of eligible lines: the expensive part is computed once for
+// all of them.
 class BucketMaps final {
   public:
     explicit BucketMaps(const Tiers& tiers);

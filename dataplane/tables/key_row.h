@@ -1,5 +1,5 @@
-// What liveness needs to know of a tunnel beside its row: its keys, its line, its profile. One row
-// for each tunnel slot, written by the table writer, read by liveness lcores (never by workers).
+// The liveness data of a tunnel, beside its row: its keys, its line, its profile. One row for each
+// tunnel slot, written by the table writer, read by liveness lcores (never by workers).
 //
 // A row is wider than one store and is rewritten in place (a rotation, a change of policy), so it
 // is guarded by a sequence number: read_tunnel_key() copies a row as of one moment. All fields are
@@ -44,7 +44,7 @@ inline void write_tunnel_key(TunnelKeyRow& row, const TunnelKeys& keys) {
     row.sequence.store(before + 1, std::memory_order_relaxed);
     std::array<std::uint64_t, sizeof(TunnelKeys) / 8> words;
     std::memcpy(words.data(), &keys, sizeof keys);
-    // Release: a reader that sees a new word sees the odd number before it, too.
+    // Release: a reader that sees a new word also sees the odd number before it.
     for (std::size_t i = 0; i < words.size(); ++i)
         row.words[i].store(words[i], std::memory_order_release);
     row.sequence.store(before + 2, std::memory_order_release);

@@ -68,7 +68,8 @@ struct Lpm<Bytes>::Writer {
                 static_cast<std::uint8_t*>(group_depths.data()) + at};
     }
 
-    // Takes the slot for a prefix of this depth, and what lies below it and is not more specific.
+    // Gives the slot to a prefix of this depth, and all entries below it that are not more
+    // specific.
     void claim(Slot s, std::uint8_t depth, std::uint32_t raw) {
         if (*s.depth > depth) return;
         *s.depth = depth;
@@ -80,7 +81,7 @@ struct Lpm<Bytes>::Writer {
         for (std::uint32_t i = 0; i < kGroupSize; ++i)
             claim(group_slot(entry & ~kGroup, i), depth, raw);
     }
-    // Hands what belongs to a prefix of this depth over to the prefix that covers it.
+    // Gives the entries of a prefix of this depth to the prefix that covers it.
     void yield(Slot s, std::uint8_t depth, std::uint8_t cover, std::uint32_t raw) {
         if (*s.depth != depth) return;
         *s.depth = cover;
@@ -124,7 +125,8 @@ struct Lpm<Bytes>::Writer {
         }
         return 0;
     }
-    // Makes the group below the slot, filled with what the slot says; readers see all or nothing.
+    // Creates the group below the slot, filled with the slot's value; readers see all of it or
+    // nothing.
     void grow(Slot s) {
         const std::uint32_t entry = s.entry->load(std::memory_order_relaxed);
         if ((entry & kGroup) != 0) return;
@@ -159,13 +161,14 @@ struct Lpm<Bytes>::Writer {
             retired.pop_front();
         }
     }
-    // After a prefix of `levels` levels has gone: groups without users go too, deepest first.
+    // After the removal of a prefix of `levels` levels: removes groups without users, deepest
+    // first.
     void shrink(const Address& a, unsigned levels) {
         for (unsigned k = levels; k-- > 0;) {
             const Slot s = slot_to(a, k);
             const std::uint32_t group = s.entry->load(std::memory_order_relaxed) & ~kGroup;
             if (--users[group] != 0) continue;
-            // Nothing longer is left inside, so all of its entries are alike.
+            // No longer prefix is left inside, so all of its entries are equal.
             s.entry->store(group_slot(group, 0).entry->load(std::memory_order_relaxed),
                            std::memory_order_release);
             retired.push_back({group, qsbr.retire()});

@@ -2,10 +2,9 @@
 // first 24 bits of the address and whose further levels take 8 bits each. For IPv4 that is the
 // DIR-24-8 shape (Gupta, Lin, McKeown 1998); IPv6 is the same code with more levels.
 //
-// Readers: lookup() and prefetch(), any number of threads that take part in `Qsbr`.
-// Writer: everything else, one thread. A lookup that runs during insert or remove gives the result
-// of before or after; it never follows a freed group, because groups are reused only after a grace
-// period.
+// Readers: lookup() and prefetch(), any number of threads that take part in `Qsbr`. Writer:
+// everything else, one thread. A lookup that runs during insert or remove gives the previous or the
+// new result; it never follows a freed group, because groups are reused only after a grace period.
 #pragma once
 
 #include <array>
@@ -96,29 +95,30 @@ class Lpm final {
 
     enum class Result : std::uint8_t { Ok, NoGroups, NoPrefixes, NotFound };
     // Adds the prefix or changes its target. length <= kBits, host bits are ignored. On NoGroups
-    // and NoPrefixes nothing has changed. Target kinds must be below 8. *before: what exactly this
-    // prefix had until now, of kind None when it was not there.
+    // and NoPrefixes nothing has changed. Target kinds must be below 8. *before: the previous
+    // target of exactly this prefix, of kind None if there was none.
     Result insert(const Address& prefix, unsigned length, Target target, Target* before = nullptr);
     Result remove(const Address& prefix, unsigned length, Target* before = nullptr);
     // The target of exactly this prefix.
     [[nodiscard]] bool find(const Address& prefix, unsigned length, Target* target) const;
-    // Gives groups back whose grace period is over. Call it after each batch.
+    // Frees groups whose grace period is over. Call it after each batch.
     void reclaim();
 
     [[nodiscard]] std::uint32_t size() const;         // prefixes
     [[nodiscard]] std::uint32_t groups_used() const;  // including those waiting to be reclaimed
     [[nodiscard]] std::uint32_t groups_capacity() const;
-    // Bytes taken at start, and how many of them are in use now. What readers touch is apart from
-    // what only the writer does: depths, users of groups, the list of prefixes.
+    // Bytes allocated at the start, and bytes in use now. Memory of readers is counted apart from
+    // the writer's own: depths, users of groups, the list of prefixes.
     struct Memory {
         std::size_t root, groups, groups_used, writer, writer_used;
     };
     [[nodiscard]] Memory memory() const;
 
-    // What readers touch: the root, the groups.
+    // Memory of readers: the root, the groups.
     [[nodiscard]] std::array<std::span<const std::byte>, 2> readers_memory() const;
 
-    // NUMA nodes of what workers read, as far as it has not been touched yet (placement.h).
+    // Sets the NUMA nodes of memory that workers read, as far as it has not been touched yet
+    // (placement.h).
     void place(std::uint64_t nodes) const;
 
   private:

@@ -1,9 +1,9 @@
-// Which buckets of a subscriber that is moved from one set of lines to another are in use, so that
-// the idle ones can be moved first (proto/TUNNEL.md §11). At most kMoves subscribers at a time have
-// a place here; SubscriberRow::map names it.
+// Records which buckets of a subscriber are in use while it moves from one set of lines to another,
+// so that idle buckets can be moved first (proto/TUNNEL.md §11). At most kMoves subscribers at a
+// time have a place here; SubscriberRow::map names it.
 //
-// Workers stamp only packets of such subscribers, with a clock that liveness threads turn: all of
-// it is one millisecond counter, whatever clock that follows.
+// Workers stamp only packets of such subscribers, with a millisecond counter that liveness threads
+// advance.
 #pragma once
 
 #include <array>
@@ -16,15 +16,14 @@ inline constexpr unsigned kMoves = 64;
 
 struct MoveBoard {
     struct Place {
-        // Buckets that go to the same line before and after, in every class; the writer, before the
-        // place is named anywhere.
+        // Buckets that have the same line before and after the move, in every class. Set by the
+        // writer before a row names the place.
         std::array<std::atomic<std::uint64_t>, 4> settled;
-        // Choice::epoch of the move that `settled` is of; after it.
+        // Choice::epoch of the move to which `settled` belongs; written after it.
         std::atomic<std::uint16_t> epoch;
     };
     std::array<Place, kMoves> places{};
-    // Milliseconds modulo 2^32; 0: not turned yet. Liveness threads, forwards only: to one that
-    // comes late it has been turned already.
+    // Milliseconds modulo 2^32; 0: not started. Liveness threads advance it, and never set it back.
     alignas(64) std::atomic<std::uint32_t> clock{};
 
     void turn(std::uint32_t now_ms) {
@@ -35,15 +34,15 @@ struct MoveBoard {
         }
     }
 
-    // Since `at`, by a clock that read `now` before, or a little after, `at` was taken from it.
+    // Milliseconds from `at` to `now`; 0 if `at` was read slightly after `now`.
     static std::uint32_t age(std::uint32_t now, std::uint32_t at) {
         const std::uint32_t age = now - at;
         return static_cast<std::int32_t>(age) < 0 ? 0 : age;
     }
 };
 
-// When a worker met a bucket of a place last, by MoveBoard::clock; whoever had the place before may
-// have left its own. One worker's row for each place.
+// Time (MoveBoard::clock) at which a worker last saw a packet of each bucket. A stamp of the
+// place's previous user may survive. Each worker has one row for each place.
 struct alignas(64) MoveStamps {
     std::array<std::atomic<std::uint32_t>, 256> at;
 };

@@ -38,7 +38,8 @@ class Qsbr final {
                                   std::memory_order_release);
     }
 
-    // What was unpublished before this call may be freed once passed() says so of the token.
+    // Objects that were unpublished before this call may be freed once passed() is true for the
+    // token.
     Token retire() noexcept {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         return epoch_.fetch_add(1, std::memory_order_acq_rel) + 1;

@@ -1,6 +1,6 @@
-// Zero-filled, fixed-size memory taken once at start: huge pages when there are any, transparent
-// ones otherwise. Pages are touched on first use only, so a large capacity costs nothing until it
-// is filled.
+// Zero-filled, fixed-size memory, allocated once at the start: on huge pages if there are any,
+// otherwise on transparent ones. Pages are touched on first use only, so a large capacity costs
+// nothing until it is filled.
 #pragma once
 
 #include <cstddef>

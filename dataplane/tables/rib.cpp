@@ -10,7 +10,7 @@ using rib::masked;
 using rib::Neighbour;
 using rib::NeighbourKey;
 
-// The best claim, among those that lead somewhere, of the longest prefix that covers the address.
+// The best claim that leads somewhere, of the longest prefix that covers the address.
 const Target* Rib::State::leading(const IpAddress& address) const {
     const unsigned bits = address.family == 4 ? 32 : 128;
     const unsigned base = address.family == 4 ? 0 : 129;
@@ -98,8 +98,8 @@ Target Rib::State::below_host_route(const IpAddress& address, bool routed) const
     return {};
 }
 
-// Anybody on the network makes the kernel learn a neighbour of any address. So the host route takes
-// a packet nowhere but to where the table would have had the neighbour looked for anyway.
+// Anybody on the network can make the kernel learn a neighbour of any address. So a host route may
+// only send a packet to the network on which the table would look for that neighbour anyway.
 void Rib::State::settle_neighbour(const NeighbourKey& key, Neighbour& neighbour) {
     const bool routed = neighbour.host_route.value != 0;
     const Target below = below_host_route(key.address, routed);
@@ -113,8 +113,8 @@ void Rib::State::settle_neighbour(const NeighbourKey& key, Neighbour& neighbour)
         neighbour.host_route = {};
         return;
     }
-    // Gateways and tunnels' ends find room in the other half. A neighbour without a host route is
-    // reached by way of Glean.
+    // The other half is for gateways and tunnels' ends. Glean still reaches a neighbour without a
+    // host route.
     if (host_routes >= next_hops.size() / 2) return;
     const NextHopIndex made = acquire({key.port, key.address}, true);
     if (made.value == 0) return;
@@ -124,9 +124,10 @@ void Rib::State::settle_neighbour(const NeighbourKey& key, Neighbour& neighbour)
     neighbour.host_route = made;
 }
 
-// What leads to the neighbours inside the prefix has changed.
+// Updates the host routes of the neighbours inside the prefix, after a change of the routes to
+// them.
 void Rib::State::settle_neighbours(const IpPrefix& prefix) {
-    // A host route that goes makes room for another port's neighbour of the same address.
+    // Removing a host route makes room for another port's neighbour of the same address.
     for (const bool going : {true, false})
         for (auto it = neighbours.lower_bound({prefix.address, 0});
              it != neighbours.end() && prefix.contains(it->first.address); ++it)
@@ -171,7 +172,7 @@ std::string Rib::own_inside(const IpPrefix& prefix) const {
     const State& s = *state_;
     const auto first_network = [&](const std::set<IpPrefix>& own) {
         const auto at = own.lower_bound({prefix.address, 0});
-        // Of those at the same address shorter ones, which the prefix is inside of, come first.
+        // At the same address shorter prefixes, which contain this one, come first.
         for (auto it = at; it != own.end() && prefix.contains(it->address); ++it)
             if (it->length >= prefix.length) return it;
         return own.end();

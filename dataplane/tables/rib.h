@@ -23,9 +23,9 @@ struct Via {
     friend constexpr auto operator<=>(const Via&, const Via&) = default;
 };
 
-// In order of preference, best first, where several claim the same prefix. One exception: a route
-// that discards goes before a subscriber of the same prefix (RFC 5635), unless that is a pool's,
-// which an operator may discard to have a routing daemon announce it.
+// In order of preference, best first, when several claim the same prefix. One exception: a route
+// that discards comes before a subscriber of the same prefix (RFC 5635), unless the prefix is also
+// a pool's, because operators install such routes to have a routing daemon announce a pool.
 enum class RouteSource : std::uint8_t { Local, Subscriber, Pool, Neighbour, Route, Connected };
 
 class Rib final {
@@ -37,54 +37,54 @@ class Rib final {
     bool insert(const IpPrefix& prefix, RouteSource source, Target target);
     void remove(const IpPrefix& prefix, RouteSource source);
 
-    // The next hop through `port` to `gateway` (a neighbour's address); made when it is new,
+    // The next hop through `port` to `gateway` (a neighbour's address). A new one is created
     // unresolved. References are counted; index 0: the table is full.
     NextHopIndex acquire_next_hop(std::uint16_t port, const IpAddress& gateway);
-    // One that leads to the first of these whose MAC address is known; the first, while none is.
-    // Holds a next hop for each. At least one.
+    // A next hop that leads to the first of these whose MAC address is known, or to the first one
+    // while none is known. Holds a next hop for each. At least one is required.
     NextHopIndex acquire_group(std::vector<Via> members);
     void release_next_hop(NextHopIndex next_hop);
     [[nodiscard]] std::size_t next_hop_capacity() const;
-    // What is known of a neighbour. Publishes a new row for each next hop that has it as gateway.
+    // Sets a neighbour's state. Publishes a new row for each next hop that has it as gateway.
     void set_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac);
-    // The same for one that the kernel has learned, which anybody on the network can make it do for
-    // any address. It gets a host route too, as long as the table's longest other prefix that holds
-    // the address is a network connected through this very port: not of an address that a route, a
-    // subscriber, a pool or nothing else leads to. The host route comes and goes with these. Half
-    // of the next hops at most are such neighbours'.
+    // The same for a neighbour that the kernel has learned. Anybody on the network can make the
+    // kernel learn any address. It gets a host route only while the longest other prefix that holds
+    // the address is a network connected through this very port, so not for an address in a route,
+    // a subscriber or a pool, or without a route. Such neighbours have at most half of the next
+    // hops.
     void learn_neighbour(std::uint16_t port, const IpAddress& address, const wire::Mac& mac);
     void clear_neighbour(std::uint16_t port, const IpAddress& address);
     // Own MAC and MTU of a port, used in all of its next hops.
     void set_port(std::uint16_t port, const wire::Mac& mac, std::uint16_t mtu);
 
-    // The next hop that leads to this address by the current tables, looking only at neighbours,
-    // connected networks and routes. For a connected address without neighbour entry one is made,
-    // unresolved, and kept while the network is connected; at most a quarter of the table, so that
-    // gateways find room. {0}: no route, or no room. The result carries no
-    // reference: resolve again when generation() has grown, and say so with confirm(). Until then a
-    // next hop that was released stays as it was, and its index is not used again.
+    // The next hop that leads to this address by the current tables, using only neighbours,
+    // connected networks and routes. For a connected address without neighbour entry an unresolved
+    // one is created, and kept while the network is connected; these take at most a quarter of the
+    // table, so that gateways find room. {0}: no route, or no room. The result holds no reference:
+    // resolve again when generation() has grown, then call confirm(). Until then a released next
+    // hop stays unchanged, and its index is not used again.
     NextHopIndex resolve(const IpAddress& address);
-    // What of this router's own the prefix holds: "192.0.2.1, an address of this router",
-    // "192.0.2.0/24, a network of this router", "192.0.2.2, a next hop"; empty: nothing. What lies
-    // inside a connected network and holds none of these is fine. Next hops are those of routes, of
-    // configuration and of tunnels that end on connected networks; not neighbours as such. Its work
-    // does not grow with the number of routes.
+    // The object of this router that the prefix holds: "192.0.2.1, an address of this router",
+    // "192.0.2.0/24, a network of this router", "192.0.2.2, a next hop"; empty: nothing. A prefix
+    // inside a connected network that holds none of these is accepted. Next hops are those of
+    // routes, of configuration and of tunnels that end on connected networks; not neighbours as
+    // such. Its work does not grow with the number of routes.
     [[nodiscard]] std::string own_inside(const IpPrefix& prefix) const;
-    // A subscriber one of whose prefixes own_inside() has an answer for; {0}: none has.
+    // A subscriber with a prefix for which own_inside() is not empty; {0}: none.
     [[nodiscard]] SubscriberIndex around_own() const;
     // Grows with each change that may alter a result of resolve().
     [[nodiscard]] std::uint64_t generation() const;
-    // Whoever keeps results of resolve() holds none from before this generation any more.
+    // The caller declares that it holds no result of resolve() from before this generation.
     void confirm(std::uint64_t generation);
-    // Next hops still unresolved, for the netlink mirror to ask about; calls back with port,
-    // address, and whether it is the gateway of a route: else tunnels end there.
+    // Calls back for each unresolved next hop, so that the netlink mirror can ask for it: port,
+    // address, and whether it is the gateway of a route; otherwise tunnels end there.
     template <typename F>
     void for_each_unresolved(F&& callback) const {
         visit_unresolved([](void* f, std::uint16_t p, const IpAddress& a,
                             bool gateway) { (*static_cast<F*>(f))(p, a, gateway); },
                          &callback);
     }
-    // A route goes that way, or a tunnel.
+    // Whether a route or a tunnel uses the next hop.
     [[nodiscard]] bool leads_on(std::uint16_t port, const IpAddress& gateway) const;
     void reclaim();
 

@@ -1,4 +1,4 @@
-// The Rib's next hops: who refers to them, and the rows that workers read.
+// The Rib's next hops: their references, and the rows that workers read.
 #include <algorithm>
 #include <utility>
 
@@ -33,7 +33,7 @@ void Rib::State::publish(std::uint32_t index) {
     hop.row = row;
 }
 
-// Where packets go that the next hop is for.
+// The gateway that a next hop uses now.
 const rib::Gateway& Rib::State::chosen(const NextHop& hop) const {
     for (const std::uint32_t member : hop.members) {
         const Gateway& gateway = next_hops[member].gateway;
@@ -56,7 +56,8 @@ void Rib::State::publish_outdated() {
         if (next_hops[i].used && next_hops[i].outdated) publish(i);
 }
 
-// What resolve() made for addresses of a network that is not connected any more.
+// Releases the next hops that resolve() created for addresses of a network that is no longer
+// connected.
 std::vector<NextHopIndex> Rib::State::take_gleaned(std::uint16_t port, const IpPrefix& prefix) {
     std::vector<NextHopIndex> taken;
     std::erase_if(gleaned, [&](std::uint32_t index) {
@@ -218,7 +219,8 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
     auto port = static_cast<std::uint16_t>(target->index());
     if (target->kind() == TargetKind::NextHop) {
         const State::NextHop& hop = s.next_hops[target->index()];
-        // A neighbour's own, on a connected network: kept as if it were not learned yet.
+        // A neighbour's own next hop, on a connected network: kept as if the neighbour were not
+        // learned yet.
         if (!hop.learned || hop.gateway.address != address) return {target->index()};
         port = hop.gateway.port;
     } else if (target->kind() != TargetKind::Glean) {
@@ -227,7 +229,7 @@ NextHopIndex Rib::resolve(const IpAddress& address) {
     const auto known = s.by_gateway.find({port, address});
     const bool is_known = known != s.by_gateway.end();
     if (is_known && s.next_hops[known->second].configured() != 0) return {known->second};
-    // Kept while the network is connected: the address is somebody's tunnel endpoint.
+    // Kept while the network is connected: the address is a tunnel's endpoint.
     if (s.gleaned.size() >= s.next_hops.size() / 4) return {is_known ? known->second : 0};
     const NextHopIndex made = acquire_next_hop(port, address);
     if (made.value == 0) return made;

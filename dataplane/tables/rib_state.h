@@ -1,8 +1,7 @@
-// The Rib's own state; for rib.cpp and rib_next_hops.cpp alone.
+// The Rib's own state; only for rib.cpp and rib_next_hops.cpp.
 //
-// Claims: only prefixes that somebody other than a subscriber claims are kept here; a prefix that
-// is a subscriber's alone stands in the lookup table and nowhere else, so a million of them cost
-// nothing here.
+// Claims: only prefixes with a claim other than a subscriber's are kept here. A prefix that only a
+// subscriber claims is in the lookup table alone, so a million of them cost nothing here.
 #pragma once
 
 #include <deque>
@@ -28,7 +27,8 @@ struct Claims {
     [[nodiscard]] std::optional<Target> best() const {
         const auto& subscriber = of(RouteSource::Subscriber);
         const auto& route = of(RouteSource::Route);
-        // The subscriber's own packets still come from its prefix, and nobody else's do.
+        // Packets from this prefix are still accepted from the subscriber, and from no other
+        // sender.
         if (subscriber && !of(RouteSource::Local) && !of(RouteSource::Pool) && route &&
             route->kind() == TargetKind::Blackhole)
             return Target::discarding(route->discard(), subscriber->index());
@@ -127,8 +127,8 @@ struct Rib::State {
     std::array<std::uint32_t, 258> of_length{};  // claims of neighbours, connected and routes
     std::array<std::uint32_t, 258> installed_of_length{};
     std::vector<NextHop> next_hops;
-    // First in, first out: whoever holds a result of resolve() has the time that all other free
-    // indexes last to resolve it again, before a released one means another gateway.
+    // First in, first out: a released index is used again only after all other free ones. Until
+    // then a holder of a result of resolve() has time to resolve again.
     std::deque<std::uint32_t> free_indexes;
     std::vector<std::uint32_t> free_rows;
     std::vector<std::uint32_t> gleaned;  // next hops that resolve() made and refers to
@@ -137,7 +137,7 @@ struct Rib::State {
         std::uint32_t row;
         Qsbr::Token token;
     };
-    // Waits for the workers, and for whoever keeps results of resolve().
+    // Waits for the workers, and for the holders of results of resolve().
     struct RetiredIndex {
         std::uint32_t index;
         std::uint32_t row;  // 0: none
@@ -149,7 +149,7 @@ struct Rib::State {
     std::uint64_t confirmed = 0;
     std::unordered_map<Gateway, std::uint32_t, rib::GatewayHash> by_gateway;
     std::map<std::vector<Via>, std::uint32_t> by_members;  // groups
-    // By address, so that those inside a prefix stand together.
+    // By address, so that the neighbours inside a prefix are adjacent.
     std::map<NeighbourKey, Neighbour> neighbours;
     std::size_t host_routes = 0;  // of neighbours
     std::array<rib::PortInfo, kMaxPorts> ports{};

@@ -18,13 +18,12 @@ namespace dr {
 inline constexpr std::size_t kCacheLine = 64;
 inline constexpr std::uint32_t kNoRow = 0;  // row 0 of every table is reserved and never valid
 
-// Where a subscriber's traffic goes. slot[k] is the tunnel row for line number k of its policy
-// (0: no such tunnel); lines 12-15 are in SubscriberTable::extra, which few sites need.
+// The tunnels of a subscriber. slot[k] is the tunnel row for line number k of its policy (0: no
+// such tunnel); lines 12-15 are in SubscriberTable::extra, which few sites need.
 struct alignas(kCacheLine) SubscriberRow {
     std::atomic<std::uint32_t> seed;  // of the flow hash; writer
     // Index of the bucket map of class 0 in the low 24 bits, class c is that + c; 0: no tunnel.
-    // While the subscriber is moved, kMoving and its place on the MoveBoard in the bits above.
-    // Writer.
+    // During a planned move the bits above hold kMoving and the place on the MoveBoard. Writer.
     std::atomic<std::uint32_t> map;
     std::atomic<std::uint32_t> id;      // drd's stable id; writer
     std::atomic<std::uint32_t> policy;  // drd's policy id; writer
@@ -44,7 +43,7 @@ struct alignas(kCacheLine) BucketMap {
 };
 static_assert(sizeof(BucketMap) == 256);
 
-// A tunnel: its ready-made outer header and all that decapsulation checks. Immutable once
+// A tunnel: its ready-made outer header and everything that decapsulation checks. Immutable once
 // published, except `next_hop`.
 struct alignas(kCacheLine) TunnelRow {
     // The outer header as sent: IPv4 (20) or IPv6 (40), UDP (8) when GRE-in-UDP, GRE with key (8).

@@ -1,5 +1,6 @@
-// Which sources may be this router's own or a subscriber's: a question of a few instructions for
-// each packet from the network, so that only the rare yes costs a lookup of the source.
+// Tests whether a source may belong to this router or to a subscriber. The test takes a few
+// instructions for each packet from the network, so only the rare "yes" costs a lookup of the
+// source.
 //
 // One bit for each of 65,536 classes of addresses. A class is the first 16 bits of an IPv4 address,
 // or a hash of the first 40 bits of an IPv6 address. A bit is set while a prefix that was added has
@@ -46,7 +47,7 @@ class SourceFilter final {
     // First bytes of an address that its class depends on.
     static constexpr unsigned kHead = Bytes == 4 ? 2 : 5;
 
-    // The bytes of the head are taken as they lie in memory: a class needs no byte order.
+    // The bytes are read in memory order: a class needs no byte order.
     static std::uint32_t class_of(const std::uint8_t* address) noexcept {
         if constexpr (Bytes == 4) {
             std::uint16_t head;

@@ -19,7 +19,7 @@ bool take(RowArray<Row>& array, std::uint32_t rows, const char* what, std::strin
     return false;
 }
 
-// What an index into the table has room for where it is stored, spare rows included.
+// Whether each capacity, spare rows included, fits the index that stores it.
 bool within_limits(const Capacity& c, std::string* error) {
     struct Limit {
         const char* what;

@@ -1,6 +1,6 @@
 // All tables that workers read, with their capacities. Built at start, never resized.
 //
-// Every member is read by workers; who writes is said in rows.h. Memory is accounted per table.
+// Workers read every member; rows.h names the writers. Memory is accounted per table.
 #pragma once
 
 #include <atomic>
@@ -57,14 +57,15 @@ struct Tables final {
     // Null and a reason when memory cannot be had.
     static std::unique_ptr<Tables> create(const Capacity& capacity, std::string* error);
 
-    // NUMA nodes of all rows that have not been touched yet (placement.h). Once, before the first.
+    // Sets the NUMA nodes of all rows that have not been touched yet (placement.h). Once, before
+    // the first row is written.
     void place(std::uint64_t nodes) const;
 
     Qsbr qsbr;
     std::unique_ptr<Lpm4> lpm4;
     std::unique_ptr<Lpm6> lpm6;
-    // What the lookup tables hold of this router's own addresses, pools and subscribers, and
-    // link-local addresses of IPv4: sources of which none is forwarded from the network.
+    // This router's own addresses, pools, subscribers, and link-local addresses of IPv4. Packets
+    // from the network with such a source are not forwarded.
     SourceFilter<4> sources4;
     SourceFilter<16> sources6;
     RowArray<SubscriberRow> subscribers;

@@ -31,7 +31,7 @@ enum class Discard : std::uint8_t {
     Prohibited = 2,   // likewise
 };
 
-// What a destination is: 4 bits of kind, of which the lookup tables keep the highest for
+// The result of a lookup: 4 bits of kind, of which the lookup tables use the highest for
 // themselves, and 28 bits of index.
 enum class TargetKind : std::uint8_t {
     None = 0,        // no prefix covers it
@@ -54,7 +54,7 @@ class Target {
         t.raw_ = raw;
         return t;
     }
-    // A route that discards. subscriber: whose prefix it is (24 bits); 0: nobody's.
+    // A route that discards. subscriber: the owner of the prefix (24 bits); 0: none.
     static constexpr Target discarding(Discard how, std::uint32_t subscriber = 0) {
         return {TargetKind::Blackhole, static_cast<std::uint32_t>(how) << 24 | subscriber};
     }
@@ -66,7 +66,7 @@ class Target {
     [[nodiscard]] constexpr TargetKind kind() const { return static_cast<TargetKind>(raw_ >> 28); }
     [[nodiscard]] constexpr std::uint32_t index() const { return raw_ & 0x0fffffffU; }
     [[nodiscard]] constexpr std::uint32_t raw() const { return raw_; }
-    // This router's own, or of its pools and subscribers: what nobody in the network has.
+    // Addresses of this router, its pools and its subscribers: no host in the network has one.
     [[nodiscard]] constexpr bool is_ours() const {
         return kind() == TargetKind::Subscriber || kind() == TargetKind::Local ||
                kind() == TargetKind::Pool ||
