@@ -1,4 +1,4 @@
-// Who calls the operators' API, and how many calls of a connection are open.
+// Names the callers of the operators' API, and counts the open calls of each connection.
 //
 // gRPC's own limit of streams applies once the peer has acknowledged it, which the peer may never
 // do. A call takes memory from its headers on, before it has a handler. So each connection gets a

@@ -111,7 +111,7 @@ Connections::Address Connections::source_of(const End& end) {
 
 bool Connections::add(int fd, Clock::time_point now) {
     End end;
-    if (!peer_of(fd, end)) return true;  // gone already: whoever reads finds out
+    if (!peer_of(fd, end)) return true;  // gone already: the next read fails
     const Address source = source_of(end);
     const std::lock_guard lock(mutex_);
     const auto at = sources_.find(source);

@@ -15,7 +15,7 @@ struct Installed {
         Refused,   // nothing changed there
     };
     Result result = Result::Deferred;
-    bool full = false;         // Refused for want of room
+    bool full = false;         // Refused: no room
     std::uint32_t record = 0;  // Refused: index of the record at fault
     std::string text;          // Refused: the data plane's words
 };

@@ -14,7 +14,7 @@ namespace dr {
 // An address of this router, and the interface that has it.
 struct OwnAddress {
     IpAddress address;
-    std::optional<std::uint16_t> port;  // none: the interface is no port
+    std::optional<std::uint16_t> port;  // none: the interface is not a port
     bool loopback = false;
 };
 

@@ -66,7 +66,7 @@ struct UmemRange {
 };
 UmemRange umem_of(rte_mempool* pool);
 // Buffers that lie, in part or as a whole, outside of what is registered, or that cross a small
-// page where there are no huge ones: no device need take those.
+// page where there are no huge ones: a device may refuse those.
 std::vector<void*> outside_umem(rte_mempool* pool);
 
 }  // namespace dr

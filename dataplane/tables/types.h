@@ -41,7 +41,7 @@ enum class TargetKind : std::uint8_t {
     Pool = 4,        // inside a pool, no subscriber has it
     Blackhole = 5,   // a route that discards; see Target::discarding()
     Glean = 6,       // on a connected network, not resolved yet; index: port number
-    Elsewhere = 7,   // a route over an interface that is no port
+    Elsewhere = 7,   // a route over an interface that is not a port
 };
 
 class Target {
