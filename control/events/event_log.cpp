@@ -252,7 +252,7 @@ class EventLog::Writer {
     std::optional<Statement> remove_of_, heaviest_, put_age_;
     std::optional<std::int64_t> age_;                            // as it is in the file
     std::vector<std::pair<std::string, std::int64_t>> surplus_;  // to remove; the most comes last
-    std::int64_t even_ = 0;  // the oldest to remove before it is looked again who has most
+    std::int64_t even_ = 0;  // all have equally many: the oldest to remove
     std::map<std::string, std::int64_t> words_;
     Position position_;
 };

@@ -79,7 +79,7 @@ class Catalog {
     // Sources of warnings; before the first change. Called with the catalog's locks held. An absent
     // one gives no warnings.
     struct Surroundings {
-        std::function<bool(const IpAddress& address)> has_address;  // this machine, whose DR it is
+        std::function<bool(const IpAddress& address)> has_address;  // whether this machine has it
         std::function<bool(std::uint32_t tunnel_id)> is_up;         // by keepalives
     };
     void set_surroundings(Surroundings surroundings) { surroundings_ = std::move(surroundings); }
@@ -129,7 +129,7 @@ class Catalog {
         std::string token;
         std::string name_prefix;
         std::string policy;              // subscribers only
-        std::string line;                // subscribers only: none whose policy has no tunnel on it
+        std::string line;                // subscribers only: skips policies without a tunnel on it
         std::optional<IpPrefix> within;  // subscribers only: owning something that overlaps it
         std::uint32_t limit = 1000;      // objects
     };
