@@ -37,19 +37,43 @@ void set_key(std::array<std::uint8_t, kKeyBytes>& out, const std::string& key) {
     if (key.size() == out.size()) std::memcpy(out.data(), key.data(), out.size());
 }
 
+// Of an object that check() found good.
+sb::Encapsulation encapsulation_of(v1::Encapsulation encapsulation) {
+    switch (encapsulation) {
+        case v1::GRE:
+            return sb::Encapsulation::Gre;
+        case v1::AUTO:
+            return sb::Encapsulation::Automatic;
+        default:
+            return sb::Encapsulation::GreUdp;
+    }
+}
+
+sb::Profile profile_of(v1::Profile profile) {
+    switch (profile) {
+        case v1::MOBILE:
+            return sb::Profile::Mobile;
+        case v1::SATELLITE:
+            return sb::Profile::Satellite;
+        case v1::METERED:
+            return sb::Profile::Metered;
+        default:
+            return sb::Profile::Fixed;
+    }
+}
+
 sb::TunnelRecord tunnel_record(const v1::Subscriber& s, const v1::Tunnel& tunnel) {
     sb::TunnelRecord r{};
     const IpAddress local = parse_address(tunnel.local()).value();
     r.id = tunnel.id();
-    r.encapsulation = byte(static_cast<unsigned long>(tunnel.encapsulation()));
+    r.encapsulation = encapsulation_of(tunnel.encapsulation());
     r.family = local.family;
     r.remote_port = static_cast<std::uint16_t>(tunnel.has_remote_port() ? tunnel.remote_port() : 0);
     r.mtu = static_cast<std::uint16_t>(effective_mtu(tunnel));
     r.local = local.bytes;
     if (!tunnel.remote().empty()) r.remote = parse_address(tunnel.remote()).value().bytes;
     r.key_number = byte(tunnel.key_number());
-    if (r.key_number != 0)
-        r.profile = byte(static_cast<unsigned long>(effective_profile(s, tunnel)));
+    if (r.key_number != 0) r.profile = profile_of(effective_profile(s, tunnel));
     set_text(r.line, tunnel.line());
     return r;
 }

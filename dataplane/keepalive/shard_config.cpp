@@ -85,9 +85,9 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     config.line = tunnel.line;
     config.id = tunnel.id;
     config.profile = tunnel.profile;
-    config.automatic = tunnel.encapsulation == 3;
-    config.flow_ports = tunnel.encapsulation != 1 && tunnel.free_ports;
-    config.checksums = tunnel.encapsulation != 1;
+    config.automatic = tunnel.encapsulation == southbound::Encapsulation::Automatic;
+    config.flow_ports = southbound::has_ports(tunnel.encapsulation) && tunnel.free_ports;
+    config.checksums = southbound::has_ports(tunnel.encapsulation);
     config.peer = tunnel.peer;
     config.local = tunnel.local;
     config.keys[0] = {keys.number, keys.key};

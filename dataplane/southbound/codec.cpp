@@ -81,18 +81,19 @@ std::string quoted(const std::array<char, 32>& name) {
 bool check_tunnel(const TunnelRecord& t, std::string* why) {
     if (!check_name(t.line, why)) return false;
     if (TunnelId{t.id}.slot() == 0) return fail(why, "tunnel id's low 24 bits are 0, must be 1 up");
-    if (t.encapsulation < 1 || t.encapsulation > 3)
-        return fail(why, "encapsulation " + number(t.encapsulation) +
+    if (!is_encapsulation(t.encapsulation))
+        return fail(why, "encapsulation " + number(static_cast<std::uint8_t>(t.encapsulation)) +
                              ", must be 1 (GRE), 2 (GRE-in-UDP) or 3 (automatic)");
     if (t.family != 4 && t.family != 6)
         return fail(why, "outer address family " + number(t.family) + ", must be 4 or 6");
-    if (t.encapsulation == 1 && t.remote_port != 0)
+    if (!has_ports(t.encapsulation) && t.remote_port != 0)
         return fail(why, "remote port with GRE, must be 0");
     if (t.mtu < kMinTunnelMtu || t.mtu > kMaxTunnelMtu)
         return fail(why, "mtu " + number(t.mtu) + ", must be " + number(kMinTunnelMtu) + " to " +
                              number(kMaxTunnelMtu));
-    if ((t.key_number == 0) != (t.profile == 0) || t.profile > kMaxProfile)
-        return fail(why, "profile " + number(t.profile) + ", must be 1 to " + number(kMaxProfile) +
+    if ((t.key_number == 0) != (t.profile == Profile::None) || t.profile > kLastProfile)
+        return fail(why, "profile " + number(static_cast<std::uint8_t>(t.profile)) +
+                             ", must be 1 to " + number(static_cast<std::uint8_t>(kLastProfile)) +
                              " with a key, 0 without");
     if (!check_endpoint(t.family, t.local, "local", why)) return false;
     if (!is_learned(t)) return check_endpoint(t.family, t.remote, "remote", why);

@@ -16,7 +16,6 @@
 
 namespace dr::southbound {
 
-inline constexpr std::uint8_t kMaxProfile = 4;
 inline constexpr std::uint16_t kMaxLossPermille = 999;
 // Smallest and largest inner packet that a tunnel may be set to, bytes (IPv6 needs 1280).
 inline constexpr std::uint16_t kMinTunnelMtu = 1280;

@@ -239,15 +239,31 @@ struct PrefixRecord {
 };
 static_assert(sizeof(PrefixRecord) == 20);
 
+enum class Encapsulation : std::uint8_t {
+    Gre = 1,
+    GreUdp = 2,
+    Automatic = 3,  // GRE-in-UDP; with a key, native GRE while the UR says that it passes
+};
+inline constexpr bool is_encapsulation(Encapsulation e) {
+    return e >= Encapsulation::Gre && e <= Encapsulation::Automatic;
+}
+// Whether tunnels of this kind may use GRE-in-UDP, and so have UDP ports.
+inline constexpr bool has_ports(Encapsulation e) {
+    return e != Encapsulation::Gre;
+}
+
+// What a line is like, and so how its tunnel is watched.
+enum class Profile : std::uint8_t { None = 0, Fixed = 1, Mobile = 2, Satellite = 3, Metered = 4 };
+inline constexpr Profile kLastProfile = Profile::Metered;
+
 struct TunnelRecord {
     std::uint32_t id;  // the GRE key
-    // 1 GRE, 2 GRE-in-UDP, 3 automatic: 2, and with a key 1 while the UR says that it passes
-    std::uint8_t encapsulation;
+    Encapsulation encapsulation;
     std::uint8_t family;        // of local and remote
     std::uint16_t remote_port;  // GRE-in-UDP: 0 = 4754 with entropy source port; else fixed
     std::uint16_t mtu;          // largest inner packet
     std::uint8_t key_number;    // 0: no keepalives, up while configured
-    std::uint8_t profile;       // 1 fixed, 2 mobile, 3 satellite, 4 metered; 0 without key
+    Profile profile;            // None without a key
     std::array<std::uint8_t, 16> local;
     std::array<std::uint8_t, 16> remote;  // zero, with a key only: learned from keepalives
     std::array<char, 32> line;

@@ -238,7 +238,7 @@ void TableWriter::Core::apply_keys(const SubscriberView& view, const PolicyShape
         keys.number = record.number;
         keys.previous_number = record.previous_number;
         keys.line = line < 0 ? TunnelKeys::kNoLine : shape.wire[static_cast<unsigned>(line)];
-        keys.profile = tunnel.profile;
+        keys.profile = static_cast<std::uint8_t>(tunnel.profile);
         keys.key = record.key;
         keys.previous = record.previous;
         set_key(TunnelId{tunnel.id}.slot(), keys);

@@ -43,15 +43,24 @@ wire::Endpoint endpoint_of(std::uint8_t family, const std::array<std::uint8_t, 1
 // Where keepalives go to, as configured: with entropy the peer's own port is the tunnels'.
 wire::Endpoint peer_of(const TunnelRecord& record) {
     if (is_learned(record)) return {};
-    const std::uint16_t port = record.encapsulation == 1 ? std::uint16_t{0}
-                               : record.remote_port == 0 ? wire::kGreUdpPort
-                                                         : record.remote_port;
+    const std::uint16_t port = !has_ports(record.encapsulation) ? std::uint16_t{0}
+                               : record.remote_port == 0        ? wire::kGreUdpPort
+                                                                : record.remote_port;
     return endpoint_of(record.family, record.remote, port);
 }
 
-// An endpoint that was learned holds for GRE-in-UDP and automatic tunnels alike.
-bool same_ports(std::uint8_t a, std::uint8_t b) {
-    return (a == 1) == (b == 1);
+// Of a tunnel with a key.
+liveness::ProfileId profile_id(Profile profile) {
+    switch (profile) {
+        case Profile::Mobile:
+            return liveness::ProfileId::Mobile;
+        case Profile::Satellite:
+            return liveness::ProfileId::Satellite;
+        case Profile::Metered:
+            return liveness::ProfileId::Metered;
+        default:
+            return liveness::ProfileId::Fixed;
+    }
 }
 
 // The source ports of data need not be those of keepalives.
@@ -65,7 +74,7 @@ bool has_free_port(const TunnelRecord& record) {
 bool still_holds(const Learned& known, const TunnelRecord& record) {
     return known.bind.tunnel.value == record.id && known.remote == record.remote &&
            (is_learned(record) || known.remote_port == record.remote_port) &&
-           same_ports(known.encapsulation, record.encapsulation);
+           known.ports == has_ports(record.encapsulation);
 }
 
 // What the path carries, and never more than what is configured.
@@ -127,11 +136,10 @@ void TableWriter::Core::tell_subscriber(std::uint32_t index, const SubscriberVie
             const int line = policy.shape.number_of(tunnel.line);
             if (tunnel.key_number == 0 || line < 0) continue;
             const std::uint16_t port =
-                tunnel.encapsulation == 1 ? std::uint16_t{0} : wire::kGreUdpPort;
+                has_ports(tunnel.encapsulation) ? wire::kGreUdpPort : std::uint16_t{0};
             out.tunnels.push_back({tunnel.id, policy.shape.wire[static_cast<unsigned>(line)],
-                                   static_cast<liveness::ProfileId>((tunnel.profile - 1) & 3),
-                                   tunnel.encapsulation, tunnel.mtu, peer_of(tunnel),
-                                   endpoint_of(tunnel.family, tunnel.local, port),
+                                   profile_id(tunnel.profile), tunnel.encapsulation, tunnel.mtu,
+                                   peer_of(tunnel), endpoint_of(tunnel.family, tunnel.local, port),
                                    has_free_port(tunnel)});
         }
         hooks.keyed_subscriber_changed(std::move(out));
@@ -151,7 +159,7 @@ void TableWriter::Core::tell_gone(std::uint32_t index, std::uint32_t id) {
 }
 
 BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
-    const bool either = record.encapsulation == 3 && record.key_number != 0;
+    const bool either = record.encapsulation == Encapsulation::Automatic && record.key_number != 0;
     // Without keepalives nothing can tell whether entropy passes.
     const bool free_port = has_free_port(record);
     const BoundTunnel configured{record, record.remote_port == 0,
@@ -175,7 +183,8 @@ BoundTunnel TableWriter::Core::bound(const TunnelRecord& record) const {
     BoundTunnel out{record, known.bind.any_port && free_port, known.bind.entropy && free_port,
                     either && own_address, known.bind.zero_checksums};
     out.record.remote = known.bind.peer.address;
-    out.record.encapsulation = known.bind.peer.port == 0 ? 1 : 2;
+    out.record.encapsulation =
+        known.bind.peer.port == 0 ? Encapsulation::Gre : Encapsulation::GreUdp;
     out.record.remote_port = known.bind.peer.port;
     limit_mtu(known.bind, &out.record);
     return out;
@@ -223,7 +232,7 @@ void TableWriter::Core::serve_bind(const BindRequest& bind) {
         if (record.id != bind.tunnel.value) continue;
         if (record.key_number == 0 || (bind.peer.known() && record.family != bind.peer.family))
             return;
-        learned[slot] = {bind, record.remote, record.remote_port, record.encapsulation};
+        learned[slot] = {bind, record.remote, record.remote_port, has_ports(record.encapsulation)};
         if (!rebind(index, record)) starved_binds.insert(record.id);
         return;
     }

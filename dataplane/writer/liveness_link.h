@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dataplane/liveness/engine.h"
+#include "dataplane/southbound/protocol.h"
 #include "dataplane/tables/types.h"
 
 namespace dr::southbound {
@@ -29,7 +30,7 @@ struct LiveTunnel {
     std::uint32_t id{};  // the GRE key
     std::uint8_t line{};
     liveness::ProfileId profile{};
-    std::uint8_t encapsulation{};  // as configured: 1 GRE, 2 GRE-in-UDP, 3 automatic
+    Encapsulation encapsulation{};  // as configured
     std::uint16_t mtu{};
     wire::Endpoint peer;  // as configured; not known(): learned
     wire::Endpoint local;

@@ -73,7 +73,7 @@ void build_tunnel_row(const TunnelRecord& record, SubscriberIndex subscriber, Tu
 
 void build_tunnel_row(const BoundTunnel& tunnel, SubscriberIndex subscriber, TunnelRow* row) {
     const TunnelRecord& record = tunnel.record;
-    const bool udp = record.encapsulation != 1;
+    const bool udp = has_ports(record.encapsulation);
     const bool ipv6 = record.family == 6;
     const std::uint8_t protocol = udp ? wire::kProtoUdp : wire::kProtoGre;
     row->header.fill(0);

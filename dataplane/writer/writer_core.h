@@ -103,7 +103,7 @@ struct Learned {
     // What was configured then: another word of the operator counts again.
     std::array<std::uint8_t, 16> remote{};
     std::uint16_t remote_port{};
-    std::uint8_t encapsulation{};
+    bool ports{};  // it was configured with UDP ports: GRE-in-UDP or automatic
 };
 
 struct PoolEntry {

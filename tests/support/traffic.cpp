@@ -166,7 +166,7 @@ void Traffic::add_subscriber(Transaction& transaction, unsigned n) const {
     for (unsigned line = 0; line < 2; ++line) {
         TunnelRecord t{};
         t.id = 1U << 24 | (1 + 2 * n + line);
-        t.encapsulation = udp_ ? 2 : 1;
+        t.encapsulation = udp_ ? Encapsulation::GreUdp : Encapsulation::Gre;
         t.family = static_cast<std::uint8_t>(outer_);
         t.mtu = 1400;
         std::memcpy(t.local.data(), outer_ == 4 ? kLocal4.data() : kLocal6.data(),

@@ -10,6 +10,7 @@
 namespace dr::keepalive::test {
 
 using liveness::kSecond;
+using southbound::Encapsulation;
 
 namespace {
 
@@ -63,7 +64,7 @@ void sign(Bytes& packet) {
 
 // A tunnel that is Up, has its full size, and whose path has become narrower without any data.
 struct Narrowed {
-    explicit Narrowed(std::uint8_t encapsulation = 2, bool v6 = false) {
+    explicit Narrowed(Encapsulation encapsulation = Encapsulation::GreUdp, bool v6 = false) {
         site.lines = {{.name = "a",
                        .id = kTunnel,
                        .encapsulation = encapsulation,
@@ -116,9 +117,9 @@ struct Narrowed {
 }  // namespace
 
 TEST_CASE("an ICMP error about a tunnel's packet has its path probed at once") {
-    for (const std::uint8_t encapsulation : {std::uint8_t{1}, std::uint8_t{2}}) {
+    for (const Encapsulation encapsulation : {Encapsulation::Gre, Encapsulation::GreUdp}) {
         for (const bool v6 : {false, true}) {
-            CAPTURE(unsigned{encapsulation}, v6);
+            CAPTURE(static_cast<unsigned>(encapsulation), v6);
             Narrowed n(encapsulation, v6);
             // Without data and without a hint nobody looks.
             n.w.run(5 * kSecond);
@@ -128,7 +129,8 @@ TEST_CASE("an ICMP error about a tunnel's packet has its path probed at once") {
             n.hint(error);
             // Here a round trip takes no time, so none is known, and acknowledgements are waited
             // for 200 ms each.
-            const unsigned headers = (v6 ? 48 : 28) + (encapsulation == 2 ? 8 : 0);
+            const unsigned headers =
+                (v6 ? 48 : 28) + (encapsulation == Encapsulation::GreUdp ? 8 : 0);
             CHECK(n.w.run_until([&] { return n.mtu() == kLine - headers; }, 4 * kSecond));
         }
     }

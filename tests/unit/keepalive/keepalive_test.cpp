@@ -171,7 +171,7 @@ TEST_CASE(
     "an automatic tunnel's data goes over to native GRE and back, and none of it is refused") {
     World w;
     Site site = one_line(GENERATE("0.0.0.0", "198.51.100.2"));
-    site.lines[0].encapsulation = 3;
+    site.lines[0].encapsulation = southbound::Encapsulation::Automatic;
     site.lines[0].remote_port = site.lines[0].remote == "0.0.0.0" ? 4754 : 0;
     w.provision(site, {{{"a", 1}}});
     Ur& ur = w.add_ur(site);
@@ -209,7 +209,7 @@ TEST_CASE(
     "behind a NAT an automatic tunnel's data is taken from the UR's port, not from its address") {
     World w;
     Site site = one_line("0.0.0.0");
-    site.lines[0].encapsulation = 3;
+    site.lines[0].encapsulation = southbound::Encapsulation::Automatic;
     site.lines[0].remote_port = 4754;
     w.provision(site, {{{"a", 1}}});
     Ur& ur = w.add_ur(site);

@@ -60,9 +60,9 @@ rec::Body encode(const Site& site) {
         sb::TunnelRecord tunnel = rec::tunnel_record({line.name, line.id, line.remote, line.local,
                                                       line.encapsulation, line.remote_port, 1400});
         if (tunnel.remote == std::array<std::uint8_t, 16>{}) tunnel.remote_port = line.fixed_port;
-        if (line.encapsulation == 1) tunnel.remote_port = 0;
+        if (!sb::has_ports(line.encapsulation)) tunnel.remote_port = 0;
         tunnel.key_number = line.keyed ? line.key_number : std::uint8_t{0};
-        tunnel.profile = line.keyed ? 1 : 0;
+        tunnel.profile = line.keyed ? sb::Profile::Fixed : sb::Profile::None;
         rec::append(&body, tunnel);
     }
     for (const Line& line : site.lines) {
@@ -92,7 +92,8 @@ Ur::Ur(World& w, const Site& site, unsigned salt_seed)
         const std::string own = !learned ? line.remote
                                 : v6     ? "2001:db8:a::" + std::to_string(n + 2)
                                          : "198.51.100." + std::to_string(n + 2);
-        const std::uint16_t port = line.encapsulation == 1 ? std::uint16_t{0} : wire::kGreUdpPort;
+        const std::uint16_t port =
+            sb::has_ports(line.encapsulation) ? wire::kGreUdpPort : std::uint16_t{0};
         from.push_back(endpoint(own, port));
         cut.push_back(false);
         data.emplace_back();
@@ -102,7 +103,7 @@ Ur::Ur(World& w, const Site& site, unsigned salt_seed)
         tunnel.id = line.id;
         tunnel.peer = endpoint(line.local, port);
         tunnel.local = from.back();
-        tunnel.automatic = line.encapsulation == 3;
+        tunnel.automatic = line.encapsulation == sb::Encapsulation::Automatic;
         tunnel.keys[0] = {line.key_number, key_of(line)};
         tunnels.push_back(line.keyed ? engine->add_tunnel(world.now, tunnel)
                                      : liveness::TunnelRef{});

@@ -31,7 +31,7 @@ struct Line {
     std::string name;
     std::uint32_t id;
     bool keyed = true;
-    std::uint8_t encapsulation = 2;
+    southbound::Encapsulation encapsulation = southbound::Encapsulation::GreUdp;
     std::string remote = "0.0.0.0";  // this: learned
     std::uint16_t remote_port = 4754;
     std::string local = "192.0.2.1";

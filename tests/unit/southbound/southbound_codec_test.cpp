@@ -18,7 +18,7 @@ std::string fault(const Body& body) {
 SubscriberSpec good_subscriber() {
     return {5,
             {"203.0.113.8/29", "2001:db8:5000:100::/56"},
-            {{"a", 0x01000029}, {"b", 42, "2001:db8:b::7", "2001:db8:ff::1", 1}}};
+            {{"a", 0x01000029}, {"b", 42, "2001:db8:b::7", "2001:db8:ff::1", Encapsulation::Gre}}};
 }
 
 TEST_CASE("a well-formed record of each kind is accepted") {
@@ -89,8 +89,9 @@ TEST_CASE("a tunnel is refused for each field that is out of bounds") {
     };
     CHECK(with([](TunnelSpec&) {}).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.id = 0x05000000; }).empty());
-    CHECK_FALSE(with([](TunnelSpec& t) { t.encapsulation = 4; }).empty());
-    CHECK(with([](TunnelSpec& t) { t.encapsulation = 3; }).empty());
+    CHECK_FALSE(
+        with([](TunnelSpec& t) { t.encapsulation = static_cast<Encapsulation>(4); }).empty());
+    CHECK(with([](TunnelSpec& t) { t.encapsulation = Encapsulation::Automatic; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.mtu = 1279; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.mtu = 9001; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.line = ""; }).empty());
@@ -100,7 +101,7 @@ TEST_CASE("a tunnel is refused for each field that is out of bounds") {
     CHECK_FALSE(with([](TunnelSpec& t) { t.remote = "224.0.0.1"; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) { t.remote = "0.0.0.0"; }).empty());
     CHECK_FALSE(with([](TunnelSpec& t) {
-                    t.encapsulation = 1;
+                    t.encapsulation = Encapsulation::Gre;
                     t.remote_port = 9;
                 }).empty());
 }
@@ -190,16 +191,18 @@ TEST_CASE("a tunnel row carries the ready-made outer header of each encapsulatio
         CHECK(row.header_length() == 36);
     }
     SECTION("GRE-in-UDP over IPv4 to a fixed port") {
-        build_tunnel_row(tunnel_record({"a", 41, "198.51.100.7", "192.0.2.1", 2, 40000}), {77},
-                         &row);
+        build_tunnel_row(
+            tunnel_record({"a", 41, "198.51.100.7", "192.0.2.1", Encapsulation::GreUdp, 40000}),
+            {77}, &row);
         CHECK(row.header[20] == 0x12);
         CHECK(row.header[21] == 0x92);
         CHECK((row.header[22] << 8 | row.header[23]) == 40000);
         CHECK(row.flags == TunnelRow::kUdp);
     }
     SECTION("GRE over IPv6") {
-        build_tunnel_row(tunnel_record({"b", 42, "2001:db8:b::7", "2001:db8:ff::1", 1}), {77},
-                         &row);
+        build_tunnel_row(
+            tunnel_record({"b", 42, "2001:db8:b::7", "2001:db8:ff::1", Encapsulation::Gre}), {77},
+            &row);
         CHECK(row.header[0] == 0x60);
         CHECK(row.header[6] == 47);
         CHECK(row.header[7] == 64);

@@ -29,7 +29,7 @@ Body keyed_site(std::vector<KeyRecord> keys, std::uint32_t policy = 1) {
         TunnelRecord tunnel = tunnel_record({std::string(1, line++), key.tunnel});
         tunnel.remote = {};
         tunnel.key_number = key.number;
-        tunnel.profile = 2;
+        tunnel.profile = Profile::Mobile;
         append(&body, tunnel);
     }
     for (const KeyRecord& key : keys) append(&body, key);

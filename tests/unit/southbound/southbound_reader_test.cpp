@@ -73,7 +73,8 @@ SubscriberSpec random_site(std::mt19937* random, std::uint32_t id) {
     for (unsigned n = 0; n < 3; ++n) {
         if ((bits >> n & 1U) == 0) continue;
         const auto mtu = static_cast<std::uint16_t>(1300 + (*random)() % 100);
-        spec.tunnels.push_back({lines[n], id * 4 + n - 3, remote, "192.0.2.1", 2, 0, mtu});
+        spec.tunnels.push_back(
+            {lines[n], id * 4 + n - 3, remote, "192.0.2.1", Encapsulation::GreUdp, 0, mtu});
     }
     spec.policy = static_cast<std::uint32_t>((*random)() % 2 + 1);
     return spec;

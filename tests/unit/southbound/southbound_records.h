@@ -19,7 +19,7 @@ struct TunnelSpec {
     std::uint32_t id;
     std::string remote = "198.51.100.7";
     std::string local = "192.0.2.1";
-    std::uint8_t encapsulation = 2;
+    Encapsulation encapsulation = Encapsulation::GreUdp;
     std::uint16_t remote_port = 0;
     std::uint16_t mtu = 1400;
 };
@@ -72,7 +72,7 @@ inline TunnelRecord tunnel_record(const TunnelSpec& spec) {
             spec.remote_port,
             spec.mtu,
             0,
-            0,
+            Profile::None,
             local.bytes,
             address(spec.remote).bytes,
             line_name(spec.line)};
