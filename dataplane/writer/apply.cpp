@@ -120,12 +120,6 @@ void TableWriter::Core::apply_policies(Plan* plan) {
         digest[1] += digest_of(body);
         // The maps of before go with the last subscriber that leaves them.
         policy->groups = std::move(planned_policy.groups);
-        for (unsigned n = 0; n < kMaxLines; ++n) {
-            const bool left = policy->shape.names[n][0] != '\0';
-            if (!left || planned_policy.shape.names[n][0] != '\0') continue;
-            policy->quarantined = static_cast<std::uint16_t>(policy->quarantined | 1U << n);
-            open.lines.emplace_back(id, static_cast<std::uint8_t>(n));
-        }
         policy->shape = std::move(planned_policy.shape);
         policy->makers.clear();
         tell_policy(*policy);
@@ -237,7 +231,7 @@ void TableWriter::Core::apply_keys(const SubscriberView& view, const PolicyShape
         keys.tunnel = tunnel.id;
         keys.number = record.number;
         keys.previous_number = record.previous_number;
-        keys.line = line < 0 ? TunnelKeys::kNoLine : shape.wire[static_cast<unsigned>(line)];
+        keys.line = line < 0 ? TunnelKeys::kNoLine : static_cast<std::uint8_t>(line);
         keys.profile = static_cast<std::uint8_t>(tunnel.profile);
         keys.key = record.key;
         keys.previous = record.previous;

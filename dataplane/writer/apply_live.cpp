@@ -13,25 +13,20 @@ namespace {
 using Masks = std::array<std::uint16_t, liveness::kClasses>;
 static_assert(kMaxClasses == liveness::kClasses && kMaxLines == liveness::kLines);
 
-// A subscriber's lines that may carry traffic: of its tunnels with keys those of `eligible`, by
-// number in keepalives, and all of its other tunnels.
+// A subscriber's lines that may carry traffic: of its tunnels with keys those of `eligible`, and
+// all of its other tunnels.
 ClassMasks combine(const SubscriberView& view, const PolicyShape& shape, const Masks& eligible) {
     unsigned plain = 0;
-    ClassMasks masks{};
+    unsigned keyed = 0;
     for (std::size_t i = 0; i < view.tunnels.size(); ++i) {
         const TunnelRecord tunnel = view.tunnels[i];
         const int line = shape.number_of(tunnel.line);
         if (line < 0) continue;
-        const auto n = static_cast<unsigned>(line);
-        if (tunnel.key_number == 0) plain |= 1U << n;
-        for (unsigned c = 0; tunnel.key_number != 0 && c < kMaxClasses; ++c) {
-            if ((eligible[c] >> shape.wire[n] & 1U) != 0)
-                masks[c] = static_cast<std::uint16_t>(masks[c] | 1U << n);
-        }
+        (tunnel.key_number == 0 ? plain : keyed) |= 1U << line;
     }
-    for (std::size_t c = 0; c < kMaxClasses; ++c)
-        masks[c] = c < shape.classes.size() ? static_cast<std::uint16_t>(masks[c] | plain)
-                                            : std::uint16_t{0};
+    ClassMasks masks{};
+    for (std::size_t c = 0; c < shape.classes.size(); ++c)
+        masks[c] = static_cast<std::uint16_t>((eligible[c] & keyed) | plain);
     return masks;
 }
 
@@ -113,7 +108,7 @@ void TableWriter::Core::tell_policy(const Policy& policy) const {
         liveness::ClassPolicy& klass = out.policy.klass[c];
         for (std::size_t tier = 0; tier < tiers.size(); ++tier) {
             for (const WeightedLine& line : tiers[tier])
-                klass.tier[policy.shape.wire[line.line]] = static_cast<std::uint8_t>(tier);
+                klass.tier[line.line] = static_cast<std::uint8_t>(tier);
         }
         const ClassRecord keep = limits[c];
         klass.max_loss_permille = keep.max_loss_permille;
@@ -137,7 +132,7 @@ void TableWriter::Core::tell_subscriber(std::uint32_t index, const SubscriberVie
             if (tunnel.key_number == 0 || line < 0) continue;
             const std::uint16_t port =
                 has_ports(tunnel.encapsulation) ? wire::kGreUdpPort : std::uint16_t{0};
-            out.tunnels.push_back({tunnel.id, policy.shape.wire[static_cast<unsigned>(line)],
+            out.tunnels.push_back({tunnel.id, static_cast<std::uint8_t>(line),
                                    profile_id(tunnel.profile), tunnel.encapsulation, tunnel.mtu,
                                    peer_of(tunnel), endpoint_of(tunnel.family, tunnel.local, port),
                                    has_free_port(tunnel)});

@@ -68,6 +68,16 @@ View itself(const View& view) {
 
 }  // namespace
 
+PolicyShape::PolicyShape(const PolicyView& view) {
+    for (std::size_t i = 0; i < view.lines.size(); ++i) {
+        const LineRecord line = view.lines[i];
+        names[line.number] = line.name;
+        classes.resize(line.class_number + 1U);
+        classes.back().resize(line.tier + 1U);
+        classes.back().back().push_back({line.number, line.weight});
+    }
+}
+
 int PolicyShape::number_of(const LineName& name) const {
     for (unsigned n = 0; n < kMaxLines; ++n) {
         if (names[n] == name) return static_cast<int>(n);
@@ -173,46 +183,6 @@ Outcome TableWriter::Core::plan_pools(const Plan& plan) const {
     return {};
 }
 
-// A line keeps its number while its name stays. A new one gets a number that no worker can know of;
-// only when there is none, one whose line has just gone: its slot may then lead to the new line's
-// tunnel a moment early, which is the same subscriber's.
-PolicyShape TableWriter::Core::shape_for(const PolicyView& view, const Policy* installed) const {
-    PolicyShape shape;
-    std::vector<LineName> fresh;
-    for (std::size_t i = 0; i < view.lines.size(); ++i) {
-        const LineName name = view.lines[i].name;
-        const int old = installed == nullptr ? -1 : installed->shape.number_of(name);
-        if (old >= 0)
-            shape.names[static_cast<unsigned>(old)] = name;
-        else if (std::find(fresh.begin(), fresh.end(), name) == fresh.end())
-            fresh.push_back(name);
-    }
-    const auto unused_before = [&](unsigned n) {
-        return installed == nullptr ||
-               (installed->shape.names[n][0] == '\0' && (installed->quarantined >> n & 1U) == 0);
-    };
-    for (const LineName& name : fresh) {
-        unsigned best = kMaxLines;
-        for (unsigned n = 0; n < kMaxLines; ++n) {
-            if (shape.names[n][0] != '\0') continue;
-            if (best == kMaxLines) best = n;
-            if (!unused_before(n)) continue;
-            best = n;
-            break;
-        }
-        shape.names[best] = name;
-    }
-    for (std::size_t i = 0; i < view.lines.size(); ++i) {
-        const LineRecord line = view.lines[i];
-        shape.wire[static_cast<unsigned>(shape.number_of(line.name))] = line.number;
-        shape.classes.resize(line.class_number + 1U);
-        shape.classes.back().resize(line.tier + 1U);
-        shape.classes.back().back().push_back(
-            {static_cast<std::uint8_t>(shape.number_of(line.name)), line.weight});
-    }
-    return shape;
-}
-
 Outcome TableWriter::Core::plan_policies(Plan* plan) {
     std::size_t count = policies.size();
     for (const PolicyChange& change : plan->changes.policies) {
@@ -228,7 +198,7 @@ Outcome TableWriter::Core::plan_policies(Plan* plan) {
         PlannedPolicy& planned_policy = plan->policies[change.id];
         planned_policy.installed = installed;
         planned_policy.change = &change;
-        planned_policy.shape = shape_for(*change.upsert, installed);
+        planned_policy.shape = PolicyShape(*change.upsert);
     }
     if (count > kMaxPolicies)
         return refuse(Status::Full, plan->changes.policies.back().record,

@@ -31,12 +31,6 @@ void TableWriter::Core::free_batch(Batch& batch) {
     }
     for (const std::uint32_t row : batch.rows) tunnel_rows.give_back(row);
     for (const auto& [map, classes] : batch.maps) map_runs.give_back(map, classes);
-    for (const auto& [policy, line] : batch.lines) {
-        const auto found = policies.find(policy);
-        if (found == policies.end()) continue;
-        found->second->quarantined =
-            static_cast<std::uint16_t>(found->second->quarantined & ~(1U << line));
-    }
     // Also those that a new tunnel has by now: until here a worker may have counted on the old one.
     if (hooks.zero_tunnel_counters) {
         for (const std::uint32_t slot : batch.slots) hooks.zero_tunnel_counters(slot);

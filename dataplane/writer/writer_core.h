@@ -29,7 +29,7 @@ inline constexpr std::uint32_t kMaxPolicies = 4096;
 
 using LineName = std::array<char, 32>;
 
-// Eligible lines by class, internal numbers; 0 beyond the policy's classes.
+// Eligible lines by class, bit n: line number n; 0 beyond the policy's classes.
 using ClassMasks = std::array<std::uint16_t, kMaxClasses>;
 struct ClassMasksHash {
     std::size_t operator()(const ClassMasks& masks) const {
@@ -40,12 +40,18 @@ struct ClassMasksHash {
 };
 using MapsByMasks = std::unordered_map<ClassMasks, std::uint32_t, ClassMasksHash>;
 
-// A policy's lines by number, and its classes in terms of these numbers.
+// A policy's lines and classes, in terms of the numbers that drd gives to the lines. These are the
+// numbers in keepalives (proto/TUNNEL.md §8), in bucket maps and in subscribers' slots.
+//
+// drd keeps a line's number while the policy names the line, and gives a number that has just
+// become free last. A worker that still holds a map made before a number changed its meaning finds
+// the slot of the new line: a tunnel of the same subscriber, never an empty slot or another's.
 struct PolicyShape {
-    std::array<LineName, kMaxLines> names{};  // empty name: the number is free
+    PolicyShape() = default;
+    explicit PolicyShape(const PolicyView& view);
+
+    std::array<LineName, kMaxLines> names{};  // by number; empty: no line has it
     std::vector<Tiers> classes;
-    // By internal number: the line's number in keepalives, which drd gives to both ends.
-    std::array<std::uint8_t, kMaxLines> wire{};
 
     // -1: none.
     [[nodiscard]] int number_of(const LineName& name) const;
@@ -57,8 +63,6 @@ struct Policy {
     std::uint32_t id{};
     std::vector<std::uint8_t> body;
     PolicyShape shape;
-    // Numbers of lines that left, while a worker may still hold a map that names them.
-    std::uint16_t quarantined{};
     std::uint32_t subscribers{};
     std::uint32_t mark{};
     MapsByMasks groups;              // -> map of class 0
@@ -209,12 +213,11 @@ struct Batch {
     std::vector<std::uint32_t> slots;
     std::vector<std::uint32_t> subscribers;
     std::vector<std::uint32_t> cleanups;
-    std::vector<std::pair<std::uint32_t, std::uint8_t>> maps;   // first map, classes
-    std::vector<std::pair<std::uint32_t, std::uint8_t>> lines;  // policy id, line number
+    std::vector<std::pair<std::uint32_t, std::uint8_t>> maps;  // first map, classes
 
     [[nodiscard]] bool empty() const {
         return rows.empty() && slots.empty() && subscribers.empty() && cleanups.empty() &&
-               maps.empty() && lines.empty();
+               maps.empty();
     }
 };
 
@@ -247,7 +250,6 @@ struct TableWriter::Core {
     template <typename Short>
     void reclaim_while(Short&& is_short);
     PlannedPolicy* planned(Plan* plan, std::uint32_t policy);
-    PolicyShape shape_for(const PolicyView& view, const Policy* installed) const;
     bool groups_suffice(const Plan& plan, unsigned family_index) const;
     std::uint32_t rows_needed(const SubscriberChange& change) const;
 

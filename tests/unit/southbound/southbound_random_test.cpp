@@ -61,7 +61,7 @@ class Generator final {
     }
 
     PolicySpec some_policy() {
-        PolicySpec spec{1 + below(kPolicies), {}};
+        PolicySpec spec{1 + below(kPolicies), {}, {}, {}};
         spec.classes.resize(1 + below(3));
         for (auto& tiers : spec.classes) {
             tiers.resize(1 + below(2));
@@ -71,6 +71,11 @@ class Generator final {
                     tier.emplace_back(line(), static_cast<std::uint8_t>(1 + below(4)));
             }
         }
+        // As drd never does: a number may mean another line with each transaction.
+        const unsigned first = below(16);
+        for (unsigned i = 0; i < 7; ++i)
+            spec.numbers[std::string(1, static_cast<char>('a' + i))] =
+                static_cast<std::uint8_t>((first + i * 5) % 16);
         return spec;
     }
 
@@ -109,7 +114,7 @@ TEST_CASE("after each of thousands of random transactions the tables say what a 
     unsigned accepted = 0;
     unsigned refused = 0;
     bool reader_online = false;
-    for (unsigned round = 0; round < 7000; ++round) {
+    for (unsigned round = 0; round < 8000; ++round) {
         // A reader that stays silent for a while keeps everything retired from being reused.
         if (random.one_in(20)) {
             if (reader_online)

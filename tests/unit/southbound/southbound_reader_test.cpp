@@ -87,6 +87,16 @@ PolicySpec many_lines(std::uint32_t id, std::uint8_t weight) {
     return policy(id, {tier});
 }
 
+// Its lines have the numbers `first`, `first` + 1, ...
+PolicySpec numbered_from(unsigned first, std::vector<TierSpec> tiers) {
+    PolicySpec spec = policy(1, std::move(tiers));
+    for (const char* name : {"a", "b", "o"}) {
+        spec.numbers[name] = static_cast<std::uint8_t>(first % kMaxLines);
+        ++first;
+    }
+    return spec;
+}
+
 TEST_CASE("while subscribers change, a reader never gets an empty slot or another one's tunnel",
           "[threads]") {
     std::string error;
@@ -118,7 +128,11 @@ TEST_CASE("while subscribers change, a reader never gets an empty slot or anothe
                 txn.put(random_site(&random, id));
         }
         if (round % 16 == 0) txn.put(many_lines(2, static_cast<std::uint8_t>(1 + random() % 9)));
-        if (round % 16 == 8) txn.put(policy(1, {{{random() % 2 == 0 ? "a" : "o", 1}, {"b", 1}}}));
+        if (round % 16 == 8) {
+            // With numbers that meant other lines a moment ago.
+            const auto first = static_cast<unsigned>(random() % 3);
+            txn.put(numbered_from(first, {{{random() % 2 == 0 ? "a" : "o", 1}, {"b", 1}}}));
+        }
         refused += writer.commit(txn, true).ok() ? 0U : 1U;
         writer.housekeeping();
         if (round % 8 == 0) std::this_thread::yield();

@@ -86,28 +86,73 @@ TEST_CASE("a line keeps its number while the policy names it") {
     Fixture f;
     REQUIRE(f.commit(sites(1, 2)).ok());
     const int b = f.writer->line_number(1, "b");
-    REQUIRE(f.commit(Txn().put(policy(1, {{{"c", 1}, {"b", 2}}}))).ok());
+    PolicySpec changed = policy(1, {{{"c", 1}, {"b", 2}}});
+    changed.numbers = {{"c", 2}, {"b", 1}};
+    REQUIRE(f.commit(Txn().put(changed)).ok());
     CHECK(f.writer->line_number(1, "b") == b);
     CHECK(f.writer->line_number(1, "a") == -1);
     for (const std::uint8_t line : f.tables->maps[f.subscriber(1).map.load()].line)
         CHECK(line == b);
 }
 
-TEST_CASE("the number of a line that left is not given to another before the grace period") {
+TEST_CASE("a line has the number that its record says") {
+    Fixture f;
+    PolicySpec numbered = policy(1, {kBoth});
+    numbered.numbers = {{"a", 14}, {"b", 3}};
+    REQUIRE(f.commit(Txn().put(numbered).put(site(1))).ok());
+    CHECK(f.writer->line_number(1, "a") == 14);
+    CHECK(f.writer->line_number(1, "b") == 3);
+    const std::uint32_t index = f.writer->find_subscriber(1).value;
+    CHECK(f.tables->tunnel_for(index, 14) == f.row_of(2));
+    CHECK(f.tables->tunnel_for(index, 3) == f.row_of(3));
+}
+
+TEST_CASE("until the grace period is over the slot of a line that left keeps its tunnel") {
     Fixture f;
     f.tables->qsbr.online(0);
-    REQUIRE(f.commit(sites(1, 1)).ok());
-    const int a = f.writer->line_number(1, "a");
-    REQUIRE(f.commit(Txn().put(policy(1, {{{"b", 1}}}))).ok());
-    REQUIRE(f.commit(Txn().put(policy(1, {{{"b", 1}, {"c", 1}}}))).ok());
-    CHECK(f.writer->line_number(1, "c") != a);
+    const auto numbered = [](std::vector<TierSpec> tiers) {
+        PolicySpec spec = policy(1, std::move(tiers));
+        spec.numbers = {{"a", 0}, {"b", 1}, {"c", 0}};
+        return spec;
+    };
+    REQUIRE(f.commit(Txn().put(numbered({kBoth})).put(site(1))).ok());
     const std::uint32_t index = f.writer->find_subscriber(1).value;
-    CHECK(f.tables->tunnel_for(index, static_cast<unsigned>(a)) != kNoRow);
+    const std::uint32_t of_a = f.row_of(2);
+    SECTION("when the number is free") {
+        REQUIRE(f.commit(Txn().put(numbered({{{"b", 1}}}))).ok());
+        CHECK(f.tables->tunnel_for(index, 0) == of_a);
+    }
+    SECTION("when another line has the number, on which the subscriber has no tunnel") {
+        REQUIRE(f.commit(Txn().put(numbered({{{"b", 1}}, {{"c", 1}}}))).ok());
+        CHECK(f.tables->tunnel_for(index, 0) == of_a);
+    }
     f.tables->qsbr.quiescent(0);
     f.writer->reclaim();
-    CHECK(f.tables->tunnel_for(index, static_cast<unsigned>(a)) == kNoRow);
-    REQUIRE(f.commit(Txn().put(policy(1, {{{"b", 1}, {"c", 1}, {"d", 1}}}))).ok());
-    CHECK(f.writer->line_number(1, "d") == a);
+    CHECK(f.tables->tunnel_for(index, 0) == kNoRow);
+    f.tables->qsbr.offline(0);
+}
+
+TEST_CASE("a number that means another line at once leads to a tunnel of the same subscriber") {
+    Fixture f;
+    f.tables->qsbr.online(0);
+    PolicySpec numbered = policy(1, {kBoth});
+    numbered.numbers = {{"a", 0}, {"b", 1}};
+    REQUIRE(f.commit(Txn().put(numbered).put(site(1))).ok());
+    const std::uint32_t index = f.writer->find_subscriber(1).value;
+    numbered.numbers = {{"a", 1}, {"b", 0}};
+    REQUIRE(f.commit(Txn().put(numbered)).ok());
+    CHECK(f.tables->tunnel_for(index, 1) == f.row_of(2));
+    CHECK(f.tables->tunnel_for(index, 0) == f.row_of(3));
+    SubscriberSpec only_c = site(1);
+    only_c.tunnels = {{"c", 2}};
+    PolicySpec reused = policy(1, {{{"c", 1}}});
+    reused.numbers = {{"c", 1}};
+    REQUIRE(f.commit(Txn().put(reused).put(only_c)).ok());
+    CHECK(f.tables->tunnel_for(index, 1) == f.row_of(2));
+    CHECK(f.tables->tunnel_for(index, 0) != kNoRow);
+    f.tables->qsbr.quiescent(0);
+    f.writer->reclaim();
+    CHECK(f.tables->tunnel_for(index, 0) == kNoRow);
     f.tables->qsbr.offline(0);
 }
 
