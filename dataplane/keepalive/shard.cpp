@@ -157,8 +157,7 @@ void Shard::receive_one(rte_mbuf* m, std::uint64_t tsc) {
         static_cast<Time>(static_cast<double>(cycles) * 1e9 / static_cast<double>(config_.tsc_hz));
     now_ = std::clamp(age < round_ ? round_ - age : 0, now_, round_);
     const TunnelRef tunnel{session - 1};
-    if (m->data_len == kHintSize)
-        return engine_->mtu_hint(now_, tunnel, wire::load16(data));
+    if (m->data_len == kHintSize) return engine_->mtu_hint(now_, tunnel, wire::load16(data));
     // The worker's key is the tunnel's still; else the engine has another look.
     const KeepalivePeer& peer = around_.handover->peers[TunnelId{arrival.key}.slot()];
     const bool same = peer.sequence.load(std::memory_order_relaxed) == arrival.sequence;

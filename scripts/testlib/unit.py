@@ -32,6 +32,7 @@ LINTS = {
     "format": "all sources are formatted",
     "rooms": "each room includes lower ones only, each stage names its exits",
     "python": "flake8 finds nothing in the Python programs",
+    "docs": "lines of text in the documents have at most 120 columns",
     "shell": "shellcheck finds nothing in the shell scripts",
     "commits": "commits say what and why",
 }

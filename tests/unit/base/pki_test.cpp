@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/unit/control/support.h"
 #include "pki/authority.h"
+#include "tests/unit/control/support.h"
 
 namespace dr::pki::test {
 namespace {
