@@ -1,11 +1,9 @@
+// Lays out the memfd of counters, and zeroes tunnels' counters in it.
 #include "dataplane/server/counters_memfd.h"
 
-#include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,11 +15,6 @@
 namespace dr::southbound {
 namespace {
 
-constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t to) {
-    return (value + to - 1) / to * to;
-}
-
-constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kHugePage = 2UL * 1024 * 1024;
 
 // Where everything lies; also decides the size of the memfd. Blocks of different workers share no
@@ -58,10 +51,6 @@ void copy_name(std::array<char, Size>& to, std::string_view from) {
     std::memcpy(to.data(), from.data(), std::min(from.size(), Size - 1));
 }
 
-std::string failure(const char* what) {
-    return std::string("counters: ") + what + ": " + std::strerror(errno);
-}
-
 }  // namespace
 
 std::unique_ptr<CountersMemfd> CountersMemfd::create(std::span<const NamedExit> exits,
@@ -78,18 +67,18 @@ std::unique_ptr<CountersMemfd> CountersMemfd::create(std::span<const NamedExit> 
     Layout layout = lay_out(exits.size(), workers, tunnel_slots, port_names.size());
     if (getrandom(layout.header.uuid.data(), layout.header.uuid.size(), 0) !=
         static_cast<ssize_t>(layout.header.uuid.size())) {
-        *error = failure("getrandom");
+        *error = std::string("counters: getrandom: ") + std::strerror(errno);
         return nullptr;
     }
 
     std::unique_ptr<CountersMemfd> self(new CountersMemfd);
     // On huge pages when there are enough: a worker meets a tunnel's counters at random.
-    if (!self->map(layout.bytes, MFD_HUGETLB | MFD_HUGE_2MB) && !self->map(layout.bytes, 0)) {
-        *error = failure("making the memfd");
-        return nullptr;
-    }
+    self->huge_ =
+        self->memory_.make("dr-counters", layout.bytes, MFD_HUGETLB | MFD_HUGE_2MB, error);
+    if (!self->huge_ && !self->memory_.make("dr-counters", layout.bytes, 0, error)) return nullptr;
+    error->clear();
 
-    auto* bytes = static_cast<std::uint8_t*>(self->base_);
+    auto* bytes = self->memory_.at<std::uint8_t>();
     std::memcpy(bytes, &layout.header, sizeof layout.header);
     auto* names = reinterpret_cast<ExitName*>(bytes + layout.header.exit_names);
     for (std::size_t i = 0; i < exits.size(); ++i) {
@@ -99,47 +88,18 @@ std::unique_ptr<CountersMemfd> CountersMemfd::create(std::span<const NamedExit> 
     auto* ports = reinterpret_cast<PortName*>(bytes + layout.header.port_names);
     for (std::size_t i = 0; i < port_names.size(); ++i) copy_name(ports[i].name, port_names[i]);
 
-    // Existing writable mappings, this one, stay; no new one can be made, by anyone.
-    if (fcntl(self->fd_, F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
-        *error = failure("sealing the memfd");
-        return nullptr;
-    }
+    if (!self->memory_.seal(error)) return nullptr;
     return self;
 }
 
-bool CountersMemfd::map(std::size_t bytes, unsigned flags) {
-    const int fd = memfd_create("dr-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
-    if (fd < 0) return false;
-    // Huge pages are reserved as a whole by mmap, so that a shortage shows here. They are taken by
-    // place(), small ones when something is counted on them.
-    void* base = ftruncate(fd, static_cast<off_t>(bytes)) == 0
-                     ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
-                     : MAP_FAILED;
-    if (base == MAP_FAILED) {
-        close(fd);
-        return false;
-    }
-    fd_ = fd;
-    base_ = base;
-    bytes_ = bytes;
-    huge_ = flags != 0;
-    return true;
-}
-
-CountersMemfd::~CountersMemfd() {
-    if (base_ != nullptr) munmap(base_, bytes_);
-    if (fd_ >= 0) close(fd_);
-}
-
 WorkerBlock* CountersMemfd::worker_block(unsigned number) const {
-    auto* bytes = static_cast<std::uint8_t*>(base_);
+    auto* bytes = memory_.at<std::uint8_t>();
     return reinterpret_cast<WorkerBlock*>(bytes + header()->worker_blocks +
                                           number * header()->worker_stride);
 }
 
 Health& CountersMemfd::port_health(unsigned number) const {
-    auto* bytes = static_cast<std::uint8_t*>(base_);
+    auto* bytes = memory_.at<std::uint8_t>();
     return reinterpret_cast<Health*>(bytes + header()->health)[number];
 }
 
@@ -148,7 +108,7 @@ Health& CountersMemfd::worker_health(unsigned number) const {
 }
 
 TunnelCounters* CountersMemfd::tunnel_counters(unsigned number) const {
-    auto* bytes = static_cast<std::uint8_t*>(base_);
+    auto* bytes = memory_.at<std::uint8_t>();
     return reinterpret_cast<TunnelCounters*>(bytes + header()->tunnel_blocks +
                                              number * header()->tunnel_stride);
 }
@@ -200,14 +160,8 @@ void CountersMemfd::settle() {
     zeroed_.clear();
 }
 
-// The kernel knows which pages are taken.
 void CountersMemfd::report(State* state) const {
-    struct stat file {};
-    if (state->memories >= kMaxMemories || fstat(fd_, &file) != 0) return;
-    Memory& memory = state->memory[state->memories++];
-    copy_name(memory.name, "counters");
-    memory.bytes = static_cast<std::uint64_t>(file.st_blocks) * 512;
-    memory.capacity_bytes = bytes_;
+    memory_.report("counters", state);
 }
 
 }  // namespace dr::southbound

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dataplane/server/shared_memory.h"
 #include "dataplane/southbound/counters.h"
 #include "dataplane/southbound/protocol.h"
 
@@ -27,7 +28,7 @@ class CountersMemfd final {
                                                  std::uint32_t tunnel_slots,
                                                  std::span<const std::string> port_names,
                                                  std::string* error);
-    ~CountersMemfd();
+    ~CountersMemfd() = default;
     CountersMemfd(const CountersMemfd&) = delete;
     CountersMemfd& operator=(const CountersMemfd&) = delete;
 
@@ -53,8 +54,8 @@ class CountersMemfd final {
     // Adds "counters" to the memory of a State.
     void report(State* state) const;
 
-    [[nodiscard]] int fd() const { return fd_; }
-    [[nodiscard]] std::size_t bytes() const { return bytes_; }
+    [[nodiscard]] int fd() const { return memory_.fd(); }
+    [[nodiscard]] std::size_t bytes() const { return memory_.bytes(); }
     // New at each start: the identity of this incarnation of the data plane.
     [[nodiscard]] const std::array<std::uint8_t, 16>& uuid() const { return header()->uuid; }
     [[nodiscard]] unsigned workers() const { return header()->workers; }
@@ -71,14 +72,11 @@ class CountersMemfd final {
     [[nodiscard]] Words words(unsigned worker, std::uint32_t slot) const;
 
     CountersMemfd() = default;
-    bool map(std::size_t bytes, unsigned memfd_flags);
     [[nodiscard]] const CountersHeader* header() const {
-        return static_cast<const CountersHeader*>(base_);
+        return memory_.at<const CountersHeader>();
     }
 
-    int fd_ = -1;
-    void* base_{};
-    std::size_t bytes_{};
+    SharedMemory memory_;
     bool huge_{};
     std::vector<Zeroed> zeroed_;
 };

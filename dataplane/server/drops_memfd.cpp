@@ -1,53 +1,24 @@
+// Lays out the memfd of drop samples, and counts in it.
 #include "dataplane/server/drops_memfd.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
-#include <string_view>
 
 namespace dr::southbound {
-namespace {
-
-constexpr std::uint64_t kPage = 4096;
-
-constexpr std::uint64_t round_up(std::uint64_t value) {
-    return (value + kPage - 1) / kPage * kPage;
-}
-
-std::string failure(const char* what) {
-    return std::string("drops: ") + what + ": " + std::strerror(errno);
-}
-
-}  // namespace
 
 std::unique_ptr<DropsMemfd> DropsMemfd::create(std::size_t exits, unsigned workers,
                                                std::uint32_t tunnel_slots,
                                                const std::array<std::uint8_t, 16>& uuid,
                                                std::uint64_t tsc_hz, std::string* error) {
     // Two workers share no page.
-    const std::uint64_t samples = round_up(sizeof(DropsHeader));
-    const std::uint64_t sample_stride = round_up(exits * kDropSamples * sizeof(DropSample));
+    const std::uint64_t samples = round_up(sizeof(DropsHeader), kPage);
+    const std::uint64_t sample_stride = round_up(exits * kDropSamples * sizeof(DropSample), kPage);
     const std::uint64_t tunnels = samples + workers * sample_stride;
-    const std::uint64_t tunnel_stride = round_up(std::uint64_t{tunnel_slots} * sizeof(TunnelDrops));
+    const std::uint64_t tunnel_stride =
+        round_up(std::uint64_t{tunnel_slots} * sizeof(TunnelDrops), kPage);
     const std::uint64_t bytes = tunnels + workers * tunnel_stride;
     std::unique_ptr<DropsMemfd> self(new DropsMemfd);
-    self->fd_ = memfd_create("dr-drops", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (self->fd_ < 0 || ftruncate(self->fd_, static_cast<off_t>(bytes)) != 0) {
-        *error = failure("making the memfd");
-        return nullptr;
-    }
-    // Pages are taken with the first drop that is noted on them.
-    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd_, 0);
-    if (base == MAP_FAILED) {
-        *error = failure("mapping the memfd");
-        return nullptr;
-    }
-    self->base_ = base;
-    self->bytes_ = bytes;
+    // Pages are taken when they are first written.
+    if (!self->memory_.make("dr-drops", bytes, 0, error)) return nullptr;
     DropsHeader& h = *self->header();
     h.magic = kDropsMagic;
     h.version = kDropsVersion;
@@ -60,22 +31,12 @@ std::unique_ptr<DropsMemfd> DropsMemfd::create(std::size_t exits, unsigned worke
     h.tunnels = tunnels;
     h.tunnel_stride = tunnel_stride;
     h.tsc_hz = tsc_hz;
-    // The existing writable mapping, this one, stays; no new one can be made, by anyone.
-    if (fcntl(self->fd_, F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
-        *error = failure("sealing the memfd");
-        return nullptr;
-    }
+    if (!self->memory_.seal(error)) return nullptr;
     return self;
 }
 
-DropsMemfd::~DropsMemfd() {
-    if (base_ != nullptr) munmap(base_, bytes_);
-    if (fd_ >= 0) close(fd_);
-}
-
 WorkerDrops DropsMemfd::worker(unsigned number) const {
-    auto* bytes = static_cast<std::uint8_t*>(base_);
+    auto* bytes = memory_.at<std::uint8_t>();
     const DropsHeader& h = *header();
     return {reinterpret_cast<DropSample*>(bytes + h.samples + number * h.sample_stride),
             reinterpret_cast<TunnelDrops*>(bytes + h.tunnels + number * h.tunnel_stride)};
@@ -115,13 +76,7 @@ void DropsMemfd::settle() {
 }
 
 void DropsMemfd::report(State* state) const {
-    struct stat file {};
-    if (state->memories >= kMaxMemories || fstat(fd_, &file) != 0) return;
-    Memory& memory = state->memory[state->memories++];
-    memory = {};
-    std::string_view("drops").copy(memory.name.data(), memory.name.size() - 1);
-    memory.bytes = static_cast<std::uint64_t>(file.st_blocks) * 512;
-    memory.capacity_bytes = bytes_;
+    memory_.report("drops", state);
 }
 
 }  // namespace dr::southbound

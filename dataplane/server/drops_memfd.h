@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/server/shared_memory.h"
 #include "dataplane/southbound/drops.h"
 #include "dataplane/southbound/protocol.h"
 
@@ -25,7 +26,7 @@ class DropsMemfd final {
                                               std::uint32_t tunnel_slots,
                                               const std::array<std::uint8_t, 16>& uuid,
                                               std::uint64_t tsc_hz, std::string* error);
-    ~DropsMemfd();
+    ~DropsMemfd() = default;
     DropsMemfd(const DropsMemfd&) = delete;
     DropsMemfd& operator=(const DropsMemfd&) = delete;
 
@@ -42,17 +43,15 @@ class DropsMemfd final {
     // Adds "drops" to the memory of a State.
     void report(State* state) const;
 
-    [[nodiscard]] int fd() const { return fd_; }
-    [[nodiscard]] std::size_t bytes() const { return bytes_; }
+    [[nodiscard]] int fd() const { return memory_.fd(); }
+    [[nodiscard]] std::size_t bytes() const { return memory_.bytes(); }
     [[nodiscard]] const std::array<std::uint8_t, 16>& uuid() const { return header()->uuid; }
 
   private:
     DropsMemfd() = default;
-    [[nodiscard]] DropsHeader* header() const { return static_cast<DropsHeader*>(base_); }
+    [[nodiscard]] DropsHeader* header() const { return memory_.at<DropsHeader>(); }
 
-    int fd_ = -1;
-    void* base_{};
-    std::size_t bytes_{};
+    SharedMemory memory_;
     struct Zeroed {
         std::uint64_t* word;
         std::uint64_t before;

@@ -1,50 +1,21 @@
+// Lays out the memfd of liveness rows and events, and writes them.
 #include "dataplane/server/liveness_memfd_writer.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
-#include <string_view>
 
 namespace dr::southbound {
-namespace {
-
-constexpr std::uint64_t kPage = 4096;
-
-constexpr std::uint64_t round_up(std::uint64_t value) {
-    return (value + kPage - 1) / kPage * kPage;
-}
-
-std::string failure(const char* what) {
-    return std::string("liveness: ") + what + ": " + std::strerror(errno);
-}
-
-}  // namespace
 
 std::unique_ptr<LivenessMemfd> LivenessMemfd::create(std::uint32_t tunnel_slots, unsigned threads,
                                                      const std::array<std::uint8_t, 16>& uuid,
                                                      std::string* error) {
-    const std::uint64_t rows = round_up(sizeof(LivenessHeader));
-    const std::uint64_t events = round_up(rows + std::uint64_t{tunnel_slots} * sizeof(LivenessRow));
+    const std::uint64_t rows = round_up(sizeof(LivenessHeader), kPage);
+    const std::uint64_t events =
+        round_up(rows + std::uint64_t{tunnel_slots} * sizeof(LivenessRow), kPage);
     const std::uint64_t bytes =
-        round_up(events + std::uint64_t{kLivenessEventSlots} * sizeof(LivenessEvent));
+        round_up(events + std::uint64_t{kLivenessEventSlots} * sizeof(LivenessEvent), kPage);
     std::unique_ptr<LivenessMemfd> self(new LivenessMemfd);
-    self->fd_ = memfd_create("dr-liveness", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (self->fd_ < 0 || ftruncate(self->fd_, static_cast<off_t>(bytes)) != 0) {
-        *error = failure("making the memfd");
-        return nullptr;
-    }
-    // Pages are taken with the first keepalive tunnel on them.
-    void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd_, 0);
-    if (base == MAP_FAILED) {
-        *error = failure("mapping the memfd");
-        return nullptr;
-    }
-    self->base_ = base;
-    self->bytes_ = bytes;
+    // Pages are taken when they are first written.
+    if (!self->memory_.make("dr-liveness", bytes, 0, error)) return nullptr;
     LivenessHeader& h = *self->header();
     h.magic = kLivenessMagic;
     h.version = kLivenessVersion;
@@ -54,18 +25,8 @@ std::unique_ptr<LivenessMemfd> LivenessMemfd::create(std::uint32_t tunnel_slots,
     h.uuid = uuid;
     h.rows = rows;
     h.events = events;
-    // The existing writable mapping, this one, stays; no new one can be made, by anyone.
-    if (fcntl(self->fd_, F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
-        *error = failure("sealing the memfd");
-        return nullptr;
-    }
+    if (!self->memory_.seal(error)) return nullptr;
     return self;
-}
-
-LivenessMemfd::~LivenessMemfd() {
-    if (base_ != nullptr) munmap(base_, bytes_);
-    if (fd_ >= 0) close(fd_);
 }
 
 void LivenessMemfd::write_row(std::uint32_t slot, const LivenessState& state) {
@@ -129,13 +90,7 @@ void LivenessMemfd::add_statistic(unsigned place, std::uint64_t by) {
 }
 
 void LivenessMemfd::report(State* state) const {
-    struct stat file {};
-    if (state->memories >= kMaxMemories || fstat(fd_, &file) != 0) return;
-    Memory& memory = state->memory[state->memories++];
-    memory = {};
-    std::string_view("liveness").copy(memory.name.data(), memory.name.size() - 1);
-    memory.bytes = static_cast<std::uint64_t>(file.st_blocks) * 512;
-    memory.capacity_bytes = bytes_;
+    memory_.report("liveness", state);
 }
 
 }  // namespace dr::southbound

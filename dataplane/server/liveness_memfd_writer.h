@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "dataplane/server/shared_memory.h"
 #include "dataplane/southbound/liveness_memfd.h"
 #include "dataplane/southbound/protocol.h"
 
@@ -23,7 +24,7 @@ class LivenessMemfd final {
     static std::unique_ptr<LivenessMemfd> create(std::uint32_t tunnel_slots, unsigned threads,
                                                  const std::array<std::uint8_t, 16>& uuid,
                                                  std::string* error);
-    ~LivenessMemfd();
+    ~LivenessMemfd() = default;
     LivenessMemfd(const LivenessMemfd&) = delete;
     LivenessMemfd& operator=(const LivenessMemfd&) = delete;
 
@@ -50,22 +51,20 @@ class LivenessMemfd final {
     // Adds "liveness" to the memory of a State.
     void report(State* state) const;
 
-    [[nodiscard]] int fd() const { return fd_; }
-    [[nodiscard]] std::size_t bytes() const { return bytes_; }
+    [[nodiscard]] int fd() const { return memory_.fd(); }
+    [[nodiscard]] std::size_t bytes() const { return memory_.bytes(); }
     [[nodiscard]] const std::array<std::uint8_t, 16>& uuid() const { return header()->uuid; }
     [[nodiscard]] std::uint32_t tunnel_slots() const { return header()->tunnel_slots; }
 
   private:
     LivenessMemfd() = default;
-    [[nodiscard]] LivenessHeader* header() const { return static_cast<LivenessHeader*>(base_); }
+    [[nodiscard]] LivenessHeader* header() const { return memory_.at<LivenessHeader>(); }
     template <typename T>
     [[nodiscard]] T* at(std::uint64_t offset) const {
-        return reinterpret_cast<T*>(static_cast<std::uint8_t*>(base_) + offset);
+        return memory_.at<T>(offset);
     }
 
-    int fd_ = -1;
-    void* base_{};
-    std::size_t bytes_{};
+    SharedMemory memory_;
 };
 
 }  // namespace dr::southbound

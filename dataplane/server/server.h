@@ -31,7 +31,6 @@ struct ServerConfig {
     // Called in the writer thread.
     // Adds what the server does not know to a State that is about to be sent. Empty: nothing.
     std::function<void(State* state)> report;
-    std::function<void(bool drain)> on_drain;
     // Replay: packets of steps below `step` may come in. Empty: AdvanceGate is refused.
     std::function<void(std::uint32_t step)> on_advance_gate;
 };

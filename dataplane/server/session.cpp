@@ -144,11 +144,7 @@ void Server::Core::handle_drain(Client& client, Bytes body) {
         return refuse(client, Status::NotPermitted, "only the provisioner may do that");
     if (!read_exact(body, &set) || set.drain > 1 || set.reserved != 0)
         return refuse(client, Status::Malformed, "SetDrain has a wrong length or value");
-    const bool drain = set.drain != 0;
-    if (drain != draining) {
-        draining = drain;
-        if (config.on_drain) config.on_drain(drain);
-    }
+    draining = set.drain != 0;
     answer_state(client, Type::State);
 }
 

@@ -307,11 +307,7 @@ struct AdvanceGate {
 };
 
 enum class EventKind : std::uint32_t {
-    TunnelUp = 1,
-    TunnelDown = 2,
-    TunnelDegraded = 3,
-    EndpointMoved = 4,
-    Committed = 5,
+    Committed = 5,  // 1 to 4 are not used: liveness has a memfd of its own
     LinkUp = 6,
     LinkDown = 7,
     PortStalled = 8,

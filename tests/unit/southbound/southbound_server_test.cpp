@@ -67,7 +67,6 @@ struct Fixture {
         REQUIRE(counters != nullptr);
         config.path = folder.socket();
         config.max_outgoing = 4096;
-        config.on_drain = [this](bool drain) { drained = drain; };
         config.on_advance_gate = [this](std::uint32_t step) { gate = step; };
         server = Server::create(config, *writer, *counters, &error);
         INFO(error);
@@ -80,7 +79,6 @@ struct Fixture {
     std::unique_ptr<CountersMemfd> counters;
     ServerConfig config;
     std::unique_ptr<Server> server;
-    std::optional<bool> drained;
     std::uint32_t gate = 0;
 };
 
@@ -459,7 +457,7 @@ TEST_CASE("drain and gate reach the data plane") {
     greet(peer);
     peer.say(Type::SetDrain, SetDrain{1, 0});
     CHECK((peer.expect(Type::State).as<State>().flags & kStateDrain) != 0);
-    CHECK(f.drained == true);
+    CHECK(f.server->draining());
     Peer reader(f);
     greet(reader, kReader);
     reader.say(Type::AdvanceGate, AdvanceGate{3, 0});
