@@ -1,10 +1,8 @@
-// The site's configuration. It comes from a file, the protobuf-JSON of dr.v1.UserRouterConfig
-// (proto/dr/v1/api.proto) as `drcli subscriber ur-config NAME` writes it, or from an attachment
-// (ur/attachment.h). Any thread; no I/O.
+// The site's configuration. It comes from a file (ur/config_file.h) or from an attachment
+// (ur/attachment.h); reader.h reads what both have. Any thread; no I/O.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -91,11 +89,6 @@ std::string quoted(const std::string& text);
 // What is wrong with one of the site's prefixes by itself; empty: nothing.
 std::string check_prefix(const IpPrefix& prefix);
 
-// What must hold for a tunnel beside the prefixes and tunnels of `config`; `complain` hears the
-// field's name as in the .proto and what is wrong with it.
-void check_tunnel(const Tunnel& tunnel, const Config& config,
-                  const std::function<void(const char*, const std::string&)>& complain);
-
 // The number of the line of this name; a new one, which may be too large, when the name is new.
 unsigned line_number(Config& config, const std::string& name);
 // Gives the line its number before any line_number(). Empty, or what is wrong with that.
@@ -103,9 +96,6 @@ std::string set_line_number(Config& config, const std::string& name, std::uint64
 // The greatest value of Class's limits.
 inline constexpr std::uint16_t kMaxLossPermille = 999;
 inline constexpr std::uint16_t kMaxDelayMs = 60'000;
-
-// Throws ConfigError.
-Config parse_config(const std::string& text);
 
 // Sets the devices of lines, as `--line NAME=DEVICE` gives them, and checks that then every tunnel
 // has one. Throws ConfigError.

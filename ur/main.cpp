@@ -16,6 +16,7 @@
 
 #include "process/files.h"
 #include "process/rights.h"
+#include "ur/config_file.h"
 #include "ur/log.h"
 #include "ur/options.h"
 #include "ur/router.h"

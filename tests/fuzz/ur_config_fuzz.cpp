@@ -10,7 +10,7 @@
 #include "base/printable.h"
 #include "base/unicast.h"
 #include "tests/fuzz/fuzz.h"
-#include "ur/config.h"
+#include "ur/config_file.h"
 #include "ur/site.h"
 
 using namespace dr;

@@ -1,8 +1,12 @@
 // From an attachment to the site's configuration: what is read, and that each mistake is named.
+#include <google/protobuf/util/json_util.h>
+
 #include <catch2/catch.hpp>
 #include <functional>
 
+#include "dr/v1/api.pb.h"
 #include "ur/attachment.h"
+#include "ur/config_file.h"
 #include "ur/site.h"
 
 namespace v1 = dr::v1;
@@ -175,32 +179,32 @@ TEST_CASE("a mistake in an attachment is named with its place") {
              entry.set_line("a");
              entry.set_number(16);
          },
-         "policy.line_numbers: line a has number 16; must be at most 15"},
+         "policy.line_numbers[0]: line a has number 16; must be at most 15"},
         {[](v1::Attachment& a) {
              for (const char* line : {"a", "b"})
                  a.mutable_policy()->add_line_numbers()->set_line(line);
          },
-         "policy.line_numbers: lines a and b have the same number"},
+         "policy.line_numbers[1]: lines a and b have the same number"},
         {[](v1::Attachment& a) { a.mutable_policy()->mutable_classes(0)->set_max_rtt_ms(70'000); },
-         "has max_rtt_ms 70000; must be at most 60000"},
+         "policy.classes[0].max_rtt_ms: is 70000; must be at most 60000"},
         {[](v1::Attachment& a) { a.mutable_tunnels(1)->set_dr_address("here"); },
          "tunnels[1].dr_address: \"here\" is not an address"},
         {[](v1::Attachment& a) { a.mutable_tunnels(1)->clear_dr_address(); },
          "tunnels[1].dr_address: is missing"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_mtu(1000); }, "tunnels[0].mtu: is 1000"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_ur_port(70'000); },
-         "tunnels[0].ur_port: 70000 is no port"},
+         "tunnels[0].ur_port: is 70000; must be at most 65535"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->mutable_keys(0)->set_key("short"); },
-         "tunnels[0].keys: number 7 with 5 bytes"},
+         "tunnels[0].keys[0]: number 7 with 5 bytes"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->mutable_keys(0)->set_number(0); },
-         "tunnels[0].keys: number 0"},
+         "tunnels[0].keys[0]: number 0"},
         {[](v1::Attachment& a) { a.mutable_tunnels(1)->set_line("a"); },
          "tunnels[1].line: \"a\" has a tunnel already"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_dr_address("203.0.113.9"); },
-         "tunnels[0].remote: 203.0.113.9 is inside the site's prefix"},
+         "tunnels[0].dr_address: 203.0.113.9 is inside the site's prefix"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->set_id(0); }, "tunnels[0].id: is missing"},
         {[](v1::Attachment& a) { a.mutable_tunnels(0)->clear_encapsulation(); },
-         "tunnels[0].encapsulation: must be"},
+         "tunnels[0].encapsulation: is missing; must be"},
     };
     CHECK(errors_of(good()).empty());
     for (const auto& mistake : mistakes) {
@@ -232,12 +236,13 @@ TEST_CASE("an attachment that contradicts itself is refused, and the place is na
     };
     // A line without a name took the number of one that has no name yet.
     refused("tunnels[0].line: is missing", [](auto& a) { a.mutable_tunnels(0)->clear_line(); });
-    refused("\"\" is no name of a line", [](auto& a) { add_class(a, {""}); });
-    refused("line a stands twice", [](auto& a) { add_class(a, {"a", "b", "a"}); });
-    refused("has no tier", [](auto& a) { add_class(a, {}); });
-    refused("a tier without a line",
+    refused("policy.classes[1].tiers[0].lines[0].line: is missing",
+            [](auto& a) { add_class(a, {""}); });
+    refused("\"a\" stands twice", [](auto& a) { add_class(a, {"a", "b", "a"}); });
+    refused("policy.classes[1].tiers: 0 of them", [](auto& a) { add_class(a, {}); });
+    refused("policy.classes[0].tiers[2].lines: 0 of them",
             [](auto& a) { a.mutable_policy()->mutable_classes(0)->add_tiers(); });
-    refused("more lines or tiers than 16", [](auto& a) {
+    refused("policy.classes[1].tiers: 17 of them", [](auto& a) {
         std::vector<std::string> lines(17);
         for (auto& line : lines) line = "line-" + std::to_string(&line - lines.data());
         add_class(a, lines);
@@ -253,4 +258,65 @@ TEST_CASE("an attachment that contradicts itself is refused, and the place is na
         add_class(a, lines);
         a.mutable_tunnels(1)->set_line("z");
     });
+}
+
+TEST_CASE("a mistake has the same words in a file and in an attachment") {
+    struct Mistake {
+        std::function<void(v1::Policy&, std::string& prefix, v1::AttachedTunnel&)> make;
+        const char* place;
+        const char* words;
+    };
+    const auto tier = [](v1::Policy& p) -> v1::Tier& {
+        return *p.mutable_classes(0)->mutable_tiers(0);
+    };
+    const std::vector<Mistake> mistakes{
+        {[](auto&, auto& prefix, auto&) { prefix = "203.0.113.9/29"; }, "prefixes[0]",
+         "is not a prefix; must be like"},
+        {[](auto&, auto& prefix, auto&) { prefix = "127.0.0.0/8"; }, "prefixes[0]", "overlaps"},
+        {[](auto&, auto& prefix, auto&) { prefix = "2001:db8:5000:1::/64"; }, "prefixes[1]",
+         "overlaps 2001:db8:5000:1::/64; keep one of them"},
+        {[](auto& p, auto&, auto&) { p.clear_classes(); }, "policy.classes", "0 of them"},
+        {[&](auto& p, auto&, auto&) { tier(p).mutable_lines(0)->set_weight(256); },
+         "policy.classes[0].tiers[0].lines[0].weight", "is 256; must be at most 255"},
+        {[&](auto& p, auto&, auto&) { tier(p).clear_lines(); }, "policy.classes[0].tiers[0].lines",
+         "0 of them; must be 1 to 16"},
+        {[](auto& p, auto&, auto&) { p.mutable_classes(0)->set_max_loss_permille(1000); },
+         "policy.classes[0].max", "is 1000; must be at most 999"},
+        {[](auto&, auto&, auto& t) { t.set_id(0); }, "tunnels[0].id", "is missing; must be"},
+        {[](auto&, auto&, auto& t) { t.set_mtu(1279); }, "tunnels[0].mtu",
+         "is 1279; must be 1280 to 9000"},
+        {[](auto&, auto&, auto& t) { t.set_line("A"); }, "tunnels[0].line",
+         "\"A\" is no name of a line"},
+        {[](auto&, auto&, auto& t) { t.set_line("b"); }, "tunnels[1].line", "has a tunnel already"},
+        {[](auto&, auto&, auto& t) { t.clear_encapsulation(); }, "tunnels[0].encapsulation",
+         "is missing; must be GRE"},
+        {[](auto&, auto&, auto& t) { t.set_dr_address("x"); }, "tunnels[0].",
+         "\"x\" is not an address; must be like"},
+        {[](auto&, auto&, auto& t) { t.set_ur_address("224.0.0.1"); }, "tunnels[0].",
+         "224.0.0.1 is multicast"},
+    };
+    for (const auto& mistake : mistakes) {
+        INFO(mistake.words);
+        v1::Attachment attachment = good();
+        mistake.make(*attachment.mutable_policy(), *attachment.mutable_prefixes(0),
+                     *attachment.mutable_tunnels(0));
+        v1::UserRouterConfig file;
+        *file.mutable_prefixes() = attachment.prefixes();
+        *file.mutable_policy() = attachment.policy();
+        for (const auto& t : attachment.tunnels()) {
+            auto& written = *file.add_tunnels();
+            written.set_line(t.line());
+            written.set_encapsulation(t.encapsulation());
+            written.set_local(t.ur_address());
+            written.set_remote(t.dr_address());
+            written.set_id(t.id());
+            written.set_mtu(t.mtu());
+        }
+        std::string text;
+        REQUIRE(google::protobuf::util::MessageToJsonString(file, &text).ok());
+        const auto place = Catch::StartsWith(mistake.place);
+        const auto words = Catch::Contains(mistake.words);
+        CHECK_THAT(errors_of(attachment), place && words);
+        CHECK_THROWS_WITH(dr::ur::parse_config(text), place && words);
+    }
 }

@@ -13,7 +13,7 @@
 #include "dataplane/tables/bucket_map.h"
 #include "dataplane/wire/flow_hash.h"
 #include "tests/unit/ur/urd_program.h"
-#include "ur/config.h"
+#include "ur/config_file.h"
 #include "ur/site.h"
 
 namespace {

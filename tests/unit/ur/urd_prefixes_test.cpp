@@ -76,8 +76,9 @@ TEST_CASE("prefixes that no site can have are refused by the place and the block
 TEST_CASE("ends of tunnels that nobody can have are refused, of both sides") {
     for (const char* text : {"127.0.0.1", "224.0.0.1", "0.0.0.0", "255.255.255.255", "169.254.1.1",
                              "240.0.0.1", "::1", "::", "fe80::1", "ff02::1", "::ffff:10.0.0.1"}) {
-        CHECK_THAT(with_end(text), Contains("tunnels[0].remote: ") && Contains("unicast address"));
-        CHECK_THAT(with_end(text, true), Contains("tunnels[0].local: "));
+        CHECK_THAT(with_end(text),
+                   Contains("tunnels[0].dr_address: ") && Contains("unicast address"));
+        CHECK_THAT(with_end(text, true), Contains("tunnels[0].ur_address: "));
     }
     CHECK_THAT(with_end("203.0.113.9"), Contains("inside the site's prefix 203.0.113.8/29"));
 }
