@@ -212,9 +212,10 @@ Body transaction(const Txn& txn, std::uint32_t flags) {
 }
 
 std::vector<Body> seeds() {
-    const SubscriberSpec one{1,
-                             {"203.0.113.8/29", "2001:db8:5000:100::/56"},
-                             {{"a", 1}, {"b", 2, "2001:db8:b::7", "2001:db8:ff::1", 1}}};
+    const SubscriberSpec one{
+        1,
+        {"203.0.113.8/29", "2001:db8:5000:100::/56"},
+        {{"a", 1}, {"b", 2, "2001:db8:b::7", "2001:db8:ff::1", Encapsulation::Gre}}};
     const SubscriberSpec two{2, {"203.0.113.16/29"}, {{"a", 0x01000003}}};
     const PolicySpec simple = policy(1, {{{"a", 3}, {"b", 1}}});
     const PolicySpec other{1, {{{{"b", 1}}, {{"a", 1}}}, {{{"c", 9}}}}};
