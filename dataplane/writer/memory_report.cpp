@@ -66,30 +66,28 @@ class Report final {
 }  // namespace
 
 Memory TableWriter::Core::records_memory() const {
-    std::uint64_t bytes = body_bytes + subscribers.capacity() * sizeof(Subscriber);
-    for (const auto& [id, policy] : policies) bytes += sizeof(Policy) + policy->body.size();
-    bytes += pools.size() * sizeof(PoolEntry);
-    return plain("writer.records", bytes, 0);
+    return plain("writer.records", books.record_bytes() + subscribers.entry_bytes(), 0);
 }
 
 Memory TableWriter::Core::keys_memory() const {
     return plain("writer.keys",
-                 ids.bytes() + prefixes.bytes() + subscriber_indices.bytes() + tunnel_rows.bytes() +
-                     map_runs.bytes() + map_groups.capacity() * sizeof(MapGroup),
+                 books.index_bytes() + subscribers.index_bytes() + tunnels.bytes() + maps.bytes(),
                  0);
 }
 
 void TableWriter::Core::report_memory(State* state) const {
     const Tables& t = tables;
     const Capacity& c = t.capacity;
-    const std::uint32_t indices = subscriber_indices.high_water();
+    const std::uint32_t indices = subscribers.high_water();
     Report report(state);
-    report.add(rows_of("subscribers", t.subscribers, indices, live_subscribers(), c.subscribers));
-    report.add(rows_of("subscribers.lines", t.extra, indices, live_subscribers(), c.subscribers));
-    report.add(rows_of("tunnels", t.tunnels, tunnel_rows.high_water(), tunnels, c.tunnels));
-    report.add(rows_of("tunnels.slots", t.tunnel_of_slot, highest_slot + 1, tunnels, c.tunnels));
-    report.add(rows_of("tunnels.keys", t.tunnel_keys, keyed_slots, keyed_slots, c.tunnels));
-    report.add(rows_of("maps", t.maps, map_runs.high_water(), map_runs.in_use(), c.maps));
+    report.add(rows_of("subscribers", t.subscribers, indices, books.subscribers(), c.subscribers));
+    report.add(rows_of("subscribers.lines", t.extra, indices, books.subscribers(), c.subscribers));
+    report.add(rows_of("tunnels", t.tunnels, tunnels.high_water(), tunnels.count(), c.tunnels));
+    report.add(rows_of("tunnels.slots", t.tunnel_of_slot, tunnels.highest_slot() + 1,
+                       tunnels.count(), c.tunnels));
+    report.add(rows_of("tunnels.keys", t.tunnel_keys, tunnels.keyed_slots(), tunnels.keyed_slots(),
+                       c.tunnels));
+    report.add(rows_of("maps", t.maps, maps.high_water(), maps.in_use(), c.maps));
     report.add(plain("next_hops", t.next_hops.bytes() + t.next_hop_rows.bytes(),
                      t.next_hops.bytes() + t.next_hop_rows.bytes()));
     report.add_lookup("4", *t.lpm4);

@@ -28,16 +28,9 @@
 #include "dataplane/tables/rib.h"
 #include "dataplane/tables/tables.h"
 #include "dataplane/writer/liveness_link.h"
+#include "dataplane/writer/outcome.h"
 
 namespace dr::southbound {
-
-struct Outcome {
-    Status status = Status::Ok;
-    std::uint32_t record = 0;  // of the transaction, at fault
-    std::string text;          // what was wrong and what would be right
-
-    [[nodiscard]] bool ok() const { return status == Status::Ok; }
-};
 
 struct WriterHooks {
     // The counters of a slot whose tunnel went, or was replaced by another tunnel, become 0: after
