@@ -49,9 +49,11 @@ bool TunnelIds::fresh(std::uint32_t slot) const {
 }
 
 std::optional<std::uint32_t> TunnelIds::pick_fresh() {
+    // Those that rest cannot be drawn, as those in use.
+    const auto taken = used_ + static_cast<std::uint32_t>(current_.size());
     const std::uint32_t end =
         confirmed_ ? capacity_
-                   : std::min(capacity_, std::max(kFewest, std::bit_ceil(2 * (used_ + 1))));
+                   : std::min(capacity_, std::max(kFewest, std::bit_ceil(2 * (taken + 1))));
     while (packed_ < end) pack_.push_back(packed_++);
     while (!pack_.empty()) {
         std::swap(pack_[random() % pack_.size()], pack_.back());

@@ -40,6 +40,17 @@ TEST_CASE("each slot below the capacity is handed out once, down to the last, an
     CHECK_FALSE(ids.pick(TunnelIds::Clock::now()));
 }
 
+TEST_CASE("ids that rest after a deletion leave others to a drd that has not seen a data plane") {
+    TunnelIds ids;
+    ids.set_capacity(4'000'000, false);
+    for (int i = 0; i < 1000; ++i) {
+        const auto id = ids.pick(TunnelIds::Clock::now());
+        REQUIRE(id);
+        ids.take(*id, 7);
+        ids.release(*id, TunnelIds::Clock::now());
+    }
+}
+
 TEST_CASE("an id does not follow from the ids that were handed out before") {
     constexpr std::size_t kIds = 4'000;
     TunnelIds ids;
