@@ -25,11 +25,13 @@ def expect(condition, what):
 class Cases:
     def __init__(self):
         self.cases = []
+        self.lost = ""  # the case that the others stand on, when it has failed
         self.counts = {"pass": 0, "FAIL": 0, "skip": 0}
 
-    def case(self, sentence):
+    def case(self, sentence, *, needed=False):
+        """`needed`: those that follow stand on it; when it does not pass they fail unrun."""
         def register(function):
-            self.cases.append((sentence, function))
+            self.cases.append((sentence, function, needed))
             return function
         return register
 
@@ -40,8 +42,15 @@ class Cases:
         """
         try:
             with make_context() as context:
-                for sentence, function in self.cases:
-                    self._one(sentence, lambda f=function: f(context), lambda: describe(context))
+                for sentence, function, needed in self.cases:
+                    if self.lost:
+                        self._report("FAIL", sentence, 0, f"not run: it stands on \"{self.lost}\", "
+                                                          "which did not pass")
+                        continue
+                    status = self._one(sentence, lambda f=function: f(context),
+                                       lambda: describe(context))
+                    if needed and status != "pass":
+                        self.lost = sentence
         except Skip as why:
             self._rest("skip", str(why))
         except LabError as error:
@@ -54,7 +63,7 @@ class Cases:
         return self.finish()
 
     def _rest(self, status, why):
-        for sentence, _ in self.cases[sum(self.counts.values()):]:
+        for sentence, *_ in self.cases[sum(self.counts.values()):]:
             self._report(status, sentence, 0, why)
 
     def _one(self, sentence, function, describe):
@@ -78,6 +87,7 @@ class Cases:
             except Exception as error:
                 why += f"\n(no description of the lab: {error})"
         self._report(status, sentence, time.monotonic() - started, why)
+        return status
 
     def _report(self, status, sentence, seconds, why):
         self.counts[status] += 1

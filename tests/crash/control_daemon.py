@@ -33,7 +33,8 @@ def rows(lab):
             for row in lab.router.drcli_json("system", "status")["rows"]}
 
 
-@cases.case("without a disturbance the probe loses no packet (the measure for what follows)")
+@cases.case("without a disturbance the probe loses no packet (the measure for what follows)",
+            needed=True)
 def _(lab):
     return lost_nothing(four_probes(lab, seconds=6))
 
@@ -61,7 +62,7 @@ def _(lab):
 
 
 @cases.case("a subscriber deleted while drd was cut off from the data plane is swept when it is "
-            "back; the other one loses no packet")
+            "back; the other one loses no packet", needed=True)
 def _(lab):
     lab.ping("inet", lab.sites[1].lan4)
     probes = four_probes(lab, seconds=14)

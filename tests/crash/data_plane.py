@@ -62,7 +62,8 @@ def uuid(lab):
     return lab.router.drcli_json("system", "status")["dataplaneUuid"]
 
 
-@cases.case("kill -9 of dr-dataplane: meanwhile no packet for a pool leaves the DR on any device")
+@cases.case("kill -9 of dr-dataplane: meanwhile no packet for a pool leaves the DR on any device",
+            needed=True)
 def _(lab):
     lab.uuid = uuid(lab)
     lab.programs_before = {d: xdp_program(lab.net["dr"], d) for d in PORTS}
@@ -87,7 +88,8 @@ def _(lab):
     return status["detail"]
 
 
-@cases.case("started again, it takes over the ports, and drd replays everything without a hand")
+@cases.case("started again, it takes over the ports, and drd replays everything without a hand",
+            needed=True)
 def _(lab):
     lab.router.start_dataplane()
     started = time.monotonic()

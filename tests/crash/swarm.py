@@ -80,7 +80,7 @@ def restart_dataplane(lab):
 
 
 @cases.case(f"all {TUNNELS} tunnels of {SITES} URs come up: learned and configured endpoints, "
-            "native GRE and GRE-in-UDP, IPv4 and IPv6 outside")
+            "native GRE and GRE-in-UDP, IPv4 and IPv6 outside", needed=True)
 def _(lab):
     settled(lab)
     reader = lab.reader()

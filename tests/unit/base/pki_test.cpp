@@ -146,10 +146,24 @@ TEST_CASE("a certificate and a key that do not belong together are told from a p
     CHECK_THAT(check_pair("", one.private_key), Catch::Contains("no certificate"));
 }
 
-TEST_CASE("broken PEM is no certificate") {
+TEST_CASE("of a PEM text with one broken certificate none is taken; other text is passed over") {
+    const TemporaryFolder folder;
+    const std::string good = Authority::open(folder.file("")).anchors();
+    REQUIRE(parse_certificates(good).size() == 1);
+    CHECK(parse_certificates("issued for a test\n" + good + "\n" + good).size() == 2);
+    std::string shorter = good;
+    shorter.erase(shorter.size() / 2, 4);
+    const std::string endless = good.substr(0, good.find("-----END"));
+    std::string flipped = good;
+    flipped[good.find('\n') + 4] = flipped[good.find('\n') + 4] == 'A' ? 'B' : 'A';
+    for (const auto& broken : {shorter, endless, flipped}) {
+        CAPTURE(broken);
+        CHECK(parse_certificates(broken).empty());
+        CHECK(parse_certificates(good + broken).empty());
+    }
+    CHECK(parse_certificates(shorter + good).empty());
+    CHECK(parse_certificates(flipped + good).empty());
     CHECK(parse_certificates("").empty());
-    CHECK(parse_certificates("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-              .empty());
 }
 
 }  // namespace dr::pki::test

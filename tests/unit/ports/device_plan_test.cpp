@@ -165,7 +165,10 @@ TEST_CASE("buffers are freed fast only where all of a device's packets come out 
 
 TEST_CASE("a software device takes its plan: DPDK itself refuses what is not offered") {
     REQUIRE(test::start_eal());
-    for (const char* arguments : {"net_null_plan", "net_ring_plan"}) {
+    // The null driver announces a hash, so that this path is a configured one; the ring driver
+    // none.
+    for (const auto& [arguments, rss] :
+         {std::pair{"net_null_plan", Rss::Outer}, std::pair{"net_ring_plan", Rss::None}}) {
         CAPTURE(arguments);
         REQUIRE(rte_eal_hotplug_add("vdev", arguments, "") == 0);
         std::uint16_t id = 0;
@@ -178,13 +181,11 @@ TEST_CASE("a software device takes its plan: DPDK itself refuses what is not off
         w.one_pool = true;
         DevicePlan plan = planned(info, w);
         CHECK(rte_eth_dev_configure(id, plan.rx_queues, plan.tx_queues, &plan.conf) == 0);
-        // The null driver announces a hash, so that this path is a configured one.
-        if (info.flow_type_rss_offloads != 0) {
-            rte_eth_rss_conf got{};
-            CHECK(plan.rss == Rss::Outer);
-            CHECK(rte_eth_dev_rss_hash_conf_get(id, &got) == 0);
-            CHECK((got.rss_hf & RTE_ETH_RSS_IP) != 0);
-        }
+        REQUIRE(w.rx_queues > 1);
+        CHECK(plan.rss == rss);
+        rte_eth_rss_conf got{};
+        CHECK((rte_eth_dev_rss_hash_conf_get(id, &got) == 0) == (rss == Rss::Outer));
+        CHECK(((got.rss_hf & RTE_ETH_RSS_IP) != 0) == (rss == Rss::Outer));
         rte_eal_hotplug_remove("vdev", arguments);
     }
 }
