@@ -77,7 +77,7 @@ std::vector<v1::AttachmentStatus> SignallingHub::list(const std::string& after,
     return out;
 }
 
-void SignallingHub::look_at(const std::shared_ptr<SignallingSession>& session) {
+void SignallingHub::look_at(const std::shared_ptr<UrStream>& session) {
     const std::lock_guard lock(mutex_);
     if (stopping_) return session->end(v1::Refused::UNAVAILABLE, "this DR's control is ending");
     put(session);
@@ -85,11 +85,11 @@ void SignallingHub::look_at(const std::shared_ptr<SignallingSession>& session) {
 }
 
 // With the lock held.
-void SignallingHub::put(const std::shared_ptr<SignallingSession>& session) {
+void SignallingHub::put(const std::shared_ptr<UrStream>& session) {
     if (queued_.insert(session.get()).second) due_.push_back(session);
 }
 
-void SignallingHub::leave(const SignallingSession& session) {
+void SignallingHub::leave(const UrStream& session) {
     const std::lock_guard lock(mutex_);
     const auto at = attached_.find(session.peer().subscriber);
     if (at == attached_.end() || at->second.session.get() != &session) return;
@@ -123,7 +123,7 @@ void SignallingHub::run() {
     }
 }
 
-void SignallingHub::serve(const std::shared_ptr<SignallingSession>& session) {
+void SignallingHub::serve(const std::shared_ptr<UrStream>& session) {
     // A superseded session must not supersede its successor.
     if (session->over() || session->ended()) return;
     const std::string& name = session->peer().subscriber;
@@ -152,7 +152,7 @@ void SignallingHub::tell_refused(const PeerIdentity& peer, const v1::Refused& wh
          unknown ? "the subscriber is not provisioned here" : why.text());
 }
 
-void SignallingHub::refuse(SignallingSession& session, const v1::Refused& why) {
+void SignallingHub::refuse(UrStream& session, const v1::Refused& why) {
     {
         // The end of an attached session is logged.
         const std::lock_guard lock(mutex_);
@@ -213,8 +213,7 @@ std::optional<v1::Refused> SignallingHub::refusal(const PeerIdentity& peer,
         "the certificate is revoked or was not issued here; enroll the subscriber again");
 }
 
-void SignallingHub::admit(const std::shared_ptr<SignallingSession>& session,
-                          const std::string& policy) {
+void SignallingHub::admit(const std::shared_ptr<UrStream>& session, const std::string& policy) {
     const std::lock_guard lock(mutex_);
     Attached& attached = attached_[session->peer().subscriber];
     if (attached.session && attached.session != session)

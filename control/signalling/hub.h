@@ -26,7 +26,7 @@
 
 #include "control/events/journal.h"
 #include "control/model/catalog.h"
-#include "control/signalling/session.h"
+#include "control/signalling/ur_stream.h"
 
 namespace dr::control {
 
@@ -61,25 +61,25 @@ class SignallingHub {
     std::optional<v1::Refused> refusal(const PeerIdentity& peer);
 
     // Of sessions: it said hello, or its lines changed; it is over.
-    void look_at(const std::shared_ptr<SignallingSession>& session);
-    void leave(const SignallingSession& session);
+    void look_at(const std::shared_ptr<UrStream>& session);
+    void leave(const UrStream& session);
 
     // Ends all streams (UNAVAILABLE) and the thread. Idempotent.
     void stop();
 
   private:
     struct Attached {
-        std::shared_ptr<SignallingSession> session;
+        std::shared_ptr<UrStream> session;
         std::string policy;
     };
     void run();
-    void put(const std::shared_ptr<SignallingSession>& session);
-    void serve(const std::shared_ptr<SignallingSession>& session);
+    void put(const std::shared_ptr<UrStream>& session);
+    void serve(const std::shared_ptr<UrStream>& session);
     [[nodiscard]] std::optional<v1::Refused> refusal(const PeerIdentity& peer,
                                                      const store::Secrets& secrets) const;
-    void admit(const std::shared_ptr<SignallingSession>& session, const std::string& policy);
+    void admit(const std::shared_ptr<UrStream>& session, const std::string& policy);
     void retire_older(const PeerIdentity& peer, const store::Secrets& secrets);
-    void refuse(SignallingSession& session, const v1::Refused& why);
+    void refuse(UrStream& session, const v1::Refused& why);
     void tell_refused(const PeerIdentity& peer, const v1::Refused& why);
     void tell(Journal::Level level, const char* kind, const PeerIdentity& peer,
               const std::string& cause);
@@ -94,9 +94,9 @@ class SignallingHub {
     std::map<std::string, Attached> attached_;  // by subscriber
     // Sessions to check, each once; and sessions whose certificates have changed, which may be in
     // both queues.
-    std::deque<std::shared_ptr<SignallingSession>> due_;
-    std::unordered_set<const SignallingSession*> queued_;  // those in due_
-    std::deque<std::shared_ptr<SignallingSession>> urgent_;
+    std::deque<std::shared_ptr<UrStream>> due_;
+    std::unordered_set<const UrStream*> queued_;  // those in due_
+    std::deque<std::shared_ptr<UrStream>> urgent_;
     bool stopping_ = false;
     std::thread thread_;
 };

@@ -5,6 +5,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include "control/daemon/server_limits.h"
+#include "control/signalling/session.h"
 #include "pki/peer_verifier.h"
 
 namespace dr::control {

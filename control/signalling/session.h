@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "control/signalling/gate.h"
+#include "control/signalling/ur_stream.h"
 #include "dr/v1/api.pb.h"
 #include "dr/v1/signalling.grpc.pb.h"
 #include "pki/x509.h"
@@ -28,16 +29,8 @@ class SignallingHub;
 // The status of a stream that ends with this reason.
 [[nodiscard]] grpc::StatusCode code_of(v1::Refused::Reason reason);
 
-// The peer's identity, proven by the TLS handshake.
-struct PeerIdentity {
-    std::string subscriber;  // the certificate's common name
-    std::optional<pki::Certificate> certificate;
-    std::vector<pki::Certificate> chain;  // what came with it
-    Gate::Key key{};                      // names the certificate for the gate
-    std::string address;
-};
-
 class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1::DrMessage>,
+                                public UrStream,
                                 public std::enable_shared_from_this<SignallingSession> {
   public:
     // Time for the hello; a UR without one would hold a stream for nothing.
@@ -55,22 +48,14 @@ class SignallingSession final : public grpc::ServerBidiReactor<v1::UrMessage, v1
     // Begins to read. The stream holds the object from now on.
     void start();
 
-    [[nodiscard]] const PeerIdentity& peer() const { return peer_; }
-    [[nodiscard]] std::vector<v1::Line> lines();
-    [[nodiscard]] v1::AttachmentStatus status();
-    // OnDone() was called.
-    [[nodiscard]] bool over() const { return over_.load(); }
-    // Why drd has ended it: "revoked", "superseded"; otherwise a text that the stream is over.
-    [[nodiscard]] std::string why_over() const;
-    // end() was called: later messages of the UR are ignored.
-    [[nodiscard]] bool ended();
-
-    // Called by the hub after it has admitted the session. Sends the attachment once the current
-    // write is done. A newer attachment replaces one that is still waiting. An attachment equal to
-    // the last one is not sent again.
-    void send(v1::Attachment attachment);
-    // Says why, and ends the stream. The first reason counts.
-    void end(v1::Refused::Reason reason, const std::string& text);
+    [[nodiscard]] const PeerIdentity& peer() const override { return peer_; }
+    [[nodiscard]] std::vector<v1::Line> lines() override;
+    [[nodiscard]] v1::AttachmentStatus status() override;
+    [[nodiscard]] bool over() const override { return over_.load(); }
+    [[nodiscard]] std::string why_over() const override;
+    [[nodiscard]] bool ended() override;
+    void send(v1::Attachment attachment) override;
+    void end(v1::Refused::Reason reason, const std::string& text) override;
 
   private:
     void OnReadDone(bool ok) override;

@@ -60,13 +60,13 @@ def sources():
                             capture_output=True, text=True, check=True).stdout.split()
     for name in listed:
         path = Path(name)
-        if path.suffix in (".h", ".cpp", ".c", ".def") and (ROOT / path).exists():
+        # A precompiled header names what the sources of its program include all the same.
+        if path.suffix in (".h", ".cpp", ".c", ".def") and path.parent.name != "pch" and (ROOT / path).exists():
             yield path
 
 
 def room_of(folder):
-    """A precompiled header belongs to its program."""
-    return GENERATED.get(folder, folder.removesuffix("/pch"))
+    return GENERATED.get(folder, folder)
 
 
 def wrong_includes():

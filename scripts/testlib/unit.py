@@ -17,7 +17,7 @@ from .report import ROOT, as_root, captured
 
 # Executables with cases that have more than one thread, where TSan may find something; those cases
 # have the tag.
-THREADED = ["lpm", "qsbr", "southbound", "several_workers"]
+THREADED = ["lpm", "qsbr", "southbound", "several_workers", "control_threads"]
 THREADS = "[threads]"
 
 # Executables that make what only root may: network namespaces, eBPF programs, other users' files.

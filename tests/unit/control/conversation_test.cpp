@@ -20,8 +20,8 @@ using Bytes = std::vector<std::uint8_t>;
 // A listening socket without a file, and drd's connection to it.
 struct Pair {
     Pair() : listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        const std::string name =
-            std::string(1, '\0') + "dr-conversation-test-" + std::to_string(::getpid());
+        std::string name(1, '\0');
+        name += "dr-conversation-test-" + std::to_string(::getpid());
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::copy(name.begin(), name.end(), address.sun_path);

@@ -2,214 +2,17 @@
 // make on demand.
 #include "control/southbound/link.h"
 
-#include <fcntl.h>
-#include <linux/memfd.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <functional>
-#include <set>
+#include <memory>
+#include <string>
 
 #include "control/store/sqlite.h"
-#include "dataplane/server/liveness_memfd_writer.h"
+#include "tests/unit/control/fake_dataplane.h"
 #include "tests/unit/control/support.h"
 
 namespace dr::control::test {
 namespace {
 
 namespace sb = southbound;
-
-// Speaks the protocol as an empty data plane does, except where the script says otherwise.
-class FakeDataplane {
-  public:
-    // What to do with the nth (from 0) commit of this connection; Ok: accept.
-    using OnCommit = std::function<sb::Status(int connection, int commit)>;
-
-    FakeDataplane(std::string path, std::uint32_t version, OnCommit on_commit)
-        : path_(std::move(path)),
-          version_(version),
-          on_commit_(std::move(on_commit)),
-          liveness_(make_liveness()),
-          listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path_.copy(address.sun_path, sizeof address.sun_path - 1);
-        REQUIRE(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) ==
-                0);
-        REQUIRE(::listen(listener_.get(), 4) == 0);
-        thread_ = std::thread([this] { run(); });
-    }
-    FakeDataplane(const FakeDataplane&) = delete;
-    FakeDataplane& operator=(const FakeDataplane&) = delete;
-    ~FakeDataplane() {
-        ::shutdown(listener_.get(), SHUT_RDWR);
-        {
-            const std::lock_guard lock(mutex_);
-            if (client_ >= 0) ::shutdown(client_, SHUT_RDWR);
-        }
-        thread_.join();
-    }
-
-    int syncs() const { return syncs_; }
-    int connections() const { return connections_; }
-    std::atomic<std::uint32_t> around_own{0};  // as State has it
-    std::uint32_t last_sync_flags() const { return last_sync_flags_; }
-    std::uint32_t last_commit_flags() const { return last_commit_flags_; }
-
-  private:
-    static std::unique_ptr<sb::LivenessMemfd> make_liveness() {
-        std::string error;
-        auto table = sb::LivenessMemfd::create(16, 1, {1}, &error);
-        INFO(error);
-        REQUIRE(table != nullptr);
-        sb::LivenessState state{};
-        state.tunnel = 0x01000007;
-        table->write_row(7, state);
-        return table;
-    }
-    void run() {
-        for (;;) {
-            const FileDescriptor client(::accept(listener_.get(), nullptr, nullptr));
-            if (!client.valid()) return;
-            {
-                const std::lock_guard lock(mutex_);
-                client_ = client.get();
-            }
-            commits_ = 0;
-            converse(client.get());
-            ++connections_;
-            const std::lock_guard lock(mutex_);
-            client_ = -1;
-        }
-    }
-
-    static bool read_all(int fd, void* to, std::size_t size) {
-        return size == 0 || ::recv(fd, to, size, MSG_WAITALL) == static_cast<ssize_t>(size);
-    }
-    template <typename T>
-    static void reply(int fd, sb::Type type, const T& body, int descriptor = -1) {
-        sb::Header header{sizeof(T), static_cast<std::uint16_t>(type), 0};
-        std::array<iovec, 2> parts{iovec{&header, sizeof header},
-                                   iovec{const_cast<T*>(&body), sizeof body}};
-        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-        msghdr message{};
-        message.msg_iov = parts.data();
-        message.msg_iovlen = parts.size();
-        if (descriptor >= 0) {
-            message.msg_control = control.data();
-            message.msg_controllen = control.size();
-            cmsghdr* c = CMSG_FIRSTHDR(&message);
-            c->cmsg_level = SOL_SOCKET;
-            c->cmsg_type = SCM_RIGHTS;
-            c->cmsg_len = CMSG_LEN(sizeof(int));
-            std::memcpy(CMSG_DATA(c), &descriptor, sizeof descriptor);
-        }
-        ::sendmsg(fd, &message, MSG_NOSIGNAL);
-    }
-    sb::Result result(sb::Status status) const {
-        sb::Result r{};
-        r.id = transaction_;
-        r.status = static_cast<std::uint32_t>(status);
-        r.epoch = 1;
-        if (status != sb::Status::Ok)
-            std::string("table subscribers is full").copy(r.text.data(), 100);
-        return r;
-    }
-    static void send_counters(int fd) {
-        const FileDescriptor memory(::memfd_create("counters", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-        sb::CountersHeader header{};
-        header.magic = sb::kCountersMagic;
-        header.version = 1;
-        header.uuid[0] = 1;
-        header.worker_stride = sizeof(sb::WorkerBlock);
-        REQUIRE(::ftruncate(memory.get(), 4096) == 0);
-        REQUIRE(::pwrite(memory.get(), &header, sizeof header, 0) == sizeof header);
-        REQUIRE(::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
-        sb::CountersReply body{4096, {}};
-        body.uuid[0] = 1;
-        reply(fd, sb::Type::CountersReply, body, memory.get());
-    }
-
-    void converse(int fd) {
-        sb::Header header{};
-        std::vector<std::uint8_t> body;
-        while (read_all(fd, &header, sizeof header)) {
-            body.resize(header.length);
-            if (!read_all(fd, body.data(), body.size())) return;
-            if (!answer(fd, static_cast<sb::Type>(header.type), body)) return;
-        }
-    }
-
-    bool answer(int fd, sb::Type type, const std::vector<std::uint8_t>& body) {
-        sb::State state{};
-        state.version = version_;
-        state.uuid[0] = 1;
-        state.around_own = around_own;
-        switch (type) {
-            case sb::Type::Hello:
-                reply(fd, sb::Type::HelloReply, state);
-                return true;
-            case sb::Type::GetCounters:
-                send_counters(fd);
-                return true;
-            case sb::Type::GetLiveness:
-                reply(fd, sb::Type::LivenessReply,
-                      sb::LivenessReply{liveness_->bytes(), liveness_->uuid()}, liveness_->fd());
-                return true;
-            case sb::Type::GetDrops:
-                // Of no use: drd goes on without.
-                reply(fd, sb::Type::DropsReply,
-                      sb::DropsReply{liveness_->bytes(), liveness_->uuid()}, liveness_->fd());
-                return true;
-            case sb::Type::GetState:
-                reply(fd, sb::Type::State, state);
-                return true;
-            case sb::Type::TxnBegin:
-                std::memcpy(&transaction_, body.data(), 8);
-                return true;
-            case sb::Type::TxnCommit: {
-                std::uint32_t flags = 0;
-                std::memcpy(&flags, body.data(), 4);
-                last_commit_flags_ = flags;
-                const auto status = on_commit_(connections_, commits_++);
-                if (status == sb::Status::BadSequence) return false;  // hangs up
-                reply(fd, sb::Type::TxnResult, result(status));
-                return true;
-            }
-            case sb::Type::SyncEnd: {
-                std::uint32_t flags = 0;
-                std::memcpy(&flags, body.data(), 4);
-                last_sync_flags_ = flags;
-                ++syncs_;
-                reply(fd, sb::Type::SyncResult, result(sb::Status::Ok));
-                return true;
-            }
-            default:
-                return true;
-        }
-    }
-
-    std::string path_;
-    std::uint32_t version_;
-    OnCommit on_commit_;
-    std::unique_ptr<sb::LivenessMemfd> liveness_;
-    FileDescriptor listener_;
-    std::thread thread_;
-    std::mutex mutex_;
-    int client_ = -1;
-    std::uint64_t transaction_ = 0;
-    int commits_ = 0;
-    std::atomic<int> syncs_{0};
-    std::atomic<int> connections_{0};
-    std::atomic<std::uint32_t> last_sync_flags_{0};
-    std::atomic<std::uint32_t> last_commit_flags_{0};
-};
-
-sb::Status accept_all(int, int) {
-    return sb::Status::Ok;
-}
 
 struct Fixture {
     TemporaryFolder folder;
@@ -231,7 +34,7 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE("a data plane of another version is refused with a detail that names both") {
+TEST_CASE("a data plane of another version is refused with a detail that names both", "[threads]") {
     Fixture f;
     const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion + 1, accept_all);
     f.link.start();
@@ -242,7 +45,8 @@ TEST_CASE("a data plane of another version is refused with a detail that names b
     f.link.stop();
 }
 
-TEST_CASE("the liveness table of a connected data plane is at hand until it goes away") {
+TEST_CASE("the liveness table of a connected data plane is at hand until it goes away",
+          "[threads]") {
     Fixture f;
     CHECK(f.link.live() == nullptr);
     auto dataplane =
@@ -258,7 +62,7 @@ TEST_CASE("the liveness table of a connected data plane is at hand until it goes
     f.link.stop();
 }
 
-TEST_CASE("a data plane that hangs up in the middle of a replay is replayed again") {
+TEST_CASE("a data plane that hangs up in the middle of a replay is replayed again", "[threads]") {
     Fixture f;
     const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, [](int connection, int) {
         return connection == 0 ? sb::Status::BadSequence : sb::Status::Ok;
@@ -272,7 +76,8 @@ TEST_CASE("a data plane that hangs up in the middle of a replay is replayed agai
     f.link.stop();
 }
 
-TEST_CASE("a change that a data plane in sync refuses is refused with its words and not stored") {
+TEST_CASE("a change that a data plane in sync refuses is refused with its words and not stored",
+          "[threads]") {
     Fixture f;
     const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, [](int, int commit) {
         return commit == 0 ? sb::Status::Ok : sb::Status::Full;
@@ -286,7 +91,8 @@ TEST_CASE("a change that a data plane in sync refuses is refused with its words 
     f.link.stop();
 }
 
-TEST_CASE("a replay that the data plane refuses is shown, and tried again when the store changes") {
+TEST_CASE("a replay that the data plane refuses is shown, and tried again when the store changes",
+          "[threads]") {
     Fixture f;
     const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, [](int connection, int) {
         return connection == 0 ? sb::Status::Full : sb::Status::Ok;
@@ -300,7 +106,8 @@ TEST_CASE("a replay that the data plane refuses is shown, and tried again when t
     f.link.stop();
 }
 
-TEST_CASE("one object that the data plane cannot take is named and keeps no other from it") {
+TEST_CASE("one object that the data plane cannot take is named and keeps no other from it",
+          "[threads]") {
     Fixture f;
     REQUIRE(f.apply(kSite).failure.ok());
     const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, [](int, int commit) {
@@ -321,7 +128,7 @@ TEST_CASE("one object that the data plane cannot take is named and keeps no othe
     f.link.stop();
 }
 
-TEST_CASE("a hundred objects that the data plane cannot take keep no other from it") {
+TEST_CASE("a hundred objects that the data plane cannot take keep no other from it", "[threads]") {
     Fixture f;
     for (int n = 0; n < 120; ++n) {
         const std::string json = R"({"pool":{"name":"more-)" + std::to_string(n) +
@@ -337,7 +144,8 @@ TEST_CASE("a hundred objects that the data plane cannot take keep no other from 
     f.link.stop();
 }
 
-TEST_CASE("a subscriber around something of the router's own is named while it is so") {
+TEST_CASE("a subscriber around something of the router's own is named while it is so",
+          "[threads]") {
     Fixture f;
     REQUIRE(f.apply(kSite).failure.ok());
     FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, accept_all);
@@ -353,8 +161,8 @@ TEST_CASE("a subscriber around something of the router's own is named while it i
     f.link.stop();
 }
 
-TEST_CASE(
-    "a change that the store took during the replay, and the data plane refuses, is replayed") {
+TEST_CASE("a change that the store took during the replay, and the data plane refuses, is replayed",
+          "[threads]") {
     Fixture f;
     const FakeDataplane dataplane(
         f.folder.file("dp.sock"), sb::kVersion, [&f](int connection, int commit) {
@@ -368,7 +176,8 @@ TEST_CASE(
     f.link.stop();
 }
 
-TEST_CASE("an explicit deletion carries force; a sweep only against a known incarnation") {
+TEST_CASE("an explicit deletion carries force; a sweep only against a known incarnation",
+          "[threads]") {
     Fixture f;
     REQUIRE(f.apply(kSite).failure.ok());
     const FakeDataplane dataplane(f.folder.file("dp.sock"), sb::kVersion, accept_all);
