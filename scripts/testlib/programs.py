@@ -10,8 +10,9 @@ from .report import ROOT, as_root
 AT_ONCE = {"netns": 3, "crash": 2}
 # Takes the whole machine: nothing runs beside it.
 ALONE = ("overload",)
-# The longest of the others, so that none of them runs alone at the end.
-FIRST = ("urd_robust", "path_mtu", "switching")
+# The others that take 35 s and more, the longest first, so that none of them runs alone at the end.
+FIRST = ("urd_robust", "path_mtu", "ur_addresses", "ur_restart", "switching", "line_guard_qdiscs",
+         "line_guard_stays", "prefixes", "urd_attach", "ur_changes")
 
 
 def replay(report):
@@ -27,7 +28,8 @@ def crash(report):
 
 
 def _programs(folder):
-    paths = sorted((ROOT / "tests" / folder).glob("*.py"), key=lambda p: (p.stem not in FIRST, p.stem))
+    order = {name: place for place, name in enumerate(FIRST)}
+    paths = sorted((ROOT / "tests" / folder).glob("*.py"), key=lambda p: (order.get(p.stem, len(order)), p.stem))
     return [["/usr/bin/python3", path] for path in paths]
 
 
