@@ -45,7 +45,7 @@ ROOMS = {
     "control/signalling": "base proto pki dataplane/liveness control/daemon control/model control/events",
     "control/api": "base process proto pki dataplane/liveness control/daemon control/model control/telemetry "
                    "control/events control/southbound control/signalling",
-    "control": "base process proto pki control/daemon control/store control/model control/telemetry "
+    "control": "base process pki control/daemon control/store control/model control/telemetry "
                "control/events control/southbound control/signalling control/api",
     "cli": "base process proto",
     "ur/bpf": "dataplane/wire",

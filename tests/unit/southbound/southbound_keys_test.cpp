@@ -1,5 +1,8 @@
 // Keys of tunnels, from the record to the row that liveness reads.
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <memory>
 
 #include "dataplane/writer/table_writer.h"
@@ -170,6 +173,52 @@ TEST_CASE("more tunnels with keys than there is room for are refused, and changi
     CHECK(w.put(keyed_site({key_record(5, 2, 1), key_record(6, 2, 1)})).ok());
     CHECK(w.put(keyed_site({key_record(5, 2)})).ok());
     CHECK(w.put(keyed_site({key_record(5, 2), key_record(7, 1)})).ok());
+}
+
+TEST_CASE("a policy that changes while a site is moved leaves the next site its map") {
+    World w;
+    std::vector<LiveSubscriber> told;
+    w.hooks.keyed_subscriber_changed = [&](LiveSubscriber s) { told.push_back(std::move(s)); };
+    TableWriter writer{*w.tables, w.rib, w.hooks};
+    REQUIRE(writer.commit(Txn().put(policy(1, {{{"a", 1}, {"b", 1}}})), false).ok());
+    // Two sites with the same lines share a map. The first moves when the policy changes.
+    const auto site = [](std::uint32_t id, const std::string& prefix_text, std::uint32_t first) {
+        Body body = keyed_site({key_record(first, 1), key_record(first + 1, 1)});
+        SubscriberRecord record;
+        std::memcpy(&record, body.data(), sizeof record);
+        record.id = id;
+        std::memcpy(body.data(), &record, sizeof record);
+        const IpPrefix p = prefix(prefix_text);
+        const PrefixRecord held{p.address.family, p.length, 0, p.address.bytes};
+        std::memcpy(body.data() + sizeof record, &held, sizeof held);
+        return body;
+    };
+    REQUIRE(
+        writer.commit(Txn().add(Type::UpsertSubscriber, site(1, "203.0.113.8/29", 5)), true).ok());
+    REQUIRE(
+        writer.commit(Txn().add(Type::UpsertSubscriber, site(2, "203.0.113.16/29", 7)), true).ok());
+    REQUIRE(told.size() == 2);
+    const auto choose = [&](const LiveSubscriber& s, bool moving) {
+        ChoiceRequest request{};
+        request.index = s.index;
+        request.incarnation = s.incarnation;
+        request.choice.eligible[0] = 3;
+        request.choice.previous[0] = 1;
+        request.choice.moving = moving;
+        writer.serve({}, std::array{request});
+    };
+    choose(told[0], true);
+    choose(told[1], false);
+    const auto map_of = [&](std::uint32_t id) {
+        const std::uint32_t index = writer.find_subscriber(id).value;
+        return w.tables->subscribers[index].map.load() & SubscriberRow::kMapMask;
+    };
+    REQUIRE(map_of(1) != map_of(2));
+    REQUIRE(writer.commit(Txn().put(policy(1, {{{"a", 3}, {"b", 1}}})), false).ok());
+    REQUIRE(map_of(2) != 0);
+    const BucketMap& map = w.tables->maps[map_of(2)];
+    CHECK(std::count(map.line.begin(), map.line.end(), 0) == 192);
+    CHECK(std::count(map.line.begin(), map.line.end(), 1) == 64);
 }
 
 }  // namespace dr::southbound::test
