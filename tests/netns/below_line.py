@@ -49,6 +49,9 @@ def macvlan_lab():
     with temporary_lab(signalled={"wait_to_restore": 1}) as lab:
         ur.wait_up(lab)
         net = lab.net["ur1"]
+        # Else the kernel answers ARP for the line's address on the device below, too, and the ISP may
+        # send there (docs/user-router.md).
+        net.sysctl(f"net.ipv4.conf.{LOWER}.arp_ignore", 1)
         net.ip("link", "add", "link", LOWER, "name", LINE, "type", "macvlan", "mode", "bridge")
         net.ip("link", "set", LINE, "up")
         move(lab, LOWER, LINE)
