@@ -1,14 +1,14 @@
-// Whole outer packets of tunnel protocol messages: made for sending, read after receipt
-// (proto/TUNNEL.md §2, §6). Pure; any thread.
+// Whole outer packets of tunnel protocol messages, and the ends of tunnels as text. Pure; any
+// thread.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/ip.h"
-#include "dataplane/wire/keepalive.h"
+#include "dataplane/wire/outer.h"
 
 namespace dr::ur {
 
@@ -18,17 +18,6 @@ namespace dr::ur {
 std::vector<std::uint8_t> make_outer(const wire::Endpoint& from, const wire::Endpoint& to,
                                      std::uint32_t key, std::span<const std::uint8_t> message,
                                      bool zero_checksum = false);
-
-struct Received {
-    wire::Endpoint source;  // port 0: native GRE
-    IpAddress destination;
-    std::uint32_t key;
-    std::span<const std::uint8_t> message;  // of the packet that was read
-};
-
-// An IP packet as it arrived, padding of the link behind it included. nullopt: not sound, a
-// fragment, not of type 0x88B5, or a UDP checksum that is wrong (0 is none, RFC 6935).
-std::optional<Received> read_outer(std::span<const std::uint8_t> packet);
 
 wire::Endpoint to_endpoint(const IpAddress& address, std::uint16_t port);
 IpAddress to_address(const wire::Endpoint& endpoint);

@@ -237,13 +237,13 @@ void Router::take_messages() {
     for (unsigned n = 0; n < kTurn; ++n) {
         const auto arrival = messages_.receive();
         if (!arrival) return;
-        const auto message = read_outer(arrival->packet);
+        const auto message = wire::read_outer(arrival->packet);
         const Tunnel* tunnel = find(arrival->slot);
         if (!message || tunnel == nullptr || message->key != tunnel->id) continue;
         keepalives_.receive(now(), arrival->slot, message->message, message->source);
         // For some time what the DR sends is to the address that was in use before.
         Place& place = places_[arrival->slot];
-        if (message->destination == place.path.local && keepalives_.has(arrival->slot) &&
+        if (to_address(message->destination) == place.path.local && keepalives_.has(arrival->slot) &&
             answered(arrival->slot))
             place.answered = place.path.local;
     }

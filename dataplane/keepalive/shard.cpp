@@ -194,7 +194,7 @@ void Shard::send_as(TunnelRef tunnel, const liveness::Guise& guise, const wire::
                     std::span<const std::uint8_t> message) {
     const Session& session = sessions_[tunnel.value];
     if (session.local.family != to.family) return;
-    const unsigned outer = outer_size(to);
+    const unsigned outer = wire::outer_size(to);
     // Without a buffer, or with a worker that does not keep up, it is lost like any other packet.
     rte_mbuf* m = rte_pktmbuf_alloc(around_.pool);
     if (m == nullptr) return;
@@ -203,7 +203,7 @@ void Shard::send_as(TunnelRef tunnel, const liveness::Guise& guise, const wire::
     auto* bytes = reinterpret_cast<std::uint8_t*>(at);
     wire::Endpoint from = session.local;
     from.port = guise.port != 0 ? guise.port : wire::kGreUdpPort;
-    write_outer(bytes, from, to, session.id, static_cast<unsigned>(message.size()));
+    wire::write_outer(bytes, from, to, session.id, static_cast<unsigned>(message.size()));
     std::memcpy(bytes + outer, message.data(), message.size());
     if (to.port != 0 && !guise.zero_checksum)
         wire::write_udp_checksum(bytes, to.family == 4 ? sizeof(wire::Ipv4) : sizeof(wire::Ipv6));

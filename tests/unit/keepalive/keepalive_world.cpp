@@ -297,9 +297,9 @@ Bytes World::outer(const Endpoint& from, const Endpoint& to, std::uint32_t key, 
                    std::span<const std::uint8_t> payload) {
     Endpoint target = to;
     if (from.port == 0) target.port = 0;
-    const unsigned size = outer_size(target);
+    const unsigned size = wire::outer_size(target);
     Bytes packet(size + payload.size());
-    write_outer(packet.data(), from, target, key, static_cast<unsigned>(payload.size()));
+    wire::write_outer(packet.data(), from, target, key, static_cast<unsigned>(payload.size()));
     const auto put16 = [&](std::size_t at, std::uint16_t value) {
         packet[at] = static_cast<std::uint8_t>(value >> 8);
         packet[at + 1] = static_cast<std::uint8_t>(value);

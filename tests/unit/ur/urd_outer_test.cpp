@@ -5,7 +5,7 @@
 #include "ur/outer.h"
 #include "ur/site.h"
 
-using dr::ur::read_outer;
+using dr::wire::read_outer;
 using dr::wire::Endpoint;
 
 namespace {
@@ -49,7 +49,7 @@ TEST_CASE("an outer packet reads back, over both families and in both encapsulat
         REQUIRE(read);
         CHECK(read->key == 0x01000002);
         CHECK(read->source.address == ends.from.address);
-        CHECK(read->destination == dr::ur::to_address(ends.to));
+        CHECK(dr::ur::to_address(read->destination) == dr::ur::to_address(ends.to));
         CHECK(read->source.port == (ends.to.port == 0 ? 0 : ends.from.port));
         CHECK(std::equal(read->message.begin(), read->message.end(), kMessage.begin(),
                          kMessage.end()));
