@@ -1,3 +1,4 @@
+// Attachments pass from the signalling thread to the main thread.
 #include "ur/attacher.h"
 
 #include <sys/eventfd.h>

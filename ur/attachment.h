@@ -7,9 +7,9 @@
 namespace dr::ur {
 
 // Slots are given by line name, so that a tunnel keeps its place in the data path when the policy
-// numbers its line anew. `devices` by line name; a tunnel whose line has none waits for ever and
-// carries nothing. Throws ConfigError that names each field which cannot be; nothing of such an
-// attachment may be put in force.
+// gives its line another number. `devices` by line name; a tunnel whose line has none waits for
+// ever and carries nothing. Throws ConfigError that names each field which cannot be; nothing of
+// such an attachment may be put in force.
 class Translator final {
   public:
     explicit Translator(std::map<std::string, std::string> devices)

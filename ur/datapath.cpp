@@ -1,3 +1,4 @@
+// Loads the eBPF programs, attaches them, and writes their maps.
 #include "ur/datapath.h"
 
 #include <bpf/bpf.h>

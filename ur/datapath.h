@@ -44,7 +44,7 @@ class Datapath final {
     void set_lines(const std::vector<int>& devices);
     // Whether what is not the site's may be forwarded out of a line.
     void set_breakout(bool allowed);
-    // Attaches the uplink programs again where they are missing, and makes the finisher anew where
+    // Attaches the uplink programs again where they are missing, and makes the finisher again where
     // that is. True: something was. Throws
     // std::system_error.
     bool restore();

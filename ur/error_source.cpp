@@ -1,3 +1,4 @@
+// Gives the tunnel device an address of the site's.
 #include "ur/error_source.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Picks the address from which ICMP errors come.
 #include <algorithm>
 
 #include "ur/error_source.h"

@@ -1,3 +1,4 @@
+// Events as lines of urd's log.
 #include "ur/event_log.h"
 
 #include "ur/outer.h"

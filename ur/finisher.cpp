@@ -1,3 +1,4 @@
+// Makes the pair of devices, and sets what they cannot do.
 #include "ur/finisher.h"
 
 #include <linux/ethtool.h>

@@ -1,3 +1,4 @@
+// Sysctls of forwarding, set and put back.
 #include "ur/forwarding.h"
 
 #include "ur/log.h"

@@ -1,3 +1,4 @@
+// A clsact filter of urd's own.
 #include "ur/hook.h"
 
 #include <bpf/bpf.h>

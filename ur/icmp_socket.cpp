@@ -1,3 +1,4 @@
+// Raw sockets that send ICMP errors.
 #include "ur/icmp_socket.h"
 
 #include <linux/icmp.h>

@@ -1,3 +1,4 @@
+// The engine in the UR's role: sessions, choices, the largest packet.
 #include "ur/keepalives.h"
 
 #include <algorithm>

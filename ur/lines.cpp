@@ -1,3 +1,4 @@
+// Lines' devices, addresses and ports; what makes one usable.
 #include "ur/lines.h"
 
 #include <net/if.h>
@@ -210,7 +211,7 @@ void Lines::leave() {
         if (below.in != nullptr) below.in->keep();
 }
 
-// What lies in the site's prefixes is not the line's, whoever gave it to the device.
+// What lies in the site's prefixes is not the line's, no matter what gave it to the device.
 std::vector<SourceAddress> Lines::sources(int index, std::uint8_t family) {
     auto own = netlink_.source_addresses(index, family);
     std::erase_if(own, [&](const auto& a) { return inside(prefixes_, a.address); });

@@ -62,13 +62,13 @@ class Lines final {
     // Whether the device is a line's; or that, or below one.
     [[nodiscard]] bool is_line(int index) const { return guards_.contains(index); }
     [[nodiscard]] bool has(int index) const { return is_line(index) || below_.contains(index); }
-    // Looks at a tunnel's line anew. Throws std::system_error when the kernel refuses.
+    // Looks at a tunnel's line again. Throws std::system_error when the kernel refuses.
     LinePath look(const Tunnel& tunnel, const SourceWish& wish);
     // Lets go of all devices but these and those of always.
     void keep(std::set<std::string> devices);
     // Puts back what somebody has taken from the devices, and takes up new ones, with a line on
     // standard error for what is missing, and for what the kernel refuses. Whether a line can be
-    // used that could not for want of its guard, or the other way round.
+    // used that could not because its guard was missing, or the other way round.
     bool restore();
     // At the end the programs stay attached.
     void leave();

@@ -226,7 +226,7 @@ int start(int argc, char** argv) {
 }  // namespace dr::ur
 
 int main(int argc, char** argv) {
-    // Who reads the log may end; the tunnels go on.
+    // The reader of the log may end; the tunnels go on.
     ::signal(SIGPIPE, SIG_IGN);
     try {
         return dr::ur::start(argc, argv);

@@ -1,3 +1,4 @@
+// Packet sockets on the tunnel device.
 #include "ur/message_socket.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+// Requests to the kernel, and their answers.
 #include "ur/netlink.h"
 
 #include <linux/if.h>

@@ -1,3 +1,4 @@
+// Netlink messages, written and read.
 #include "ur/netlink_messages.h"
 
 #include <linux/fib_rules.h>

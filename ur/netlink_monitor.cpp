@@ -1,3 +1,4 @@
+// Notices what changes in the kernel.
 #include "ur/netlink_monitor.h"
 
 #include <linux/rtnetlink.h>

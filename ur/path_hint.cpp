@@ -1,3 +1,4 @@
+// Reads ICMP errors about a tunnel's outer packets.
 #include "ur/path_hint.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reads /proc/net/pppoe.
 #include "ur/pppoe.h"
 
 #include <sstream>

@@ -1,3 +1,4 @@
+// Which of the site's prefixes may be in force.
 #include "ur/prefix_check.h"
 
 #include <algorithm>

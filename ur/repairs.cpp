@@ -1,3 +1,4 @@
+// One line a minute for what is put back again and again.
 #include "ur/repairs.h"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// urd's main loop, and what it does in each turn.
 #include "ur/router.h"
 
 #include <poll.h>
@@ -24,7 +25,7 @@ constexpr liveness::Time kGather = 50 * liveness::kMillisecond;
 constexpr liveness::Time kPause = 5 * liveness::kMillisecond;
 // So long an address or a route may be away before the line counts as down.
 constexpr liveness::Time kRenewal = 300 * liveness::kMillisecond;
-// Messages taken before the timers have their turn: whoever floods us stops nothing.
+// Messages taken before the timers have their turn: a flood of messages stops no timer.
 constexpr unsigned kTurn = 128;
 
 std::uint32_t kernel_family(const IpAddress& address) {
@@ -243,8 +244,8 @@ void Router::take_messages() {
         keepalives_.receive(now(), arrival->slot, message->message, message->source);
         // For some time what the DR sends is to the address that was in use before.
         Place& place = places_[arrival->slot];
-        if (to_address(message->destination) == place.path.local && keepalives_.has(arrival->slot) &&
-            answered(arrival->slot))
+        if (to_address(message->destination) == place.path.local &&
+            keepalives_.has(arrival->slot) && answered(arrival->slot))
             place.answered = place.path.local;
     }
 }

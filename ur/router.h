@@ -57,7 +57,7 @@ class Router final : private KeepaliveSink {
     // the router off, and takes it in when that has changed.
     std::vector<std::string> conflicts(const Config& config);
 
-    // Looks at all lines anew. Only warns where the kernel refuses.
+    // Looks at all lines again. Only warns where the kernel refuses.
     void refresh();
     // For the end on purpose: tells the DR, and waits until it has heard it, 300 ms at most.
     void say_goodbye();

@@ -1,3 +1,4 @@
+// Rules and routes of the site's prefixes.
 #include "ur/routing.h"
 
 #include <linux/rtnetlink.h>

@@ -1,3 +1,4 @@
+// Fills what the eBPF programs read.
 #include "ur/site.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Puts attachments in force, and says what became of them.
 #include "ur/site_signalling.h"
 
 #include <sys/stat.h>

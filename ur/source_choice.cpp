@@ -1,3 +1,4 @@
+// Picks a line's source address (RFC 6724).
 #include "ur/source_choice.h"
 
 #include <algorithm>

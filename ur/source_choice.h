@@ -19,7 +19,7 @@ struct SourceAddress {
     bool routed{};            // a route leads from it to the remote end over the device
 };
 
-// An address that goes within so many seconds is left before.
+// An address that expires within this many seconds is not used any more.
 inline constexpr std::uint32_t kExpiresS = 5;
 
 // The addresses that are ready, best first: one that stays (not deprecated, not about to expire)

@@ -1,3 +1,4 @@
+// The socket that `urd status` asks.
 #include "ur/status.h"
 
 #include <sys/socket.h>
@@ -96,7 +97,7 @@ void StatusServer::answer(const std::string& text) const {
     if (client < 0) return;
     const int room = static_cast<int>(text.size()) * 2;
     ::setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-    // Who went away in the meantime gets nothing.
+    // A client that went away in the meantime gets nothing.
     if (may_ask(client) && ::send(client, text.data(), text.size(), MSG_NOSIGNAL) < 0) errno = 0;
     ::close(client);
 }

@@ -1,3 +1,4 @@
+// Reads and writes files under /proc/sys.
 #include "ur/sysctl.h"
 
 #include <cerrno>

@@ -1,3 +1,4 @@
+// Makes the tunnel device.
 #include "ur/tap.h"
 
 #include <fcntl.h>

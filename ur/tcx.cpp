@@ -1,3 +1,4 @@
+// Links by bpf(2) that stay.
 #include "ur/tcx.h"
 
 #include <bpf/bpf.h>

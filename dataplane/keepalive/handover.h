@@ -141,7 +141,7 @@ struct KeepaliveHandover {
     std::vector<KeepaliveRings> shards;  // by SubscriberIndex modulo their number
     RowArray<KeepalivePeer> peers;       // by tunnel slot
     // By tunnel slot, of shards alone: the subscriber (its incarnation) whose session the slot's
-    // row in `peers` and in the liveness memfd is of; 0: nobody's. When a tunnel goes from one
+    // row in `peers` and in the liveness memfd is of; 0: none. When a tunnel goes from one
     // shard's subscriber to another's, the new one's may come first.
     RowArray<std::atomic<std::uint32_t>> owners;
     // By worker, by tunnel slot: data packets from the tunnel's peer that were refused for what was

@@ -1,3 +1,4 @@
+// Makes the liveness threads, and serves what they ask of the writer.
 #include "dataplane/keepalive/service.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// One liveness thread: arrivals to the engine, messages and requests out of it.
 #include "dataplane/keepalive/shard.h"
 
 #include <fmt/format.h>

@@ -110,7 +110,7 @@ void Shard::set_session(std::uint32_t group, const southbound::LiveTunnel& tunne
     session_of_slot_[slot] = ref.value + 1;
     highest_session_ = std::max(highest_session_, ref.value + 1);
     ++session_count_;
-    // What the slot's owner of before has cleared comes before what is written now.
+    // The previous owner of the slot clears its row before the new row is written.
     around_.handover->owners[slot].exchange(groups_[group].incarnation, std::memory_order_acq_rel);
     publish_keys(ref);
     publish_peer(ref);

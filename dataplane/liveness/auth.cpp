@@ -1,3 +1,4 @@
+// Tags of messages by SipHash, and keys of a direction.
 #include "dataplane/liveness/auth.h"
 
 #include <sodium.h>

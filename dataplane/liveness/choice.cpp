@@ -1,3 +1,4 @@
+// The lines that carry a class, and the steps of a move.
 #include "dataplane/liveness/choice.h"
 
 #include <algorithm>

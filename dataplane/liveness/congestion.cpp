@@ -1,3 +1,4 @@
+// Tells loss on a full line from loss on a bad one.
 #include "dataplane/liveness/congestion.h"
 
 #include <algorithm>

@@ -271,7 +271,7 @@ void Core::set_local(Time now, TunnelRef tunnel, const Endpoint& local) {
     restart_exchange(now, tunnel);
 }
 
-// What was found of a NAT was found with an endpoint of before.
+// Findings about a NAT belong to the previous endpoint.
 void Core::forget_nat(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     leave_native(now, i, Leaving::Told);

@@ -161,8 +161,8 @@ void Core::judge_second(Time now, TunnelRef i, std::uint64_t bytes) {
     degrade(now, i, true, worse);
 }
 
-// It was taken for want of a better one, and delivers: the next loss is news, and not the same that
-// made all lines lose.
+// It was taken because no better one was there, and delivers: the next loss is news, and not the
+// same that made all lines lose.
 void Core::heal(Time now, TunnelRef i) {
     Tunnel& t = tunnels_[i];
     Group& g = groups_[t.group];
@@ -236,8 +236,8 @@ void Core::degrade(Time now, TunnelRef i, bool tell_peer, std::uint16_t loss) {
     trouble(now, i);
     if (config_.role == Role::UserRouter) leave_native(now, i, Leaving::LosesData);
     Group& g = groups_[t.group];
-    // In use all the same, for want of a better one: another, found out longer ago, may pass data
-    // again, but going to and fro helps nobody.
+    // In use although it loses data, because no better one was there: another, found out longer
+    // ago, may pass data again, but going to and fro helps nobody.
     const bool again = t.degraded;
     if (again && now < g.loss_hold_until) return;
     const bool carried = t.active;

@@ -6,7 +6,7 @@
 namespace dr::liveness {
 
 namespace {
-constexpr unsigned kObservedEach = 16;  // one keepalive of so many says what it sees
+constexpr unsigned kObservedEach = 16;  // one keepalive in 16 says what it sees
 }  // namespace
 
 void Core::send_soon(Time now, TunnelRef i) {

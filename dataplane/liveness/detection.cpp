@@ -1,3 +1,4 @@
+// The two stages of detection, adapted to the path.
 #include "dataplane/liveness/detection.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The engine's face: checks of limits, and calls of Core.
 #include "dataplane/liveness/engine.h"
 
 #include "dataplane/liveness/core.h"

@@ -12,7 +12,7 @@
 //   2. For each packet with GRE protocol 0x88B5 of a known key: receive() with what follows the GRE
 //      header, and the outer source as it arrived.
 //   3. Call run() when the time that run() or next_deadline() named has come, or on every poll: it
-//      sends what is due. After receive() or any setter, ask next_deadline() anew.
+//      sends what is due. After receive() or any setter, ask next_deadline() again.
 //   4. line_state() as soon as the kernel says that a link is down or up.
 //   5. In Host::choice, publish the bucket maps. That, and nothing else, decides where data goes.
 // All of an engine's functions are called by one thread, never from inside a Host function.
@@ -77,7 +77,7 @@ struct ClassPolicy {
 
 struct Policy {
     std::uint16_t generation = 0;  // sent to the peer
-    std::uint8_t classes = 1;      // 1-8, the first so many of `klass`
+    std::uint8_t classes = 1;      // 1-8: how many of `klass` are used
     std::array<ClassPolicy, kClasses> klass;
 };
 
@@ -319,7 +319,7 @@ class Engine {
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
-    // False: no such number, or a class count outside 1-8. Groups that use it are chosen anew.
+    // False: no such number, or a class count outside 1-8. Groups that use it are chosen again.
     bool set_policy(Time now, std::uint32_t number, const Policy& policy);
 
     // Not valid(): full, or no such policy.

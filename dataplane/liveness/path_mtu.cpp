@@ -1,3 +1,4 @@
+// The search for the largest packet that passes (RFC 8899).
 #include "dataplane/liveness/path_mtu.h"
 
 #include <algorithm>

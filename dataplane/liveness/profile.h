@@ -80,7 +80,7 @@ struct Tuning {
     std::uint32_t move_step_us = 100'000;
     std::uint32_t move_idle_us = 50'000;       // a bucket is idle after max(this, RTT difference)
     std::uint32_t move_force_us = 30'000'000;  // then busy buckets move too,
-    std::uint16_t move_force_buckets = 25;     // ... so many in a step (10 %)
+    std::uint16_t move_force_buckets = 25;     // ... this many in a step (10 %)
 
     // Answers to what may be replayed.
     std::uint32_t challenge_gap_us =

@@ -1,3 +1,4 @@
+// Loss, round trip and jitter over seconds and minutes.
 #include "dataplane/liveness/quality.h"
 
 #include <algorithm>
@@ -112,7 +113,7 @@ void Losses::add(std::uint32_t sent, std::uint32_t got) {
     sent = std::min(sent, kMost);
     got = std::min(got, kMost);
     sent_ += sent * 256;
-    // What comes late was counted as lost before.
+    // A late message was counted as lost before.
     lost_ = got > sent ? lost_ - std::min(lost_, (got - sent) * 256) : lost_ + (sent - got) * 256;
 }
 

@@ -1,3 +1,4 @@
+// Wait-to-restore and damping.
 #include "dataplane/liveness/restore.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Timers in slots by their time.
 #include "dataplane/liveness/timer_wheel.h"
 
 #include <algorithm>

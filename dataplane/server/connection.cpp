@@ -1,3 +1,4 @@
+// Messages in and out of one client's socket.
 #include "dataplane/server/connection.h"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// The socket on which clients arrive.
 #include "dataplane/server/listener.h"
 
 #include <grp.h>

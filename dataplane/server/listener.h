@@ -13,7 +13,7 @@ class Listener final {
     // Mode 0660. The last directory of the path is made (0755) when it is missing. group: name of
     // the owning group; empty: the process's own. A file that no process listens on is replaced.
     // The directory must be root's or the process's user's, and nobody else may write to it or to
-    // those above: whoever could would decide where the socket's rights go. Null and a reason on
+    // those above: a user who could would decide where the socket's rights go. Null and a reason on
     // failure.
     static std::unique_ptr<Listener> create(const std::string& path, const std::string& group,
                                             std::string* error);

@@ -1,3 +1,4 @@
+// Clients come and go; events go to those that listen.
 #include "dataplane/server/server.h"
 
 #include <fcntl.h>

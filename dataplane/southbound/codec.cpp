@@ -1,3 +1,4 @@
+// What a record may say, checked byte by byte.
 #include "dataplane/southbound/codec.h"
 
 #include <algorithm>

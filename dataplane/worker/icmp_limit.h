@@ -1,5 +1,5 @@
-// Limits on ICMP errors and echo replies (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)): whoever provokes
-// many of them leaves everybody else theirs. A worker's own, see rate_limit.h.
+// Limits on ICMP errors and echo replies (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)): a host that
+// provokes many of them leaves everybody else theirs. A worker's own, see rate_limit.h.
 #pragma once
 
 #include "dataplane/worker/rate_limit.h"
@@ -7,7 +7,7 @@
 namespace dr {
 
 // Messages of one kind. `whom`: the subscriber that the
-// packet is of, or for; 0: nobody's. `back`: the network or the host that the error goes to.
+// packet is of, or for; 0: none. `back`: the network or the host that the error goes to.
 template <std::uint64_t PerSecond>
 struct IcmpKindLimiter {
     RateLimiter<PerSecond, PerSecond / 5> all;
@@ -25,7 +25,8 @@ struct IcmpKindLimiter {
     }
 };
 
-// Who provokes errors of one kind takes none of another: without *too big*, connections hang.
+// A host that provokes errors of one kind takes none of another: without *too big*, connections
+// hang.
 struct IcmpLimiter {
     IcmpKindLimiter<5'000> too_big;
     IcmpKindLimiter<1'000> time_exceeded;

@@ -1,3 +1,4 @@
+// The MSS option of TCP handshakes, clamped to the tunnel (RFC 6691).
 #include "dataplane/worker/mss.h"
 
 #include "dataplane/wire/checksum.h"

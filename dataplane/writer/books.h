@@ -135,7 +135,7 @@ class Books final {
     Policies policies_;
     IdMap ids_;  // subscriber id -> index
     PrefixIndex prefixes_;
-    std::vector<Subscriber> subscribers_ = std::vector<Subscriber>(1);  // 0 is nobody's index
+    std::vector<Subscriber> subscribers_ = std::vector<Subscriber>(1);  // index 0 is not used
     std::array<std::uint64_t, 3> digest_{};
     std::uint64_t body_bytes_{};  // of the subscribers' records
     std::uint32_t keyed_tunnels_{};

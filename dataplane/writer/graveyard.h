@@ -38,7 +38,7 @@ struct Batch {
 
 class Graveyard final {
   public:
-    // Who gets back what outlived its grace period; all outlive the graveyard.
+    // The owners get back what outlived its grace period; all outlive the graveyard.
     struct Owners {
         SubscriberTable& subscribers;
         TunnelTable& tunnels;

@@ -1,3 +1,4 @@
+// A buddy allocator of runs of maps.
 #include "dataplane/writer/map_runs.h"
 
 #include <algorithm>

@@ -35,7 +35,7 @@ class Planner final {
     Planner(const Installed& installed, std::function<bool()> reclaim)
         : now_(installed), reclaim_(std::move(reclaim)) {}
 
-    // Tunnels with keys beyond so many are refused.
+    // More tunnels with keys than `most` are refused.
     void limit_keyed_tunnels(std::uint32_t most) { keyed_limit_ = most; }
 
     // Fills the plan, whose changes are set. force: what the guard would refuse is accepted.

@@ -1,3 +1,4 @@
+// Open addressing over prefixes' tags.
 #include "dataplane/writer/prefix_index.h"
 
 #include <cstring>

@@ -7,8 +7,8 @@
 //
 // What concurrent readers see, per subscriber: a map never names a line whose slot is empty. So
 // slots are stored before the map; what goes away leaves the map (or, for a whole subscriber, the
-// lookup table) first, and its slots, rows, index, bucket map and line number are reused only after
-// a grace period (qsbr.h). A tunnel whose line the policy does not name is installed for uplink
+// lookup table) first, and its slots, rows, index and bucket map are reused only after a grace
+// period (qsbr.h). A tunnel whose line the policy does not name is installed for uplink
 // (decapsulation) and has no slot.
 //
 // Ownership of prefixes is by exact prefix; a longer prefix of another subscriber inside it wins by
@@ -33,9 +33,9 @@
 namespace dr::southbound {
 
 struct WriterHooks {
-    // The counters of a slot whose tunnel went, or was replaced by another tunnel, become 0: after
-    // the last worker has let go of the tunnel of before, so those of a tunnel that took the slot
-    // over at once start with it.
+    // Zeroes the slot's counters after its tunnel was deleted or replaced by another one. Called
+    // when the grace period of the old tunnel is over; a tunnel that reused the slot earlier loses
+    // what it had counted until then.
     std::function<void(std::uint32_t slot)> zero_tunnel_counters;
     // Tables::tunnel_keys[slot] is new, changed or gone (number 0).
     std::function<void(std::uint32_t slot)> tunnel_key_changed{};
@@ -59,7 +59,7 @@ class TableWriter final {
     TableWriter(const TableWriter&) = delete;
     TableWriter& operator=(const TableWriter&) = delete;
 
-    // Tunnels with keys beyond so many are refused; at first there is no limit.
+    // More tunnels with keys than `most` are refused; at first there is no limit.
     void limit_keyed_tunnels(std::uint32_t most);
 
     // All of it, or nothing and the reason. force: even if it drops most subscribers (more than

@@ -1,3 +1,4 @@
+// The outer header of a tunnel, made from its record.
 #include "dataplane/writer/tunnel_row.h"
 
 #include <cstddef>

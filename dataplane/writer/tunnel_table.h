@@ -31,7 +31,7 @@ class TunnelTable final {
     [[nodiscard]] std::uint32_t row_of(std::uint32_t slot) const;
     // The tunnel in a slot; {0}: there is none.
     [[nodiscard]] TunnelId tunnel_in(std::uint32_t slot) const;
-    // The index of the subscriber whose tunnel has the slot; 0: nobody's.
+    // The index of the subscriber whose tunnel has the slot; 0: none.
     [[nodiscard]] std::uint32_t owner_of(std::uint32_t slot) const;
     // The slot has a tunnel, and install() would leave its row as it is.
     [[nodiscard]] bool is_installed(std::uint32_t index, const BoundTunnel& tunnel) const;

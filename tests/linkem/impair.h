@@ -90,7 +90,7 @@ class Direction {
     Direction(std::uint64_t seed, unsigned number);
 
     // Takes effect with the next packet; the queue, the loss state and the numbering stay. A trace
-    // starts anew when the delay is set to another one.
+    // starts again when the delay is set to another one.
     void configure(const Impairments& impairments, Nanoseconds now);
     const Impairments& impairments() const { return impairments_; }
 

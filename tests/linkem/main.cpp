@@ -93,7 +93,7 @@ class Emulator {
         if (fd == signals_.get())
             ended_ = true;
         else if (fd == timer_.get())
-            armed_.reset();  // and release() follows; the timer is read by being set anew
+            armed_.reset();  // and release() follows; setting the timer again reads it
         else if (fd == ports_[0].fd())
             receive(Side::A);
         else if (fd == ports_[1].fd())

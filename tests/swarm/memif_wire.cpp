@@ -20,7 +20,7 @@ constexpr unsigned kBuffers = 8'191;
 constexpr unsigned kMemoryMib = 64;
 constexpr Time kHandshake = 200 * liveness::kMillisecond;
 constexpr Time kPause = 5 * liveness::kMillisecond;
-// A ring that stays full for so many tries: the data plane does not poll.
+// A ring that stays full for this many tries: the data plane does not poll.
 constexpr unsigned kFlushTries = 2'000;
 
 bool start_eal(unsigned cpu, std::string* error) {

@@ -1,3 +1,4 @@
+// The file that keeps an attachment, with a digest.
 #include "ur/signalling/cache.h"
 
 #include <openssl/evp.h>

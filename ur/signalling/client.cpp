@@ -1,3 +1,4 @@
+// The client's thread: which DR, which address, which line, when.
 #include "ur/signalling/client.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 //
 // Forwarding never waits for it. The last attachment is kept on disk and handed over at the start,
 // before any network is there; when the stream ends it stays in force. Each try resolves the DR's
-// name anew and goes through the addresses in turn: first those of the last attachment, then those
+// name again and goes through the addresses in turn: first those of the last attachment, then those
 // of the credentials. Between tries it waits: 0.5 s at first, twice as long each time, at most 30
 // s, each shortened by up to a half at random, so that many URs do not come back at once. A DR that
 // refuses the UR (revoked, unknown, superseded) is asked again after 30 s.

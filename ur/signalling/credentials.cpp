@@ -1,3 +1,4 @@
+// Reads the file of credentials.
 #include "ur/signalling/credentials.h"
 
 #include <google/protobuf/util/json_util.h>

@@ -1,3 +1,4 @@
+// Bytes between gRPC's socket and a TCP connection on a line.
 #include "ur/signalling/relay.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// One stream, by gRPC's callbacks.
 #include "ur/signalling/stream.h"
 
 #include <grpcpp/security/tls_credentials_options.h>

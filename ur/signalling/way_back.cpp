@@ -1,3 +1,4 @@
+// The files of the last good attachment and of the one gone back from.
 #include "ur/signalling/way_back.h"
 
 #include <algorithm>
@@ -34,7 +35,7 @@ std::optional<v1::Attachment> WayBack::start(AttachmentCache& current,
     current_ = current.load(subscriber, why);
     good_ = good_file_.load(subscriber, why);
     aside_ = aside_file_.load(subscriber, why);
-    // Gone back from, and whoever was to write the one before it was killed meanwhile.
+    // urd went back from it, and was killed before it wrote the previous one.
     if (current_ && aside_ && same(*current_, *aside_)) current_ = good_;
     if (!current_) current_ = good_;
     if (!good_ && current_) {
