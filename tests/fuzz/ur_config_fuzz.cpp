@@ -1,6 +1,7 @@
 // The configuration of a UR that comes as a file: protobuf-JSON.
 //
-// What is refused is refused by ConfigError, and each message begins with a place. What is accepted
+// What is refused is refused by ConfigError, and each message begins with a place, but for the last
+// of many, which counts the rest. What is accepted
 // is within all bounds, is read the same again after it was written, and fits the memory that the
 // programs read it from.
 #include <memory>
@@ -104,9 +105,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         check_accepted(parse_config(text));
     } catch (const ConfigError& e) {
         require(!e.messages().empty(), "refused without a word");
-        for (const auto& message : e.messages())
+        for (const auto& message : e.messages()) {
+            const bool last = &message == &e.messages().back();
+            if (last && message.starts_with("and ") && message.ends_with(" more")) continue;
             require(message.find(": ") != std::string::npos && message == printable(message),
                     "no place, or not to be shown, in: " + message);
+        }
     }
     return 0;
 }
