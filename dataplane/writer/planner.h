@@ -1,6 +1,7 @@
 // Judges a transaction by the state that it would leave behind: bounds, references, ownership of
-// prefixes and tunnel ids, capacities. It sees everything as const, so that a refused transaction
-// has changed nothing; the bucket maps that a plan needs are its own until it is carried out.
+// prefixes and tunnel ids, capacities. It sees what is installed as const, so that a refused
+// transaction has changed nothing. The bucket maps that a plan needs are its own until it is
+// carried out. Where rows are short it waits for those whose grace period is about to end.
 //
 // One thread: the writer.
 #pragma once
@@ -23,7 +24,9 @@ class Planner final {
   public:
     // What is installed; all outlives the object.
     struct Installed {
-        const Tables& tables;
+        const Capacity& capacity;
+        const Lpm4& lpm4;
+        const Lpm6& lpm6;
         const Rib& rib;
         const Books& books;
         const SubscriberTable& subscribers;

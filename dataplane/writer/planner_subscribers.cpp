@@ -210,9 +210,9 @@ void Planner::removed_prefixes(Plan& plan) const {
 bool Planner::groups_suffice(const Plan& plan, unsigned family_index) const {
     const std::uint8_t family = family_index == 0 ? 4 : 6;
     const std::uint32_t used =
-        family_index == 0 ? now_.tables.lpm4->groups_used() : now_.tables.lpm6->groups_used();
-    const std::uint32_t capacity = family_index == 0 ? now_.tables.lpm4->groups_capacity()
-                                                     : now_.tables.lpm6->groups_capacity();
+        family_index == 0 ? now_.lpm4.groups_used() : now_.lpm6.groups_used();
+    const std::uint32_t capacity =
+        family_index == 0 ? now_.lpm4.groups_capacity() : now_.lpm6.groups_capacity();
     const std::size_t free = capacity > used ? capacity - used : 0;
     std::size_t worst = 0;
     for (const IpPrefix& prefix : plan.inserted) {
@@ -246,10 +246,10 @@ Outcome Planner::capacity(const Plan& plan) const {
 
 Outcome Planner::rows(const Plan& plan) const {
     const std::uint64_t final = std::uint64_t{now_.books.subscribers()} + plan.new_subscribers;
-    if (final > std::uint64_t{now_.tables.capacity.subscribers} + plan.deleted_subscribers)
+    if (final > std::uint64_t{now_.capacity.subscribers} + plan.deleted_subscribers)
         return refuse(Status::Full, 0,
                       "subscribers: " + number(final - plan.deleted_subscribers) +
-                          " in the end, room for " + number(now_.tables.capacity.subscribers));
+                          " in the end, room for " + number(now_.capacity.subscribers));
     const std::int64_t keyed = now_.books.keyed_tunnels() + plan.new_keyed;
     if (plan.new_keyed > 0 && keyed > keyed_limit_)
         return refuse(Status::Full, 0,
@@ -273,9 +273,8 @@ Outcome Planner::rows(const Plan& plan) const {
 }
 
 Outcome Planner::lookup(const Plan& plan) const {
-    const std::array<std::uint32_t, 2> size{now_.tables.lpm4->size(), now_.tables.lpm6->size()};
-    const std::array<std::uint32_t, 2> room{now_.tables.capacity.prefixes4,
-                                            now_.tables.capacity.prefixes6};
+    const std::array<std::uint32_t, 2> size{now_.lpm4.size(), now_.lpm6.size()};
+    const std::array<std::uint32_t, 2> room{now_.capacity.prefixes4, now_.capacity.prefixes6};
     for (unsigned f = 0; f < 2; ++f) {
         const std::string table = f == 0 ? "4" : "6";
         if (size[f] + plan.new_prefixes[f] > room[f] + plan.old_prefixes[f])
@@ -297,9 +296,8 @@ Outcome Planner::map(Plan& plan, std::uint32_t policy, const ClassMasks& masks,
         return !room;
     });
     if (room) return {};
-    return refuse(
-        Status::Full, record,
-        "maps: no room for another set of lines, capacity " + number(now_.tables.capacity.maps));
+    return refuse(Status::Full, record,
+                  "maps: no room for another set of lines, capacity " + number(now_.capacity.maps));
 }
 
 Outcome Planner::maps(Plan& plan) const {

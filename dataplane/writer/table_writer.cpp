@@ -23,7 +23,8 @@ TableWriter::Core::Core(Tables& tables_in, Rib& rib_in, WriterHooks hooks)
       graveyard(tables.qsbr, {subscribers, tunnels, maps, std::move(hooks.zero_tunnel_counters)}),
       live({tables, books, maps, subscribers, tunnels, graveyard},
            {std::move(hooks.policy_changed), std::move(hooks.keyed_subscriber_changed)}),
-      planner({tables, rib, books, subscribers, tunnels, live, guard},
+      planner({tables.capacity, *tables.lpm4, *tables.lpm6, rib, books, subscribers, tunnels, live,
+               guard},
               [this] { return reclaim(); }),
       applier({rib, books, maps, subscribers, tunnels, graveyard, live}) {}
 
