@@ -138,22 +138,31 @@ def _(lab):
         return [(lab.ur.sessions[n].carries(), live(lab, line).get("pathMtu"))
                 for n, line in enumerate(site.LINES)]
 
+    def settles(size, look):
+        """On a busy machine a probe or an answer may be late. Then the UR settles for less, and searches
+        again only after minutes; so it is told to."""
+        for _ in range(4):
+            with lab.ur.lock:
+                look(time.monotonic())
+            look = mtu.search
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline:
+                if carried()[0] == (size, size):
+                    return
+                time.sleep(0.05)
+        expect(False, f"{size} on line a, not {carried()[0]}")
+
     wait_until(lambda: carried() == [(site.MTU, site.MTU)] * 2, f"{site.MTU} on both lines")
+    mtu = lab.ur.sessions[0].mtu
     narrow = 1400
     isp = lab.net["ispa"]
     # What is received may be longer by a VLAN's tag, whether it has one or not.
     isp.ip("link", "set", "ur1", "mtu", narrow - 4)
     try:
-        with lab.ur.lock:
-            lab.ur.sessions[0].mtu.confirm(time.monotonic())
-        wait_until(lambda: carried()[0] == (narrow - session.HEADERS,) * 2,
-                   f"{narrow - session.HEADERS} on line a", seconds=10)
+        settles(narrow - session.HEADERS, mtu.confirm)
     finally:
         isp.ip("link", "set", "ur1", "mtu", "1500")
-    with lab.ur.lock:
-        lab.ur.sessions[0].mtu.search(time.monotonic())
-    wait_until(lambda: carried()[0] == (site.MTU, site.MTU), f"{site.MTU} on line a again",
-               seconds=10)
+    settles(site.MTU, mtu.search)
 
 
 @cases.case("keys are changed without a change of state, and the old key is refused afterwards")
