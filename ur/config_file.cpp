@@ -1,6 +1,7 @@
 // From JSON to protobuf, which then is read as an attachment is.
 #include "ur/config_file.h"
 
+#include "base/utf8.h"
 #include "dr/v1/api.pb.h"
 #include "proto/json.h"
 #include "ur/reader.h"
@@ -12,8 +13,11 @@ namespace {
 constexpr Reader::Names kNames{"local", "remote", "localPort", true};
 
 v1::UserRouterConfig parsed(const std::string& text) {
+    constexpr std::size_t kMost = std::size_t{1} << 20;
+    if (text.size() > kMost) throw ConfigError({"configuration: has more than 1 MiB"});
+    if (is_utf16(text)) throw ConfigError({"configuration: is UTF-16; must be UTF-8"});
     v1::UserRouterConfig file;
-    if (const auto error = parse_json(text, &file))
+    if (const auto error = parse_json(std::string(without_mark(text)), &file))
         throw ConfigError(
             {(error->field.empty() ? "configuration" : error->field) + ": " + error->description});
     return file;

@@ -2,7 +2,8 @@
 // (proto/dr/v1/api.proto) as `drcli subscriber ur-config NAME` writes it.
 //
 // As proto3 JSON has it: a field may be lowerCamelCase or as in the .proto, null means absent,
-// numbers may be strings, and of two fields of one name the last one counts. Any thread; no I/O.
+// numbers may be strings; of a field that stands twice the last value counts, lists are joined.
+// UTF-8, with a byte order mark or without. Any thread; no I/O.
 #pragma once
 
 #include <string>

@@ -29,7 +29,11 @@ namespace {
 Config load(const Options& options) {
     std::ifstream file(options.config);
     if (!file) throw std::system_error(errno, std::generic_category(), options.config);
-    Config config = parse_config({std::istreambuf_iterator<char>(file), {}});
+    // One byte more than a configuration may have, whatever the file is.
+    std::string text((std::size_t{1} << 20) + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    Config config = parse_config(text);
     assign_devices(config, line_devices(options.lines));
     return config;
 }

@@ -74,26 +74,27 @@ void Reader::prefixes(const google::protobuf::RepeatedPtrField<std::string>& pre
             error(place, wrong);
             continue;
         }
-        for (const auto& other : config_.prefixes)
-            if (prefix->overlaps(other))
-                error(place,
-                      to_string(*prefix) + " overlaps " + to_string(other) + "; keep one of them");
+        const auto other =
+            std::find_if(config_.prefixes.begin(), config_.prefixes.end(),
+                         [&](const IpPrefix& earlier) { return prefix->overlaps(earlier); });
+        if (other != config_.prefixes.end())
+            error(place,
+                  to_string(*prefix) + " overlaps " + to_string(*other) + "; keep one of them");
         config_.prefixes.push_back(*prefix);
     }
 }
 
-WeightedLine Reader::line(const v1::WeightedLine& from, const std::string& place,
-                          const Tiers& earlier) {
-    if (!name(place + ".line", from.line(), "line")) return {0, 1};
+void Reader::line(const v1::WeightedLine& from, const std::string& place, Tiers& tiers) {
+    if (!name(place + ".line", from.line(), "line")) return;
     const auto weight = number<std::uint8_t>(place + ".weight", from.weight(), 255);
     const unsigned number = line_number(config_, from.line());
-    for (const auto& tier : earlier)
+    for (const auto& tier : tiers)
         for (const auto& used : tier)
             if (used.line == number)
                 error(place + ".line", quoted(from.line()) +
                                            " stands twice in this class; a line belongs to one "
                                            "tier");
-    return {static_cast<std::uint8_t>(number), std::max<std::uint8_t>(weight, 1)};
+    tiers.back().push_back({static_cast<std::uint8_t>(number), std::max<std::uint8_t>(weight, 1)});
 }
 
 Class Reader::klass(const v1::Class& from, const std::string& place) {
@@ -113,7 +114,7 @@ Class Reader::klass(const v1::Class& from, const std::string& place) {
         count(at, from.tiers(i).lines_size(), 1, kMaxLines);
         out.tiers.emplace_back();
         for (int k = 0; k < from.tiers(i).lines_size(); ++k)
-            out.tiers.back().push_back(line(from.tiers(i).lines(k), element(at, k), out.tiers));
+            line(from.tiers(i).lines(k), element(at, k), out.tiers);
     }
     return out;
 }
@@ -199,7 +200,10 @@ Tunnel& Reader::tunnel(const v1::AttachedTunnel& from, int index) {
     t.automatic = from.encapsulation() == v1::AUTO;
     t.udp = from.encapsulation() == v1::GRE_UDP || t.automatic;
     if (!t.udp && from.encapsulation() != v1::GRE)
-        error(place + "encapsulation", "is missing; must be GRE, GRE_UDP or AUTO");
+        error(place + "encapsulation",
+              (from.encapsulation() == 0 ? std::string("is missing")
+                                         : "is " + std::to_string(from.encapsulation())) +
+                  "; must be GRE, GRE_UDP or AUTO");
     if (from.dr_address().empty())
         error(place + names_.remote, "is missing; must be the DR's outer address");
     t.remote = address(place + names_.remote, from.dr_address());

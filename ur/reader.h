@@ -50,7 +50,7 @@ class Reader final {
     void keys(const v1::AttachedTunnel& from, const std::string& place, Tunnel& t);
     void check(const Tunnel& t, const std::string& place);
     Class klass(const v1::Class& from, const std::string& place);
-    WeightedLine line(const v1::WeightedLine& from, const std::string& place, const Tiers& earlier);
+    void line(const v1::WeightedLine& from, const std::string& place, Tiers& tiers);
 
     Config& config_;
     Names names_;

@@ -32,7 +32,8 @@ TEST_CASE_METHOD(Fixture, "a value that no field takes is refused in the file's 
           "line 1: subscriber/s: subscriber.tunnels[0].encapsulation: \"gre\" is none of GRE, "
           "GRE_UDP, AUTO\n");
     CHECK(error(R"({"policy": {"name": "p", "waitToRestoreS": -5}})") ==
-          "line 1: policy/p: policy.waitToRestoreS: -5 is no whole number of 0 or more\n");
+          "line 1: policy/p: policy.waitToRestoreS: -5 is no whole number of 0 to "
+          "4294967295\n");
     CHECK(error(R"({"pool": {"name": "p", "announce": "maybe"}})") ==
           "line 1: pool/p: pool.announce: \"maybe\" is neither true nor false\n");
 }

@@ -105,7 +105,11 @@ TEST_CASE("a mistake is named with its JSON path and with what would be right") 
         {"/tunnels/0/remote", "203.0.113.10", "tunnels[0].remote: 203.0.113.10 is inside"},
         {"/tunnels/0/local", "2001:db8::1", "tunnels[0].local: 2001:db8::1 is not of the family"},
         {"/tunnels/0/id", 0, "tunnels[0].id: is missing"},
-        {"/tunnels/0/id", -1, "tunnels[0].id: -1 is no whole number of 0 or more"},
+        {"/tunnels/0/id", -1, "tunnels[0].id: -1 is no whole number of 0 to 4294967295"},
+        {"/tunnels/0/id", json::object(), "tunnels[0].id: is an object; must be one value"},
+        {"/tunnels/0/id", json::array({7}), "tunnels[0].id: is a list; must be one value"},
+        {"/tunnels/0/encapsulation", 9, "tunnels[0].encapsulation: is 9; must be GRE"},
+        {"/tunnels/0/a: b", 1, "tunnels[0].a: b: unknown field"},
         {"/tunnels/0/id", "12x", "tunnels[0].id: \"12x\" is no whole number"},
         {"/tunnels/0/mtu", 1279, "tunnels[0].mtu: is 1279; must be 1280 to 9000"},
         {"/tunnels/1/localPort", 4754, "tunnels[1].localPort: is for GRE_UDP and AUTO only"},
@@ -121,6 +125,25 @@ TEST_CASE("a mistake is named with its JSON path and with what would be right") 
         INFO(mistake.pointer << " = " << mistake.value.dump());
         CHECK_THAT(errors_of(value), Catch::Contains(mistake.message));
     }
+}
+
+TEST_CASE("a file with a byte order mark is read, and one in UTF-16 or beyond 1 MiB is refused") {
+    CHECK(dr::ur::parse_config("\xef\xbb\xbf" + good().dump()).seed == 99);
+    CHECK_THROWS_WITH(dr::ur::parse_config("\xff\xfe{"), Catch::Contains("is UTF-16"));
+    CHECK_THROWS_WITH(dr::ur::parse_config(std::string((1 << 20) + 1, ' ')),
+                      Catch::Contains("more than 1 MiB"));
+}
+
+TEST_CASE("a syntax error has its place") {
+    std::string text = good().dump(2);
+    text.erase(text.find(',', text.find("hashSeed")), 1);
+    const auto line =
+        1 +
+        std::count(text.begin(),
+                   text.begin() + static_cast<long>(text.find("\"policy\"", text.find("hashSeed"))),
+                   '\n');
+    CHECK_THROWS_WITH(dr::ur::parse_config(text), Catch::Contains("line " + std::to_string(line)));
+    CHECK_THROWS_WITH(dr::ur::parse_config("{"), Catch::Contains("at the end"));
 }
 
 TEST_CASE("all mistakes of a file are named at once") {
@@ -145,8 +168,9 @@ TEST_CASE("a value deeper than the stack is refused, and not printed") {
     for (const std::string place : {"16777257", "GRE_UDP", "203.0.113.8/29"}) {
         std::string file = text;
         file.replace(file.find('"' + place + '"'), place.size() + 2, deep);
-        CHECK_THROWS_WITH(dr::ur::parse_config(file), Catch::Contains("cannot start list") ||
-                                                          Catch::Contains("true is no text"));
+        CHECK_THROWS_WITH(
+            dr::ur::parse_config(file),
+            Catch::Contains("is a list; must be one value") || Catch::Contains("true is no text"));
     }
 }
 
